@@ -1,0 +1,8 @@
+"""bilevel: differentiable bilevel optimisation, with hypergradients that say how right they are."""
+
+from . import derivatives, learners, linear, problems, solvers
+from ._argmin import argmin
+from ._bilevel import AbstractBilevel, Bilevel
+from ._solution import Solution, SolveError
+from .data import Data, append
+from .maximize import maximize, minimize

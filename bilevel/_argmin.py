@@ -1,0 +1,53 @@
+"""The one entry point of the core: a minimiser that can be differentiated."""
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+from ._solution import Solution
+from ._solver import AbstractSolver
+from .derivatives import AbstractDerivative, Implicit
+from .problems import Smooth
+
+
+def _hoist(problem: PyTree) -> PyTree:
+    """Make traced values that an objective closes over leaves of the problem.
+
+    `custom_jvp` cannot see through a Python closure; without this, `grad` of a function that
+    builds its objective from the differentiated variable would fail.
+    """
+    if not isinstance(problem, Smooth):
+        return problem
+    converted = eqx.filter_closure_convert(problem.objective, problem.start, problem.args)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(converted.consts)):
+        return eqx.tree_at(lambda p: p.objective, problem, converted)
+    return problem
+
+
+@eqx.filter_jit
+def _argmin(problem, warm, solver, derivative) -> Solution:
+    unknowns, point = derivative.attach(solver, problem, warm)
+    value = solver.value(problem, unknowns, point.frozen)
+    return Solution(value, point.result, point.stats, point.warm)
+
+
+def argmin(
+    problem: PyTree,
+    warm: PyTree | None = None,
+    *,
+    solver: AbstractSolver,
+    derivative: AbstractDerivative | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Minimise `problem`, differentiably in every array it holds.
+
+    - `problem`: `Smooth(objective, start, args)`, `BoxQP(...)`, or what the solver understands.
+    - `warm`: `Solution.warm` of a nearby problem; the answer does not depend on it, the cost does.
+    - `derivative`: `Implicit()` by default.
+    - `throw`: raise `SolveError` if the solve failed; otherwise read `Solution.result`.
+
+    Correct under grad, jvp, jacfwd, jacrev, hessian, jit and vmap.
+    """
+    derivative = Implicit() if derivative is None else derivative
+    solution = _argmin(_hoist(problem), warm, solver, derivative)
+    return solution.checked() if throw else solution

@@ -1,0 +1,55 @@
+"""The contract between an inner problem, the solver that reaches its minimiser and the derivative."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Int, PyTree
+
+
+class Point(eqx.Module):
+    """Where a solver ended. Nothing in it carries a derivative.
+
+    - `unknowns`: u with `conditions(problem, u, frozen) == 0`.
+    - `frozen`: what stays fixed under differentiation: active sets and the factorisation of the
+      Jacobian of the conditions, which then serves every cotangent.
+    - `warm`: start for the next solve of a nearby problem.
+    """
+
+    unknowns: PyTree
+    frozen: PyTree
+    warm: PyTree
+    result: Int[Array, ""]
+    stats: dict[str, Any]
+
+
+class AbstractSolver(eqx.Module):
+    """Knows how to reach the minimiser of one kind of problem, and states what it satisfies.
+
+    The Jacobian of `conditions` in the unknowns must be symmetric: it is the (reduced) KKT matrix
+    of a minimisation.
+    """
+
+    @abc.abstractmethod
+    def cold(self, problem: PyTree) -> PyTree:
+        """The warm start that stands for none. Only shapes of `problem` are looked at."""
+
+    @abc.abstractmethod
+    def run(self, problem: PyTree, warm: PyTree) -> Point:
+        """Solve. `problem` arrives with its derivatives stopped."""
+
+    @abc.abstractmethod
+    def conditions(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> PyTree:
+        """Residual with the structure of `unknowns`, zero at the solution, differentiable."""
+
+    @abc.abstractmethod
+    def value(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> PyTree:
+        """What the user asked for, as a differentiable function of problem and unknowns."""
+
+    @abc.abstractmethod
+    def backsolve(self, problem: PyTree, frozen: PyTree, rhs: PyTree) -> PyTree:
+        """Apply the kept factorisation: an (approximate) inverse of the conditions' Jacobian."""
+
+    @abc.abstractmethod
+    def slack(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> Array:
+        """Distances to the next change of active set, one per inequality; empty if there is none."""

@@ -1,0 +1,77 @@
+"""Derivatives of an inner solution: how d w*/dz is computed, apart from how w* is reached."""
+
+import abc
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+from ._solver import AbstractSolver, Point
+from ._tree import stop_gradient
+from .linear import AbstractLinearSolver, Factor
+
+
+class AbstractDerivative(eqx.Module):
+    """Turns a solver and a problem into unknowns that can be differentiated in the problem."""
+
+    @abc.abstractmethod
+    def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
+        """Return the unknowns with a derivative, and the point they come from, without one."""
+
+
+class Implicit(AbstractDerivative):
+    """Implicit function theorem on the solver's conditions, in the problem's arrays.
+
+    If F(u, z) = 0 then A du = -(dF/dz) dz with A = dF/du. Both products are taken by JAX from
+    the residual; `linear` answers the system. Serves jvp, vjp, higher orders, jit and vmap.
+    """
+
+    linear: AbstractLinearSolver = Factor()
+
+    def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
+        warm = solver.cold(problem) if warm is None else warm
+        point = stop_gradient(solver.run(stop_gradient(problem), stop_gradient(warm)))
+        return implicit_root(point.unknowns, problem, point.frozen, solver, self.linear), point
+
+
+@eqx.filter_custom_jvp
+def implicit_root(
+    unknowns: PyTree,
+    problem: PyTree,
+    frozen: PyTree,
+    solver: AbstractSolver,
+    linear: AbstractLinearSolver,
+) -> PyTree:
+    """Invariant: `solver.conditions(problem, implicit_root(...), frozen) == 0`."""
+    del problem, frozen, solver, linear
+    return unknowns
+
+
+@implicit_root.def_jvp
+def _implicit_jvp(primals, tangents):
+    _, problem, frozen, solver, linear = primals
+    # Through `implicit_root` again: a second differentiation must see u move with the problem.
+    unknowns = implicit_root(*primals)
+    t_unknowns, t_problem, *_ = tangents
+    moving = jax.tree.map(lambda t: t is not None, t_problem, is_leaf=lambda t: t is None)
+    if t_unknowns is not None and jax.tree.leaves(t_unknowns):
+        raise TypeError("implicit_root: the unknowns are a solution and carry no tangent")
+    moved, fixed = eqx.partition(problem, moving)
+
+    def in_problem(moved):
+        return solver.conditions(eqx.combine(moved, fixed), unknowns, frozen)
+
+    def in_unknowns(u):
+        return solver.conditions(problem, u, frozen)
+
+    _, pull = jax.jvp(in_problem, (moved,), (t_problem,))
+    _, matvec = jax.linearize(in_unknowns, unknowns)
+    t_out = jax.lax.custom_linear_solve(
+        matvec,
+        jax.tree.map(lambda leaf: -leaf, pull),
+        solve=lambda mv, rhs: linear.solve(
+            mv, lambda r: solver.backsolve(stop_gradient(problem), frozen, r), rhs
+        ),
+        symmetric=True,
+    )
+    return unknowns, t_out

@@ -1,0 +1,95 @@
+"""Support vector machine, by its dual."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..data import Data, concrete
+from ..problems import BoxQP
+from ..solvers import ActiveSet
+from ._learner import AbstractLearner, AbstractModel
+from .kernels import AbstractKernel, Linear
+
+
+class SVMModel(AbstractModel):
+    """f(x) = sum_j coef_j k(x, x_j) + bias, with coef = alpha * y."""
+
+    x: Float[Array, "n d"]
+    coef: Float[Array, " n"]
+    bias: Float[Array, ""]
+    kernel: AbstractKernel
+
+    def decision(self, x):
+        return self.kernel.expand(x, self.x, self.coef) + self.bias
+
+
+class SVM(AbstractLearner):
+    """min_f 1/2 |f|^2 + C sum_i weight_i max(0, 1 - y_i f(x_i)), bias not regularised.
+
+    Solved in the dual (Cortes & Vapnik 1995): min 1/2 a'Qa - 1'a, 0 <= a_i <= C weight_i,
+    y'a = 0, Q = yy' * K; the bias is the multiplier of the equality. Differentiable in rows,
+    weights, C and the kernel's parameters. Labels are -1 or +1; float64 only.
+    """
+
+    C: Float[Array, ""]
+    kernel: AbstractKernel
+    solver: ActiveSet
+    known: Float[Array, "k k"] | None  # Gram matrix of the leading rows, if prepared
+
+    def __init__(self, C=1.0, kernel: AbstractKernel | None = None, solver: ActiveSet | None = None):
+        if concrete(C) and not (np.isfinite(float(C)) and float(C) > 0):
+            raise ValueError(f"C: got {C}, expected a positive number")
+        self.C = jnp.asarray(C, float)
+        self.kernel = Linear() if kernel is None else kernel
+        self.solver = ActiveSet() if solver is None else solver
+        self.known = None
+
+    def check(self, data: Data) -> None:
+        if data.x.dtype != jnp.float64:
+            raise ValueError(
+                f"x: got {data.x.dtype}, expected float64: an SVM's active set is decided by small "
+                "differences. Run jax.config.update('jax_enable_x64', True) before making arrays"
+            )
+        if not concrete(data.y):
+            return
+        labels = np.unique(np.asarray(data.y))
+        if not np.all(np.isin(labels, (-1, 1))):
+            raise ValueError(f"y: got labels {labels[:5]}, expected only -1 and +1; map yours to them")
+        if not concrete(data.weight):
+            return
+        if np.any(np.asarray(data.weight) < 0):
+            raise ValueError("weight: got a negative weight, expected weights >= 0")
+        trained = np.unique(np.asarray(data.y)[np.asarray(data.weight) > 0])
+        if trained.size < 2:
+            raise ValueError(
+                f"y: got only the class {trained}, expected rows of both classes with weight > 0"
+            )
+
+    def prepare(self, data: Data) -> "SVM":
+        known = self.kernel.gram(data.x, data.x)
+        return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
+
+    def problem(self, data: Data) -> BoxQP:
+        y = data.y
+        return BoxQP(
+            Q=self._gram(data.x) * (y[:, None] * y[None, :]),
+            q=-jnp.ones_like(y),
+            lower=jnp.zeros_like(y),
+            upper=self.C * data.weight,
+            e=y,
+            b=jnp.zeros((), y.dtype),
+        )
+
+    def _gram(self, x: Array) -> Array:
+        if self.known is None:
+            return self.kernel.gram(x, x)
+        k = self.known.shape[0]
+        rows = self.kernel.gram(x[k:], x)  # only these depend on rows added since
+        top = jnp.concatenate([self.known, rows[:, :k].T], axis=1)
+        return jnp.concatenate([top, rows])
+
+    def model(self, data: Data, value: tuple[Array, Array]) -> SVMModel:
+        # In the dual, stationarity reads Qa - 1 + nu y = 0, so y f(x) = 1 gives bias = nu.
+        alpha, nu = value
+        return SVMModel(data.x, alpha * data.y, nu, self.kernel)

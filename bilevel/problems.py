@@ -1,0 +1,59 @@
+"""Inner problems: immutable pytrees whose arrays are what a hypergradient is taken in."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+
+class Smooth(eqx.Module):
+    """min_w objective(w, args), twice differentiable and strongly convex near the minimiser.
+
+    - `objective(w, args) -> scalar`; values it closes over are differentiable too.
+    - `start`: where a cold solve begins; a pytree of floating arrays, the shape of w.
+    - `hessian(w, args) -> (d, d)` over the raveled w, optional: used to converge faster where
+      the structure is known (X'DX). It enters only the factorisation; derivatives never trust it.
+    """
+
+    objective: Callable[[PyTree, PyTree], Float[Array, ""]]
+    start: PyTree
+    args: PyTree = None
+    hessian: Callable[[PyTree, PyTree], Float[Array, "d d"]] | None = None
+
+
+class BoxQP(eqx.Module):
+    """min_x 1/2 x'Qx + q'x  subject to  lower <= x <= upper  and  e'x = b.
+
+    Q is symmetric positive semi-definite, (n, n); bounds may be infinite; a row with
+    `lower == upper` is pinned. Leave `e` and `b` out for a problem without the equality.
+    """
+
+    Q: Float[Array, "n n"]
+    q: Float[Array, " n"]
+    lower: Float[Array, " n"]
+    upper: Float[Array, " n"]
+    e: Float[Array, " n"] | None = None
+    b: Float[Array, ""] | None = None
+
+    def __check_init__(self):
+        shape = jnp.shape(self.q)
+        if len(shape) != 1 or jnp.shape(self.Q) != shape * 2:
+            raise ValueError(
+                f"Q: got shape {jnp.shape(self.Q)} with q of shape {shape}; expected (n, n) and (n,)"
+            )
+        for name in ("lower", "upper", "e"):
+            leaf = getattr(self, name)
+            if leaf is not None and jnp.shape(leaf) != shape:
+                raise ValueError(f"{name}: got shape {jnp.shape(leaf)}, expected {shape}, that of q")
+        if (self.e is None) != (self.b is None):
+            raise ValueError("e and b: give both for the equality e'x = b, or neither")
+        if not any(isinstance(x, jax.core.Tracer) for x in (self.lower, self.upper)):
+            wrong = np.flatnonzero(np.asarray(self.lower) > np.asarray(self.upper))
+            if wrong.size:
+                raise ValueError(
+                    f"lower: exceeds upper at index {wrong[0]} (and {wrong.size - 1} more); "
+                    "expected lower <= upper"
+                )

@@ -1,0 +1,173 @@
+"""One face of the box: the reduced KKT system of its free variables, factorised."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from ..problems import BoxQP
+
+
+class Unknowns(eqx.Module):
+    """Free variables and the multiplier of the equality. Entries of `x` at a bound are dummies,
+    held at zero: with them the Jacobian stays square, symmetric and of one shape on every face."""
+
+    x: Float[Array, " n"]
+    nu: Float[Array, ""]
+
+
+class Sets(eqx.Module):
+    """Which variables sit at their lower and upper bound; the others are free."""
+
+    lower: Bool[Array, " n"]
+    upper: Bool[Array, " n"]
+
+    @property
+    def free(self) -> Bool[Array, " n"]:
+        return ~(self.lower | self.upper)
+
+
+class Face(eqx.Module):
+    """Cholesky factor of Q over the free variables, and what bordering it by e needs.
+
+    Free variables are gathered to the front and padded to the next bucket, so that the work
+    follows the number of free variables although every shape is static.
+    """
+
+    sets: Sets
+    index: Int[Array, " n"]
+    position: Int[Array, " n"]
+    bucket: Int[Array, ""]
+    chol: Float[Array, "n n"]
+    t: Float[Array, " n"]  # Q_FF^-1 e_F
+    gamma: Float[Array, ""]  # e_F' Q_FF^-1 e_F
+
+
+def buckets(n: int) -> tuple[int, ...]:
+    """Static sizes a face may be padded to: 64, 128, 256, ... and n itself."""
+    sizes, k = [], 64
+    while k < n:
+        sizes.append(k)
+        k *= 2
+    return (*sizes, n)
+
+
+def primal(qp: BoxQP, x: Array, sets: Sets) -> Array:
+    """The point: free variables from x, the others at their bounds, which may move."""
+    return jnp.where(sets.free, x, jnp.where(sets.upper, qp.upper, qp.lower))
+
+
+def pinned(qp: BoxQP) -> Bool[Array, " n"]:
+    return qp.lower >= qp.upper
+
+
+def interval_middle(qp: BoxQP, gradient: Array, sets: Sets) -> Float[Array, ""]:
+    """Multiplier of the equality when no variable is free: the middle of its feasible interval
+    (libsvm's convention for the bias)."""
+    if qp.e is None:
+        return jnp.zeros((), gradient.dtype)
+    usable = (qp.e != 0) & ~pinned(qp)
+    cut = -gradient / jnp.where(usable, qp.e, 1)
+    from_below = usable & (sets.lower == (qp.e > 0))
+    low = jnp.max(jnp.where(from_below, cut, -jnp.inf))
+    high = jnp.min(jnp.where(usable & ~from_below, cut, jnp.inf))
+    low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
+    return jnp.where(jnp.isfinite(low + high), (low + high) / 2, 0)
+
+
+def conditions(qp: BoxQP, u: Unknowns, sets: Sets) -> Unknowns:
+    """KKT residual on one face: stationarity of the free variables, and the equality."""
+    x = primal(qp, u.x, sets)
+    gradient = qp.Q @ x + qp.q
+    if qp.e is None or qp.b is None:
+        return Unknowns(jnp.where(sets.free, gradient, u.x), u.nu)
+    return Unknowns(
+        jnp.where(sets.free, gradient + u.nu * qp.e, u.x),
+        jnp.where(
+            jnp.any(sets.free & (qp.e != 0)),
+            jnp.sum(qp.e * x) - qp.b,
+            u.nu - interval_middle(qp, gradient, sets),
+        ),
+    )
+
+
+def _ridge(qp: BoxQP) -> Float[Array, ""]:
+    """Keeps the factorisation of a singular Q_FF defined; refinement takes its effect away."""
+    n = qp.q.shape[0]
+    top = jnp.max(jnp.abs(jnp.diagonal(qp.Q)))
+    return jnp.where(top > 0, top, 1) * 16 * n * jnp.finfo(qp.q.dtype).eps
+
+
+def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
+    """Solve the KKT system of a face: its unknowns, its factorisation, and the size of the last
+    refinement, which measures the error that rounding leaves."""
+    n, dtype = qp.q.shape[0], qp.q.dtype
+    free = sets.free
+    position = jnp.cumsum(free.astype(jnp.int32)) - 1
+    count = position[-1] + 1
+    everything = jnp.arange(n, dtype=jnp.int32)
+    index = lax.sort(jnp.where(free, everything, n))  # the free ones first, then padding
+    sizes = buckets(n)
+    bucket = jnp.sum(count > jnp.asarray(sizes[:-1], jnp.int32), dtype=jnp.int32)
+    ridge = _ridge(qp)
+    e = jnp.zeros_like(qp.q) if qp.e is None else qp.e
+    x = jnp.where(sets.upper, qp.upper, jnp.where(sets.lower, qp.lower, 0))
+    slope = qp.Q @ x + qp.q
+    excess = jnp.zeros((), dtype) if qp.b is None else jnp.sum(e * x) - qp.b
+
+    def of_size(k: int):
+        def branch():
+            chosen = jnp.minimum(index[:k], n - 1)
+            inside = index[:k] < n
+            block = jnp.where(inside[:, None] & inside[None, :], qp.Q[chosen][:, chosen], 0)
+            diagonal = jnp.diag(jnp.where(inside, ridge, 1))
+            chol = lax.linalg.cholesky(block + diagonal, symmetrize_input=False)
+            rhs = jnp.where(inside[:, None], jnp.stack([-slope, e], axis=1)[chosen], 0)
+
+            def refine(_, state):
+                y, _ = state
+                dy = cho_solve(chol, rhs - block @ y)
+                return y + dy, dy[:, 0]
+
+            y, last = lax.fori_loop(0, 2, refine, (jnp.zeros_like(rhs), rhs[:, 0]))
+            ey, gamma = rhs[:, 1] @ y
+            nu = jnp.where(gamma > 0, (ey + excess) / jnp.where(gamma > 0, gamma, 1), 0)
+            where = jnp.clip(position, 0, k - 1)
+            padded = jnp.zeros((n, n), dtype).at[:k, :k].set(chol)
+            t = jnp.zeros(n, dtype).at[:k].set(y[:, 1])
+            return (y[:, 0] - y[:, 1] * nu)[where], last[where], nu, padded, t, gamma
+
+        return branch
+
+    y, last, nu, chol, t, gamma = lax.switch(bucket, [of_size(k) for k in sizes])
+    nu = jnp.where(gamma > 0, nu, interval_middle(qp, slope, sets))
+    face = Face(sets, index, position, bucket, chol, t, gamma)
+    return Unknowns(jnp.where(free, y, 0), nu), face, jnp.max(jnp.where(free, jnp.abs(last), 0))
+
+
+def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
+    """Solve the bordered system by the kept factor: two triangular solves."""
+    n = rhs.x.shape[0]
+    e = jnp.zeros_like(rhs.x) if qp.e is None else qp.e
+    bordered = face.gamma > 0
+
+    def of_size(k: int):
+        def branch():
+            chosen = jnp.minimum(face.index[:k], n - 1)
+            inside = face.index[:k] < n
+            y = cho_solve(face.chol[:k, :k], jnp.where(inside, rhs.x[chosen], 0)[:, None])[:, 0]
+            nu = (jnp.where(inside, e[chosen], 0) @ y - rhs.nu) / jnp.where(bordered, face.gamma, 1)
+            nu = jnp.where(bordered, nu, 0)
+            y = y - face.t[:k] * nu
+            return y[jnp.clip(face.position, 0, k - 1)], nu
+
+        return branch
+
+    x, nu = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
+    return Unknowns(jnp.where(face.sets.free, x, rhs.x), jnp.where(bordered, nu, rhs.nu))
+
+
+def cho_solve(chol: Array, rhs: Array) -> Array:
+    half = lax.linalg.triangular_solve(chol, rhs, left_side=True, lower=True)
+    return lax.linalg.triangular_solve(chol, half, left_side=True, lower=True, transpose_a=True)

@@ -1,0 +1,122 @@
+"""Quadratic programs with a box and one equality: primal-dual active sets, interior point in
+reserve, every answer polished to working precision on its face."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from .._solution import ACTIVE_SET, CONVERGED, INFEASIBLE, NON_FINITE
+from .._solver import AbstractSolver, Point
+from ..problems import BoxQP
+from . import _face
+from ._face import Face, Sets, Unknowns
+from ._interior_point import interior_point
+
+
+class ActiveSet(AbstractSolver):
+    """Primal-dual active sets (Hintermueller, Ito & Kunisch 2002, a semismooth Newton method).
+
+    Each update solves the KKT system of the current face exactly and exchanges all violated
+    indices at once; it ends on the face of the solution, where nothing but rounding is left. From
+    a good start (`warm`) it takes one to a few updates, each as dear as the Cholesky factor of
+    the free block. It may cycle when Q is singular; after `max_updates` an interior point method
+    finds the face and the updates settle it.
+    """
+
+    max_updates: int = 20
+    max_interior_steps: int = 60
+
+    def cold(self, problem: BoxQP) -> Sets:
+        return Sets(jnp.zeros(problem.q.shape, bool), jnp.zeros(problem.q.shape, bool))
+
+    def run(self, problem: BoxQP, warm: Sets) -> Point:
+        qp = problem
+        n, dtype = qp.q.shape[0], qp.q.dtype
+        fixed = _face.pinned(qp)
+        # bounds may have become infinite or pinned since
+        sets = Sets(
+            (warm.lower & jnp.isfinite(qp.lower) & ~warm.upper) | fixed,
+            warm.upper & jnp.isfinite(qp.upper) & ~fixed,
+        )
+
+        def attempt(state):
+            sets, u, face, _, interior, updates, round_ = state
+            sets, interior = lax.cond(
+                round_ == 0,
+                lambda: (sets, interior),
+                lambda: interior_point(qp, self.max_interior_steps),
+            )
+            sets, u, face, settled, used = self._updates(qp, sets, u, face)
+            return sets, u, face, settled, interior, updates + used, round_ + 1
+
+        def unsettled(state):
+            return ~state[3] & (state[6] < 2)
+
+        zero = jnp.int32(0)
+        face = Face(  # overwritten by the first attempt
+            sets, jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32), zero,
+            jnp.zeros((n, n), dtype), jnp.zeros(n, dtype), jnp.zeros((), dtype),
+        )  # fmt: skip
+        u = Unknowns(jnp.zeros(n, dtype), jnp.zeros((), dtype))
+        start = (sets, u, face, jnp.bool_(False), zero, zero, zero)
+        sets, u, face, settled, interior, updates, _ = lax.while_loop(unsettled, attempt, start)
+        sets = face.sets
+
+        result = jnp.where(settled, CONVERGED, ACTIVE_SET)
+        result = jnp.where(jnp.all(jnp.isfinite(u.x)), result, NON_FINITE)
+        result = jnp.where(_infeasible(qp), INFEASIBLE, result).astype(jnp.int32)
+        stats = {"steps": updates, "interior_steps": interior}
+        return Point(u, face, sets, result, stats)
+
+    def _updates(self, qp: BoxQP, sets: Sets, u: Unknowns, face: Face):
+        """Exchange violated indices until none is left. The face returned is that of `sets`."""
+        fixed = _face.pinned(qp)
+        eps = jnp.finfo(qp.q.dtype).eps
+
+        def body(state):
+            sets, *_, count = state
+            u, face, noise = _face.solve(qp, sets)
+            x = _face.primal(qp, u.x, sets)
+            slope = qp.Q @ x + qp.q + (0 if qp.e is None else u.nu * qp.e)
+            # A violation smaller than rounding is none: exchanging it back and forth never ends.
+            size = jnp.max(jnp.abs(x))
+            close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
+            flat = 64 * eps * (1 + jnp.max(jnp.abs(qp.q)) + jnp.max(jnp.abs(slope)))
+            lower = (sets.free & (x < qp.lower - close)) | (sets.lower & (slope > -flat)) | fixed
+            upper = (sets.free & (x > qp.upper + close)) | (sets.upper & (slope < flat) & ~fixed)
+            same = jnp.all((lower == sets.lower) & (upper == sets.upper))
+            finite = jnp.all(jnp.isfinite(x)) & jnp.isfinite(u.nu)
+            count = jnp.where(finite, count + 1, self.max_updates)  # a broken face: give up
+            return Sets(lower, upper), u, face, same & finite, count
+
+        def go(state):
+            return ~state[3] & (state[4] < self.max_updates)
+
+        return lax.while_loop(go, body, (sets, u, face, jnp.bool_(False), jnp.int32(0)))
+
+    def conditions(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> Unknowns:
+        return _face.conditions(problem, unknowns, frozen.sets)
+
+    def value(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> tuple[Array, Array]:
+        """(x, multiplier of the equality)."""
+        return _face.primal(problem, unknowns.x, frozen.sets), unknowns.nu
+
+    def backsolve(self, problem: BoxQP, frozen: Face, rhs: Unknowns) -> Unknowns:
+        return _face.backsolve(problem, frozen, rhs)
+
+    def slack(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> Array:
+        """Per variable: distance of a free one to its nearer bound; multiplier of a bound one."""
+        qp, sets = problem, frozen.sets
+        x, nu = self.value(qp, unknowns, frozen)
+        slope = qp.Q @ x + qp.q + (0 if qp.e is None else nu * qp.e)
+        at_bound = jnp.where(_face.pinned(qp), jnp.inf, jnp.where(sets.upper, -slope, slope))
+        return jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), at_bound)
+
+
+def _infeasible(qp: BoxQP) -> Array:
+    if qp.e is None:
+        return jnp.bool_(False)
+    reach = jnp.where(qp.e == 0, 0, qp.e * qp.lower), jnp.where(qp.e == 0, 0, qp.e * qp.upper)
+    least, most = (jnp.sum(pick(*reach)) for pick in (jnp.minimum, jnp.maximum))
+    slop = 64 * jnp.finfo(qp.q.dtype).eps * (jnp.abs(qp.b) + 1)
+    return (least > qp.b + slop) | (most < qp.b - slop)

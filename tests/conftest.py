@@ -1,0 +1,65 @@
+"""Strict settings for all tests: float64, no silent broadcasting or promotion, our own code."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("bilevel", "attacks", "defenses")
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Compiling dominates this suite, so compiled programs are kept from run to run, small ones too.
+# JAX_COMPILATION_CACHE_DIR moves them elsewhere.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+# The first example of a property compiles: a deadline per example would measure that.
+settings.register_profile("repository", deadline=None, max_examples=50, print_blob=True)
+settings.load_profile("repository")
+
+
+def foreign_package() -> str | None:
+    """Says which of our flat package names would be imported from outside this repository."""
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin])
+        if [Path(str(place)).resolve() for place in places] != [ROOT / name]:
+            found = ", ".join(map(str, places)) or "nowhere"
+            return (
+                f"`import {name}` finds {found} and not the folder `{name}` of this repository: "
+                "uninstall or rename the other one, or run `make test`, which has its own .venv."
+            )
+    return None
+
+
+def pytest_configure() -> None:
+    """Refuses to start when the tests would test somebody else's code."""
+    problem = foreign_package()
+    if problem is not None:
+        pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="session")
+def rng() -> np.random.Generator:
+    """One seeded generator; what a test draws from it depends on which tests ran before."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def standard_promotion() -> Iterator[None]:
+    """Usual dtype promotion, for tests that call libraries which rely on it (optax.adam, qpax)."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
