@@ -1,8 +1,5 @@
 """learner x reach x goal: an attack is their composition, a pure function of the poison."""
 
-import jax.numpy as jnp
-import numpy as np
-
 from bilevel import AbstractBilevel, Data
 from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.learners import AbstractLearner

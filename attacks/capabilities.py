@@ -87,7 +87,9 @@ class Insert(AbstractCapability):
     def inject(self, z: Array, data: Data) -> Data:
         expected = (self.labels.shape[0], data.x.shape[1])
         if z.shape != expected:
-            raise ValueError(f"z: got shape {z.shape}, expected {expected}: (poison rows, features)")
+            raise ValueError(
+                f"z: got shape {z.shape}, expected {expected}: (poison rows, features)"
+            )
         if z.dtype != data.x.dtype:
             raise ValueError(f"z: got {z.dtype}, expected {data.x.dtype}, that of the data")
         return append(data, z, self.labels.astype(data.y.dtype))
@@ -98,7 +100,7 @@ class Insert(AbstractCapability):
     def check_start(self, z: Array) -> Array:
         """The start itself, or ValueError if it is not finite or lies outside the domain."""
         require_finite(z0=z)
-        if not bool(self.domain.contains(z)):
+        if concrete(z) and not bool(self.domain.contains(z)):
             outside = float(jnp.max(jnp.abs(z - self.project(z))))
             raise ValueError(
                 f"z0: lies outside the domain, by {outside:.3g} at most; "

@@ -4,5 +4,6 @@ from . import derivatives, learners, linear, problems, solvers
 from ._argmin import argmin
 from ._bilevel import AbstractBilevel, Bilevel
 from ._solution import Solution, SolveError
+from .certificate import Certificate, certify
 from .data import Data, append
 from .maximize import maximize, minimize

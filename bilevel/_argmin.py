@@ -10,7 +10,7 @@ from .derivatives import AbstractDerivative, Implicit
 from .problems import Smooth
 
 
-def _hoist(problem: PyTree) -> PyTree:
+def hoist(problem: PyTree) -> PyTree:
     """Make traced values that an objective closes over leaves of the problem.
 
     `custom_jvp` cannot see through a Python closure; without this, `grad` of a function that
@@ -18,9 +18,13 @@ def _hoist(problem: PyTree) -> PyTree:
     """
     if not isinstance(problem, Smooth):
         return problem
-    converted = eqx.filter_closure_convert(problem.objective, problem.start, problem.args)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(converted.consts)):
-        return eqx.tree_at(lambda p: p.objective, problem, converted)
+    for name in ("objective", "hessian"):
+        function = getattr(problem, name)
+        if function is None:
+            continue
+        converted = eqx.filter_closure_convert(function, problem.start, problem.args)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(converted)):
+            problem = eqx.tree_at(lambda p, name=name: getattr(p, name), problem, converted)
     return problem
 
 
@@ -49,5 +53,5 @@ def argmin(
     Correct under grad, jvp, jacfwd, jacrev, hessian, jit and vmap.
     """
     derivative = Implicit() if derivative is None else derivative
-    solution = _argmin(_hoist(problem), warm, solver, derivative)
+    solution = _argmin(hoist(problem), warm, solver, derivative)
     return solution.checked() if throw else solution

@@ -4,6 +4,7 @@ import abc
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._solver import AbstractSolver, Point
@@ -42,7 +43,11 @@ def implicit_root(
     solver: AbstractSolver,
     linear: AbstractLinearSolver,
 ) -> PyTree:
-    """Invariant: `solver.conditions(problem, implicit_root(...), frozen) == 0`."""
+    """The unknowns, as a function of the problem: `solver.conditions(problem, u, frozen) == 0`.
+
+    Its value and its linearisation are those at the unknowns given; moving these (the certificate
+    does, by the error left in them) moves both.
+    """
     del problem, frozen, solver, linear
     return unknowns
 
@@ -54,8 +59,6 @@ def _implicit_jvp(primals, tangents):
     unknowns = implicit_root(*primals)
     t_unknowns, t_problem, *_ = tangents
     moving = jax.tree.map(lambda t: t is not None, t_problem, is_leaf=lambda t: t is None)
-    if t_unknowns is not None and jax.tree.leaves(t_unknowns):
-        raise TypeError("implicit_root: the unknowns are a solution and carry no tangent")
     moved, fixed = eqx.partition(problem, moving)
 
     def in_problem(moved):
@@ -64,6 +67,8 @@ def _implicit_jvp(primals, tangents):
     def in_unknowns(u):
         return solver.conditions(problem, u, frozen)
 
+    if not jax.tree.leaves(t_problem):
+        return unknowns, t_unknowns
     _, pull = jax.jvp(in_problem, (moved,), (t_problem,))
     _, matvec = jax.linearize(in_unknowns, unknowns)
     t_out = jax.lax.custom_linear_solve(
@@ -74,4 +79,6 @@ def _implicit_jvp(primals, tangents):
         ),
         symmetric=True,
     )
+    if jax.tree.leaves(t_unknowns):
+        t_out = jax.tree.map(jnp.add, t_out, t_unknowns)
     return unknowns, t_out

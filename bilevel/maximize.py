@@ -9,7 +9,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ._bilevel import AbstractBilevel
+from ._bilevel import AbstractBilevel, Info
 from ._solution import CONVERGED
 from ._tree import all_finite
 
@@ -23,6 +23,15 @@ SENTENCES = (
     "stopped: the inner problem could not be solved at a step; `inner_result` holds its code",
     "stopped: the objective or its hypergradient is NaN or infinite",
 )
+
+
+class Step(eqx.Module):
+    """One evaluation, as `record` sees it."""
+
+    z: PyTree
+    value: Float[Array, ""]
+    gradient: PyTree
+    info: Info
 
 
 class State(eqx.Module):
@@ -91,7 +100,7 @@ def minimize(
     - `reseed(key, z, gradient) -> z`: called where part of the hypergradient (a row of a leaf, or
       a whole leaf) is exactly zero, to move it elsewhere. Without it, an all-zero hypergradient
       stops the run and says so.
-    - `record(z, value, gradient) -> pytree`: what `history` keeps per step (default: the value).
+    - `record(step: Step) -> pytree`: what `history` keeps per step (default: the value).
     - `state`: `Optimized.state` of an earlier run, to go on from there.
     - `key`: randomness for `reseed`.
 
@@ -127,7 +136,7 @@ def _optimize(
     floor: float = 0.04,
     tol: float = 1e-6,
     reseed: Callable[[PRNGKeyArray, PyTree, PyTree], PyTree] | None = None,
-    record: Callable[[PyTree, Array, PyTree], PyTree] = lambda z, value, gradient: value,
+    record: Callable[[Step], PyTree] = lambda step: step.value,
     state: State | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Optimized:
@@ -141,21 +150,24 @@ def _optimize(
 
     def evaluate(z, warm):
         (value, (warm, info)), gradient = jax.value_and_grad(loss, has_aux=True)(z, warm)
-        return value, gradient, warm, info.result
+        return Step(z, value, gradient, info), warm
+
+    def seen(step):  # by the user: the sign is ours
+        return Step(step.z, sign * step.value, flip(step.gradient), step.info)
+
+    def flip(gradient):
+        return jax.tree.map(lambda g: sign * g, gradient)
 
     if state is None:
         state = _start(objective, project(z0), optimizer, key)
-    state = eqx.tree_at(
-        lambda s: (s.step, s.status), state, (jnp.int32(0), jnp.int32(RUNNING))
-    )
+    state = eqx.tree_at(lambda s: (s.step, s.status), state, (jnp.int32(0), jnp.int32(RUNNING)))
 
     def body(carry):
         s, history = carry
-        value, gradient, warm, inner = evaluate(s.z, s.warm)
+        step, warm = evaluate(s.z, s.warm)
+        value, gradient, inner = step.value, step.gradient, step.info.result
         history = jax.tree.map(
-            lambda all_, now: all_.at[s.step].set(now),
-            history,
-            record(s.z, sign * value, gradient_of_objective(gradient)),
+            lambda rows, row: rows.at[s.step].set(row), history, record(seen(step))
         )
         solved = inner == CONVERGED
         finite = jnp.isfinite(value) & all_finite(gradient)
@@ -181,7 +193,7 @@ def _optimize(
         if reseed is not None:
             moved = lax.cond(
                 _zero_parts(gradient),
-                lambda: project(reseed(subkey, moved, gradient_of_objective(gradient))),
+                lambda: project(reseed(subkey, moved, flip(gradient))),
                 lambda: moved,
             )
             zero = jnp.bool_(False)
@@ -195,10 +207,7 @@ def _optimize(
         )  # fmt: skip
         return s, history
 
-    def gradient_of_objective(gradient):
-        return jax.tree.map(lambda g: sign * g, gradient)
-
-    shape = jax.eval_shape(record, state.z, state.best_value, state.best_gradient)
+    shape = jax.eval_shape(lambda s: record(seen(evaluate(s.z, s.warm)[0])), state)
     history = jax.tree.map(
         lambda s: jnp.full(
             (steps, *s.shape), jnp.nan if jnp.issubdtype(s.dtype, jnp.inexact) else 0, s.dtype
@@ -208,9 +217,7 @@ def _optimize(
     state, history = lax.while_loop(
         lambda c: (c[0].step < steps) & (c[0].status == RUNNING), body, (state, history)
     )
-    return Optimized(
-        state.best, sign * state.best_value, state.step, state.status, history, state
-    )
+    return Optimized(state.best, sign * state.best_value, state.step, state.status, history, state)
 
 
 def _start(objective, z, optimizer, key) -> State:

@@ -47,7 +47,9 @@ class BoxQP(eqx.Module):
         for name in ("lower", "upper", "e"):
             leaf = getattr(self, name)
             if leaf is not None and jnp.shape(leaf) != shape:
-                raise ValueError(f"{name}: got shape {jnp.shape(leaf)}, expected {shape}, that of q")
+                raise ValueError(
+                    f"{name}: got shape {jnp.shape(leaf)}, expected {shape}, that of q"
+                )
         if (self.e is None) != (self.b is None):
             raise ValueError("e and b: give both for the equality e'x = b, or neither")
         if not any(isinstance(x, jax.core.Tracer) for x in (self.lower, self.upper)):

@@ -1,11 +1,13 @@
 """Kernels: k(a, b) for all pairs of rows."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+Terms = Sequence[tuple[Float[Array, "m d"], Float[Array, " m"]]]
 
 
 class AbstractKernel(eqx.Module):
@@ -15,11 +17,9 @@ class AbstractKernel(eqx.Module):
     def gram(self, a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """k(a_i, b_j)."""
 
-    def expand(
-        self, at: Float[Array, "n d"], x: Float[Array, "m d"], coef: Float[Array, " m"]
-    ) -> Float[Array, " n"]:
-        """sum_j coef_j k(at_i, x_j)."""
-        return self.gram(at, x) @ coef
+    def expand(self, at: Float[Array, "n d"], terms: Terms) -> Float[Array, " n"]:
+        """sum_j coef_j k(at_i, x_j), over blocks of rows (x, coef)."""
+        return sum(self.gram(at, x) @ coef for x, coef in terms)
 
 
 class Linear(AbstractKernel):
@@ -28,9 +28,8 @@ class Linear(AbstractKernel):
     def gram(self, a, b):
         return a @ b.T
 
-    # The one kernel with a finite weight vector: m + n products with it instead of n m.
-    def expand(self, at, x, coef):
-        return at @ (coef @ x)
+    def expand(self, at, terms):
+        return at @ sum(coef @ x for x, coef in terms)  # the one kernel with a weight vector
 
 
 class RBF(AbstractKernel):

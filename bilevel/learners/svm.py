@@ -9,19 +9,25 @@ from ..data import Data, concrete
 from ..problems import BoxQP
 from ..solvers import ActiveSet
 from ._learner import AbstractLearner, AbstractModel
-from .kernels import AbstractKernel, Linear
+from .kernels import AbstractKernel, Linear, Terms
 
 
 class SVMModel(AbstractModel):
-    """f(x) = sum_j coef_j k(x, x_j) + bias, with coef = alpha * y."""
+    """f(x) = sum_j coef_j k(x, x_j) + bias, with coef = alpha * y, rows in one or more blocks."""
 
-    x: Float[Array, "n d"]
-    coef: Float[Array, " n"]
+    terms: Terms
     bias: Float[Array, ""]
     kernel: AbstractKernel
 
     def decision(self, x):
-        return self.kernel.expand(x, self.x, self.coef) + self.bias
+        return self.kernel.expand(x, self.terms) + self.bias
+
+
+class Known(eqx.Module):
+    """Rows that every data set begins with, and their block of Q."""
+
+    x: Float[Array, "k d"]
+    Q: Float[Array, "k k"]
 
 
 class SVM(AbstractLearner):
@@ -35,9 +41,11 @@ class SVM(AbstractLearner):
     C: Float[Array, ""]
     kernel: AbstractKernel
     solver: ActiveSet
-    known: Float[Array, "k k"] | None  # Gram matrix of the leading rows, if prepared
+    known: Known | None
 
-    def __init__(self, C=1.0, kernel: AbstractKernel | None = None, solver: ActiveSet | None = None):
+    def __init__(
+        self, C=1.0, kernel: AbstractKernel | None = None, solver: ActiveSet | None = None
+    ):
         if concrete(C) and not (np.isfinite(float(C)) and float(C) > 0):
             raise ValueError(f"C: got {C}, expected a positive number")
         self.C = jnp.asarray(C, float)
@@ -55,7 +63,9 @@ class SVM(AbstractLearner):
             return
         labels = np.unique(np.asarray(data.y))
         if not np.all(np.isin(labels, (-1, 1))):
-            raise ValueError(f"y: got labels {labels[:5]}, expected only -1 and +1; map yours to them")
+            raise ValueError(
+                f"y: got labels {labels[:5]}, expected only -1 and +1; map yours to them"
+            )
         if not concrete(data.weight):
             return
         if np.any(np.asarray(data.weight) < 0):
@@ -67,13 +77,13 @@ class SVM(AbstractLearner):
             )
 
     def prepare(self, data: Data) -> "SVM":
-        known = self.kernel.gram(data.x, data.x)
+        known = Known(data.x, self.kernel.gram(data.x, data.x) * jnp.outer(data.y, data.y))
         return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
 
     def problem(self, data: Data) -> BoxQP:
         y = data.y
         return BoxQP(
-            Q=self._gram(data.x) * (y[:, None] * y[None, :]),
+            Q=self._quadratic(data),
             q=-jnp.ones_like(y),
             lower=jnp.zeros_like(y),
             upper=self.C * data.weight,
@@ -81,15 +91,24 @@ class SVM(AbstractLearner):
             b=jnp.zeros((), y.dtype),
         )
 
-    def _gram(self, x: Array) -> Array:
+    def _quadratic(self, data: Data) -> Array:
         if self.known is None:
-            return self.kernel.gram(x, x)
-        k = self.known.shape[0]
-        rows = self.kernel.gram(x[k:], x)  # only these depend on rows added since
-        top = jnp.concatenate([self.known, rows[:, :k].T], axis=1)
-        return jnp.concatenate([top, rows])
+            return self.kernel.gram(data.x, data.x) * jnp.outer(data.y, data.y)
+        # Only the rows after the known ones are new; slices, so that no row is copied or
+        # multiplied twice.
+        k = self.known.x.shape[0]
+        x, y = data.x[k:], data.y[k:]
+        side = self.kernel.gram(x, self.known.x) * jnp.outer(y, data.y[:k])
+        corner = self.kernel.gram(x, x) * jnp.outer(y, y)
+        top = jnp.concatenate([self.known.Q, side.T], axis=1)
+        return jnp.concatenate([top, jnp.concatenate([side, corner], axis=1)])
 
     def model(self, data: Data, value: tuple[Array, Array]) -> SVMModel:
         # In the dual, stationarity reads Qa - 1 + nu y = 0, so y f(x) = 1 gives bias = nu.
         alpha, nu = value
-        return SVMModel(data.x, alpha * data.y, nu, self.kernel)
+        coef = alpha * data.y
+        if self.known is None:
+            return SVMModel(((data.x, coef),), nu, self.kernel)
+        k = self.known.x.shape[0]
+        terms = (self.known.x, coef[:k]), (data.x[k:], coef[k:])
+        return SVMModel(terms, nu, self.kernel)

@@ -1,3 +1,6 @@
 """Solvers of inner problems. Each states the conditions its minimiser satisfies."""
 
 from .active_set import ActiveSet
+from .lbfgs import LBFGS
+from .newton import Newton
+from .newton_cg import NewtonCG

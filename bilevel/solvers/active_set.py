@@ -39,42 +39,15 @@ class ActiveSet(AbstractSolver):
             warm.upper & jnp.isfinite(qp.upper) & ~fixed,
         )
 
-        def attempt(state):
-            sets, u, face, _, interior, updates, round_ = state
+        eps = jnp.finfo(dtype).eps
+
+        def update(state):
+            sets, _, _, _, count, interior = state
             sets, interior = lax.cond(
-                round_ == 0,
-                lambda: (sets, interior),
+                count == self.max_updates,
                 lambda: interior_point(qp, self.max_interior_steps),
+                lambda: (sets, interior),
             )
-            sets, u, face, settled, used = self._updates(qp, sets, u, face)
-            return sets, u, face, settled, interior, updates + used, round_ + 1
-
-        def unsettled(state):
-            return ~state[3] & (state[6] < 2)
-
-        zero = jnp.int32(0)
-        face = Face(  # overwritten by the first attempt
-            sets, jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32), zero,
-            jnp.zeros((n, n), dtype), jnp.zeros(n, dtype), jnp.zeros((), dtype),
-        )  # fmt: skip
-        u = Unknowns(jnp.zeros(n, dtype), jnp.zeros((), dtype))
-        start = (sets, u, face, jnp.bool_(False), zero, zero, zero)
-        sets, u, face, settled, interior, updates, _ = lax.while_loop(unsettled, attempt, start)
-        sets = face.sets
-
-        result = jnp.where(settled, CONVERGED, ACTIVE_SET)
-        result = jnp.where(jnp.all(jnp.isfinite(u.x)), result, NON_FINITE)
-        result = jnp.where(_infeasible(qp), INFEASIBLE, result).astype(jnp.int32)
-        stats = {"steps": updates, "interior_steps": interior}
-        return Point(u, face, sets, result, stats)
-
-    def _updates(self, qp: BoxQP, sets: Sets, u: Unknowns, face: Face):
-        """Exchange violated indices until none is left. The face returned is that of `sets`."""
-        fixed = _face.pinned(qp)
-        eps = jnp.finfo(qp.q.dtype).eps
-
-        def body(state):
-            sets, *_, count = state
             u, face, noise = _face.solve(qp, sets)
             x = _face.primal(qp, u.x, sets)
             slope = qp.Q @ x + qp.q + (0 if qp.e is None else u.nu * qp.e)
@@ -86,13 +59,28 @@ class ActiveSet(AbstractSolver):
             upper = (sets.free & (x > qp.upper + close)) | (sets.upper & (slope < flat) & ~fixed)
             same = jnp.all((lower == sets.lower) & (upper == sets.upper))
             finite = jnp.all(jnp.isfinite(x)) & jnp.isfinite(u.nu)
-            count = jnp.where(finite, count + 1, self.max_updates)  # a broken face: give up
-            return Sets(lower, upper), u, face, same & finite, count
+            # from a broken face, straight on to the interior point, or to the end
+            budget = jnp.where(count < self.max_updates, self.max_updates, 2 * self.max_updates)
+            count = jnp.where(finite, count + 1, budget).astype(jnp.int32)
+            return Sets(lower, upper), u, face, same & finite, count, interior
 
-        def go(state):
-            return ~state[3] & (state[4] < self.max_updates)
+        def unsettled(state):
+            return ~state[3] & (state[4] < 2 * self.max_updates)
 
-        return lax.while_loop(go, body, (sets, u, face, jnp.bool_(False), jnp.int32(0)))
+        zero = jnp.int32(0)
+        u = Unknowns(jnp.zeros(n, dtype), jnp.zeros((), dtype))
+        face = Face(  # overwritten by the first update
+            sets, jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32), zero,
+            jnp.zeros((n, n), dtype), jnp.zeros(n, dtype), jnp.zeros((), dtype),
+        )  # fmt: skip
+        start = (sets, u, face, jnp.bool_(False), zero, zero)
+        _, u, face, settled, updates, interior = lax.while_loop(unsettled, update, start)
+
+        result = jnp.where(settled, CONVERGED, ACTIVE_SET)
+        result = jnp.where(jnp.all(jnp.isfinite(u.x)), result, NON_FINITE)
+        result = jnp.where(_infeasible(qp), INFEASIBLE, result).astype(jnp.int32)
+        stats = {"steps": updates, "interior_steps": interior}
+        return Point(u, face, face.sets, result, stats)
 
     def conditions(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> Unknowns:
         return _face.conditions(problem, unknowns, frozen.sets)

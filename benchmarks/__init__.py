@@ -1,0 +1,4 @@
+"""Reproductions of published experiments, and hypergradients timed beside other libraries.
+
+`python -m benchmarks list`, `python -m benchmarks run NAME --help`.
+"""

@@ -1,0 +1,207 @@
+"""What an experiment hands out: a table for people, one JSON for machines, pictures."""
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Cell = str | int | float | bool | None
+
+
+class UsageError(ValueError):
+    """Something that the person at the keyboard can mend: shown as a sentence, no traceback."""
+
+
+def environment() -> dict[str, Cell]:
+    """The machine and the versions that a figure was measured with."""
+    import jax
+    import numpy as np
+
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "backend": jax.default_backend(),
+        "cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "dtype": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore
+    }
+
+
+def plain(value: Any) -> Any:
+    """As JSON can hold it: NumPy and JAX scalars as Python's, paths as text, NaN as null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    return plain(value.tolist())  # a scalar or an array of NumPy or JAX
+
+
+def shown(name: str, value: Cell) -> str:
+    """A cell as people read it; errors (`*_err`) are fractions in the JSON, per cent here."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    if name.endswith("_err"):
+        return f"{100 * value:.1f} %"
+    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+        return f"{value:.1e}"
+    return f"{value:.4g}"
+
+
+class Report:
+    """Collects what an experiment finds. Rows reach the JSON file as they come, so that nothing
+    is lost when a run is interrupted.
+
+    - `json_path`: the JSON file, if one is wanted.
+    - `out`: the folder for pictures, if any are wanted.
+    - `resume`: take over the rows of an earlier, interrupted run from `json_path`.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        options: Any,
+        *,
+        json_path: Path | None = None,
+        out: Path | None = None,
+        resume: bool = False,
+    ):
+        self.experiment, self.options = experiment, plain(options)
+        self.json_path, self.out = json_path, out
+        self.rows: list[dict[str, Cell]] = []
+        self.notes: list[str] = []
+        self.pictures: list[Path] = []
+        self.complete = False
+        self._environment = environment()
+        for folder in (json_path and json_path.parent, out):
+            if folder is not None:
+                _make(folder)
+        if resume:
+            self.rows = self._earlier()
+
+    def track(self, iterable: Iterable, description: str) -> Iterator:
+        """Yield the items while a bar on stderr shows how many are done."""
+        items = list(iterable)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task(description, total=len(items))
+            for item in items:
+                yield item
+                bar.advance(task)
+
+    def row(self, **cells: Any) -> None:
+        """Add a row, to the table and to the JSON file."""
+        self.rows.append(plain(cells))
+        self.save()
+
+    def done(self, **cells: Any) -> bool:
+        """Whether a row with these cells is there already (from the run that is resumed)."""
+        wanted = plain(cells).items()
+        return any(wanted <= row.items() for row in self.rows)
+
+    def note(self, text: str) -> None:
+        """Add a sentence to be read under the table."""
+        self.notes.append(text)
+
+    def figure(self, name: str, fig: "Figure") -> None:
+        """Save a picture as `name`.png, if a folder for pictures was given."""
+        if self.out is not None:
+            path = self.out / f"{name}.png"
+            fig.savefig(path, dpi=150)
+            self.pictures.append(path)
+
+    def save(self) -> None:
+        """Write the JSON file, whole or not at all."""
+        if self.json_path is None:
+            return
+        text = {
+            "experiment": self.experiment,
+            "options": self.options,
+            "rows": self.rows,
+            "notes": self.notes,
+            "environment": self._environment,
+            "complete": self.complete,
+        }
+        part = self.json_path.with_name(self.json_path.name + ".part")
+        part.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n")
+        part.replace(self.json_path)
+
+    def finish(self, complete: bool = True) -> None:
+        """Write the JSON file and print table, notes, and where everything is."""
+        self.complete = complete
+        self.save()
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        if self.rows:
+            console.print(self._table())
+        for text in self.notes:
+            console.print(text, highlight=False, markup=False)
+        if not complete:
+            console.print("Interrupted: these are the rows that were finished.")
+        for path in (*self.pictures, *([self.json_path] if self.json_path else [])):
+            kind = "picture" if path.suffix == ".png" else "figures"
+            console.print(f"{kind}: {path}", highlight=False, markup=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        table = Table(title=self.experiment, title_justify="left")
+        for name in names:
+            numbers = not any(isinstance(row.get(name), str) for row in self.rows)
+            table.add_column(name.replace("_", " "), justify="right" if numbers else "left")
+        for row in self.rows:
+            table.add_row(*(shown(name, row.get(name)) for name in names))
+        return table
+
+    def _earlier(self) -> list[dict[str, Cell]]:
+        """The rows of the run to resume. Options that are lists only say which rows to make; if
+        another one has changed, old and new rows do not belong together."""
+        if self.json_path is None:
+            raise UsageError("--resume: give the file to go on with by --json")
+        if not self.json_path.exists():
+            return []
+        try:
+            earlier = json.loads(self.json_path.read_text())
+            name, options, rows = earlier["experiment"], earlier["options"], earlier["rows"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"--resume: {self.json_path} is no report ({error!r})") from error
+        if name != self.experiment:
+            raise UsageError(f"--resume: {self.json_path} is a report of {name}")
+        for key, value in self.options.items():
+            if not isinstance(value, list) and options.get(key) != value:
+                raise UsageError(
+                    f"--resume: {self.json_path} was made with {key} = {options.get(key)}, not "
+                    f"{value}; use the same options, or another --json"
+                )
+        return rows
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error

@@ -1,0 +1,83 @@
+"""Newton's method with a Cholesky factor, for up to some thousand unknowns."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from .._solver import Point
+from .._tree import all_finite, norm
+from ..problems import Smooth
+from ._smooth import AbstractSmoothSolver, descend
+
+
+class Newton(AbstractSmoothSolver):
+    """Damped Newton. The factor is used again for the next step while steps with it shrink the
+    gradient by `reuse` or better, so that near the solution a step costs one gradient.
+
+    - `tol`: the iteration ends when the next step is expected to be shorter than this, relative
+      to the iterate, or when rounding keeps a fresh factor from shrinking the gradient.
+    - `max_steps`: steps, with or without a new factor.
+    """
+
+    tol: float = 1e-14
+    max_steps: int = 100
+    reuse: float = 0.1
+
+    def run(self, problem: Smooth, warm: PyTree) -> Point:
+        w, unravel = ravel_pytree(warm)
+
+        def objective(w):
+            return problem.objective(unravel(w), problem.args)
+
+        value_and_grad = jax.value_and_grad(objective)
+        tiny, rough = jnp.finfo(w.dtype).tiny, float(jnp.finfo(w.dtype).eps) ** 0.5
+
+        def body(state):
+            w, value, gradient, chol, fresh, step, _ = state
+            chol = lax.cond(fresh, lambda: _factor(problem, objective, unravel, w), lambda: chol)
+            direction = -_cho_solve(chol, gradient)
+            new, new_value, new_gradient, t = descend(value_and_grad, w, value, gradient, direction)
+            rate = norm(new_gradient) / jnp.maximum(norm(gradient), tiny)
+            length = norm(direction) / (norm(w) + tiny)
+            slow = (rate > self.reuse) | (t < 1)
+            over = (jnp.minimum(rate, 1) * length <= self.tol) | (slow & fresh & (length < rough))
+            fresh = slow
+            return new, new_value, new_gradient, chol, fresh, step + 1, over
+
+        def go(state):
+            return ~state[6] & (state[5] < self.max_steps)
+
+        value, gradient = value_and_grad(w)
+        chol = jnp.zeros((w.size, w.size), w.dtype)
+        start = (w, value, gradient, chol, jnp.bool_(True), jnp.int32(0), jnp.bool_(False))
+        w, value, gradient, chol, _, steps, over = lax.while_loop(go, body, start)
+        result = jnp.where(over, CONVERGED, MAX_STEPS)
+        result = jnp.where(all_finite((w, value, gradient)), result, NON_FINITE).astype(jnp.int32)
+        stats = {"steps": steps, "residual": norm(gradient)}
+        return Point(unravel(w), chol, unravel(w), result, stats)
+
+    def backsolve(self, problem: Smooth, frozen: Array, rhs: PyTree) -> PyTree:
+        flat, unravel = ravel_pytree(rhs)
+        return unravel(_cho_solve(frozen, flat))
+
+
+def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
+    """Cholesky factor of the Hessian; of a multiple of the identity where that is indefinite."""
+    if problem.hessian is None:
+        _, product = jax.linearize(jax.grad(objective), w)
+        hessian = jax.vmap(product)(jnp.eye(w.size, dtype=w.dtype))
+    else:
+        hessian = problem.hessian(unravel(w), problem.args)
+    chol = lax.linalg.cholesky(hessian, symmetrize_input=False)
+    size = jnp.sqrt(jnp.max(jnp.abs(jnp.diagonal(hessian))))
+    return jnp.where(jnp.all(jnp.isfinite(chol)), chol, size * jnp.eye(w.size, dtype=w.dtype))
+
+
+def _cho_solve(chol: Array, rhs: Array) -> Array:
+    half = lax.linalg.triangular_solve(chol, rhs[:, None], left_side=True, lower=True)
+    return lax.linalg.triangular_solve(chol, half, left_side=True, lower=True, transpose_a=True)[
+        :, 0
+    ]
