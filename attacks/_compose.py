@@ -1,6 +1,7 @@
 """learner x reach x goal: an attack is their composition, a pure function of the poison."""
 
 from bilevel import AbstractBilevel, Data
+from bilevel._solver import AbstractSolver
 from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.learners import AbstractLearner
 
@@ -11,6 +12,9 @@ from .goals import AbstractGoal
 class Attack(AbstractBilevel):
     """z -> goal(learner.fit(reach.inject(z, data))).
 
+    Hyper-parameters: compose inside the function you differentiate; what was prepared from them
+    is not recomputed when a leaf of a composed attack is replaced.
+
     A defended learner is a learner, so an adaptive attack is the same composition.
     """
 
@@ -18,11 +22,12 @@ class Attack(AbstractBilevel):
     reach: AbstractCapability
     goal: AbstractGoal
     data: Data
-    derivative: AbstractDerivative = Implicit()
+    solver: AbstractSolver
+    derivative: AbstractDerivative
 
-    @property
-    def solver(self):
-        return self.learner.solver
+    def __init__(self, learner, reach, goal, data, derivative):
+        self.learner, self.reach, self.goal, self.data = learner, reach, goal, data
+        self.solver, self.derivative = learner.solver, derivative
 
     def inner(self, z):
         return self.learner.problem(self.reach.inject(z, self.data))
@@ -48,4 +53,5 @@ def compose(
     learner.check(reach.inject(z, data))
     if reach.keeps_rows:
         learner = learner.prepare(data)
+        goal = goal.prepare(learner)
     return Attack(learner, reach, goal, data, Implicit() if derivative is None else derivative)

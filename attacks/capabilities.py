@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bilevel import Data, append
-from bilevel.data import concrete, require_finite
+from bilevel._tree import concrete
+from bilevel.data import require_finite
 
 
 class Box(eqx.Module):
@@ -111,7 +112,8 @@ class Insert(AbstractCapability):
 
 class Reseed(eqx.Module):
     """For `maximize(reseed=...)`: rows whose hypergradient is exactly zero are drawn anew from a
-    pool of candidate rows (k, d)."""
+    pool of candidate rows (k, d).
+    """
 
     pool: Float[Array, "k d"]
 

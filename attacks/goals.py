@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from bilevel import Data
-from bilevel.learners import AbstractModel
+from bilevel.learners import AbstractLearner, AbstractModel
 
 
 class AbstractGoal(eqx.Module):
@@ -17,6 +17,10 @@ class AbstractGoal(eqx.Module):
     @abc.abstractmethod
     def check(self, data: Data) -> None:
         """ValueError with a sentence if this goal does not fit the training data."""
+
+    @abc.abstractmethod
+    def prepare(self, learner: AbstractLearner) -> "AbstractGoal":
+        """This goal with what it may compute once, for models of a prepared learner."""
 
     @abc.abstractmethod
     def score(self, model: AbstractModel) -> Float[Array, ""]:
@@ -54,29 +58,35 @@ class Indiscriminate(AbstractGoal):
     a method `kinks(y, f)`.
     """
 
-    data: Data
+    x: PyTree  # (n, d), or as the learner prepared it
+    y: Float[Array, " n"]
+    weight: Float[Array, " n"]
     loss: Callable[[Array, Array], Array]
 
     def check(self, data: Data) -> None:
-        if self.data.rows == 0:
+        if self.y.shape[0] == 0:
             raise ValueError("x_val: got no rows, expected a validation set to raise the loss on")
-        if self.data.x.shape[1] != data.x.shape[1]:
+        if self.x.shape[1] != data.x.shape[1]:
             raise ValueError(
-                f"x_val: got {self.data.x.shape[1]} features, expected {data.x.shape[1]}, "
+                f"x_val: got {self.x.shape[1]} features, expected {data.x.shape[1]}, "
                 "those of the training rows"
             )
 
+    def prepare(self, learner):
+        return eqx.tree_at(lambda g: g.x, self, learner.prepare_rows(self.x))
+
     def score(self, model):
-        loss = self.loss(self.data.y, model.decision(self.data.x))
-        return jnp.sum(self.data.weight * loss) / jnp.sum(self.data.weight)
+        loss = self.loss(self.y, model.decision(self.x))
+        return jnp.sum(self.weight * loss) / jnp.sum(self.weight)
 
     def kinks(self, model):
         where = getattr(self.loss, "kinks", None)
         if where is None:
-            return jnp.zeros(0, self.data.x.dtype)
-        return where(self.data.y, model.decision(self.data.x))
+            return jnp.zeros(0, self.y.dtype)
+        return where(self.y, model.decision(self.x))
 
 
 def indiscriminate(x_val, y_val, loss=None) -> Indiscriminate:
     """Raise the mean validation loss (hinge by default) of whatever is trained."""
-    return Indiscriminate(Data(x_val, y_val), Hinge() if loss is None else loss)
+    data = Data(x_val, y_val)
+    return Indiscriminate(data.x, data.y, data.weight, Hinge() if loss is None else loss)

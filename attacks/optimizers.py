@@ -12,11 +12,11 @@ def unit_rows(step: float) -> optax.GradientTransformation:
     A row whose gradient is zero stays.
     """
 
-    def update(gradient, state, params=None):
+    def update(updates, state, params=None):
         def row(g):
             length = jnp.sqrt(jnp.sum(g * g, axis=-1, keepdims=True))
             return -step * g / jnp.where(length > 0, length, 1)
 
-        return jax.tree.map(row, gradient), state
+        return jax.tree.map(row, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -7,13 +7,15 @@ the distance to the class centroid, since strong poison lies far out, and cappin
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import bilevel
 from bilevel import Data
 from bilevel.learners import SVM
-from bilevel.maximize import Optimized, Step
+from bilevel.maximize import Optimized, Step, value_only
 
 from ._compose import compose
 from .capabilities import Box, Insert
@@ -29,30 +31,47 @@ def poison_svm(
     *,
     learner: SVM | None = None,
     domain: Box | None = None,
-    steps: int = 200,
-    step_length: float = 1.0,
-    record: Callable[[Step], object] = lambda step: step.value,
+    steps: int = 100,
+    first_step: float = 2.0,
+    last_step: float = 0.02,
+    record: Callable[[Step], object] = value_only,
     reseed: Callable[[PRNGKeyArray, Array, Array], Array] | None = None,
 ) -> Optimized:
     """Insert m rows that raise the validation hinge loss of the retrained SVM; all move at once.
 
     - `start`: usually rows of the attacked class, given the attacker's `labels` (-1 or +1).
     - `domain`: where a row may lie (default [0, 1] in every feature).
-    - `steps`: evaluations of value and hypergradient at most; `step_length` in units of a feature.
-    - `reseed`: for example `Reseed(pool)`, for rows that are no support vectors.
+    - `steps`: evaluations of value and hypergradient. Every point moves by the same length each
+      time, from `first_step` down to `last_step` geometrically, in units of a feature.
+    - `record`, `reseed`: as in `bilevel.minimize`; for example `Reseed(pool)`, for rows that are
+      no support vectors.
 
-    The paper moves one point after the other by its KKT formula, which leaves out that a point on
-    the margin moves its own condition. Here all points share one adjoint solve of the exact one.
+    Compiled once per shape. The paper moves one point after the other by its KKT formula, which
+    leaves out that a point on the margin moves its own condition. Here all points share one
+    adjoint solve of the exact one.
     """
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain)
     goal = indiscriminate(validation.x, validation.y)
     attack = compose(SVM() if learner is None else learner, reach, goal, train)
+    start = reach.check_start(jnp.asarray(start))
+    decay = (last_step / first_step) ** (1 / max(steps - 1, 1))
+    lengths = jnp.asarray(first_step, start.dtype), jnp.asarray(decay, start.dtype)
+    return _climb(attack, start, lengths, steps, record, reseed)
+
+
+@eqx.filter_jit
+def _climb(attack, start, lengths, steps, record, reseed) -> Optimized:
+    first, decay = lengths
+    optimizer = optax.chain(
+        unit_rows(1.0), optax.scale_by_schedule(lambda step: first * decay**step)
+    )
     return bilevel.maximize(
         attack,
-        reach.check_start(jnp.asarray(start)),
-        optimizer=unit_rows(step_length),
-        project=reach.project,
+        start,
+        optimizer=optimizer,
+        project=attack.reach.project,
         steps=steps,
+        patience=steps,  # the schedule shortens the steps
         record=record,
         reseed=reseed,
     )

@@ -156,7 +156,7 @@ class Report:
         """Write the JSON file and print table, notes, and where everything is."""
         self.complete = complete
         self.save()
-        console = Console(width=None if sys.stdout.isatty() else 160)
+        console = Console(width=None if sys.stdout.isatty() else 200)
         if self.rows:
             console.print(self._table())
         for text in self.notes:

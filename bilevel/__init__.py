@@ -4,6 +4,7 @@ from . import derivatives, learners, linear, problems, solvers
 from ._argmin import argmin
 from ._bilevel import AbstractBilevel, Bilevel
 from ._solution import Solution, SolveError
+from .batch import batch
 from .certificate import Certificate, certify
 from .data import Data, append
 from .maximize import maximize, minimize

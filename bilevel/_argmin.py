@@ -6,6 +6,7 @@ from jaxtyping import PyTree
 
 from ._solution import Solution
 from ._solver import AbstractSolver
+from ._tree import concrete
 from .derivatives import AbstractDerivative, Implicit
 from .problems import Smooth
 
@@ -23,7 +24,7 @@ def hoist(problem: PyTree) -> PyTree:
         if function is None:
             continue
         converted = eqx.filter_closure_convert(function, problem.start, problem.args)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(converted)):
+        if not all(concrete(leaf) for leaf in jax.tree.leaves(converted)):
             problem = eqx.tree_at(lambda p, name=name: getattr(p, name), problem, converted)
     return problem
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ._argmin import argmin
 from ._solver import AbstractSolver
 from .derivatives import AbstractDerivative, Implicit
+from .linear import AbstractLinearSolver, Factor
 
 
 class Info(eqx.Module):
@@ -26,6 +27,11 @@ class AbstractBilevel(eqx.Module):
     solver: eqx.AbstractVar[AbstractSolver]
     derivative: eqx.AbstractVar[AbstractDerivative]
 
+    @property
+    def linear(self) -> AbstractLinearSolver:
+        """What answers the adjoint system when the gradient is certified."""
+        return self.derivative.linear if isinstance(self.derivative, Implicit) else Factor()
+
     @abc.abstractmethod
     def inner(self, z: PyTree) -> PyTree:
         """The inner problem at z."""
@@ -38,6 +44,10 @@ class AbstractBilevel(eqx.Module):
     def kinks(self, z: PyTree, value: PyTree) -> Array:
         """Quantities at whose zeros the outer objective is not differentiable; may be empty."""
 
+    # by identity, so that jax.jit and friends take an attack as they take any function
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
     def __call__(self, z: PyTree) -> Float[Array, ""]:
         """Cold start; raises `SolveError` if the inner problem was not solved."""
         solution = argmin(self.inner(z), solver=self.solver, derivative=self.derivative)
@@ -47,7 +57,8 @@ class AbstractBilevel(eqx.Module):
         self, z: PyTree, warm: PyTree | None = None
     ) -> tuple[Float[Array, ""], tuple[PyTree, Info]]:
         """(value, (warm start for the next evaluation nearby, info)). Never raises on a failed
-        solve: `info.result` says so. The value does not depend on `warm`."""
+        solve: `info.result` says so. The value does not depend on `warm`.
+        """
         solution = argmin(
             self.inner(z), warm, solver=self.solver, derivative=self.derivative, throw=False
         )

@@ -3,9 +3,10 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
+
+from ._tree import concrete
 
 CONVERGED, MAX_STEPS, NON_FINITE, INFEASIBLE, ACTIVE_SET, LINEAR_SOLVE = range(6)
 
@@ -49,7 +50,7 @@ class Solution(eqx.Module):
 
     def checked(self) -> "Solution":
         """This solution, or `SolveError`: at once if concrete, at run time if under `jit`."""
-        if not isinstance(self.result, jax.core.Tracer):
+        if concrete(self.result):
             if int(jnp.max(self.result)) != CONVERGED:
                 raise SolveError(self.message)
             return self

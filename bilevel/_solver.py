@@ -1,4 +1,4 @@
-"""The contract between an inner problem, the solver that reaches its minimiser and the derivative."""
+"""The contract between an inner problem, its solver and the derivative."""
 
 import abc
 from typing import Any
@@ -52,4 +52,4 @@ class AbstractSolver(eqx.Module):
 
     @abc.abstractmethod
     def slack(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> Array:
-        """Distances to the next change of active set, one per inequality; empty if there is none."""
+        """Distances to the next change of active set, one per inequality; may be empty."""

@@ -4,7 +4,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
+
+
+def concrete(a) -> bool:
+    """Whether the values can be looked at (not under a transformation)."""
+    return not isinstance(a, Tracer)
+
+
+def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """Inner product over all leaves."""
+    products = jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b))
+    return jnp.sum(jnp.stack(products))
 
 
 def tree_add(a: PyTree, b: PyTree) -> PyTree:

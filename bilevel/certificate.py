@@ -98,7 +98,7 @@ def certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None = None) -
 
 @eqx.filter_jit
 def _certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None) -> Certificate:
-    solver, linear = objective.solver, objective.derivative.linear
+    solver, linear = objective.solver, objective.linear
     problem = hoist(objective.inner(z))
     point = stop_gradient(solver.run(problem, solver.cold(problem) if warm is None else warm))
     u, frozen = point.unknowns, point.frozen
@@ -148,10 +148,6 @@ def _certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None) -> Cert
     )
 
 
-def _dot(a: PyTree, b: PyTree) -> Array:
-    return sum(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))
-
-
 def _scaled(tree: PyTree, factor: Array) -> PyTree:
     return jax.tree.map(lambda leaf: factor * leaf, tree)
 
@@ -171,7 +167,7 @@ def _norm_by_power(product: Callable[[PyTree], PyTree], start: PyTree) -> Array:
 def _attached(objective, z, u, frozen, noise=lambda problem: problem):
     """Problem and value as differentiable functions of z, on the face of the solution."""
     problem = noise(hoist(objective.inner(z)))
-    u = implicit_root(u, problem, frozen, objective.solver, objective.derivative.linear)
+    u = implicit_root(u, problem, frozen, objective.solver, objective.linear)
     return problem, u, objective.solver.value(problem, u, frozen)
 
 

@@ -1,10 +1,11 @@
 """Training data: rows, labels, and a weight per row."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from ._tree import concrete
 
 
 class Data(eqx.Module):
@@ -50,11 +51,6 @@ def append(data: Data, x: Float[Array, "m d"], y: Float[Array, " m"]) -> Data:
 def _floating(a) -> Array:
     a = jnp.asarray(a)
     return a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(float)
-
-
-def concrete(a) -> bool:
-    """Whether the values can be looked at (not under a transformation)."""
-    return not isinstance(a, jax.core.Tracer)
 
 
 def require_finite(**arrays) -> None:

@@ -70,7 +70,8 @@ class Factor(AbstractLinearSolver):
 
 class Dense(AbstractLinearSolver):
     """Materialise A by products with unit vectors and factorise it anew (LU). For small systems
-    and as an oracle: it trusts nothing but the conditions."""
+    and as an oracle: it trusts nothing but the conditions.
+    """
 
     def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:
         operator = lx.FunctionLinearOperator(matvec, jax.eval_shape(lambda: rhs))

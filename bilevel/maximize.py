@@ -1,6 +1,7 @@
 """The outer problem: ascent on a hypergradient, as one compiled loop."""
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -32,6 +33,11 @@ class Step(eqx.Module):
     value: Float[Array, ""]
     gradient: PyTree
     info: Info
+
+
+def value_only(step: Step) -> Array:
+    """The default record."""
+    return step.value
 
 
 class State(eqx.Module):
@@ -136,7 +142,7 @@ def _optimize(
     floor: float = 0.04,
     tol: float = 1e-6,
     reseed: Callable[[PRNGKeyArray, PyTree, PyTree], PyTree] | None = None,
-    record: Callable[[Step], PyTree] = lambda step: step.value,
+    record: Callable[[Step], PyTree] = value_only,
     state: State | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Optimized:
@@ -152,15 +158,16 @@ def _optimize(
         (value, (warm, info)), gradient = jax.value_and_grad(loss, has_aux=True)(z, warm)
         return Step(z, value, gradient, info), warm
 
-    def seen(step):  # by the user: the sign is ours
-        return Step(step.z, sign * step.value, flip(step.gradient), step.info)
-
-    def flip(gradient):
+    def signed(gradient):
         return jax.tree.map(lambda g: sign * g, gradient)
 
+    def seen(step):  # by the user: the sign is ours
+        return Step(step.z, sign * step.value, signed(step.gradient), step.info)
+
     if state is None:
-        state = _start(objective, project(z0), optimizer, key)
-    state = eqx.tree_at(lambda s: (s.step, s.status), state, (jnp.int32(0), jnp.int32(RUNNING)))
+        begin = _start(objective, project(z0), optimizer, key)
+    else:
+        begin = eqx.tree_at(lambda s: (s.step, s.status), state, (jnp.int32(0), jnp.int32(RUNNING)))
 
     def body(carry):
         s, history = carry
@@ -185,17 +192,15 @@ def _optimize(
             (best, best_gradient, best_warm, optimizer.init(s.z)),
             (s.z, gradient, warm, s.optimizer),
         )
-        key, subkey = jax.random.split(s.key)
+        key = s.key
         zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in jax.tree.leaves(gradient)]))
         with jax.numpy_dtype_promotion("standard"):  # optax's adam mixes dtypes
             updates, memory = optimizer.update(gradient, memory, z)
         moved = project(jax.tree.map(lambda a, u: a + (scale * u).astype(a.dtype), z, updates))
         if reseed is not None:
-            moved = lax.cond(
-                _zero_parts(gradient),
-                lambda: project(reseed(subkey, moved, flip(gradient))),
-                lambda: moved,
-            )
+            key, subkey = jax.random.split(key)
+            fresh = partial(reseed, subkey, moved, signed(gradient))
+            moved = lax.cond(_zero_parts(gradient), lambda: project(fresh()), lambda: moved)
             zero = jnp.bool_(False)
         status = jnp.where(scale < floor, SETTLED, RUNNING)
         status = jnp.where(zero, ZERO_GRADIENT, status)
@@ -207,29 +212,28 @@ def _optimize(
         )  # fmt: skip
         return s, history
 
-    shape = jax.eval_shape(lambda s: record(seen(evaluate(s.z, s.warm)[0])), state)
+    shape = jax.eval_shape(lambda s: record(seen(evaluate(s.z, s.warm)[0])), begin)
     history = jax.tree.map(
         lambda s: jnp.full(
             (steps, *s.shape), jnp.nan if jnp.issubdtype(s.dtype, jnp.inexact) else 0, s.dtype
         ),
         shape,
     )
-    state, history = lax.while_loop(
-        lambda c: (c[0].step < steps) & (c[0].status == RUNNING), body, (state, history)
+    end, history = lax.while_loop(
+        lambda c: (c[0].step < steps) & (c[0].status == RUNNING), body, (begin, history)
     )
-    return Optimized(state.best, sign * state.best_value, state.step, state.status, history, state)
+    return Optimized(end.best, sign * end.best_value, end.step, end.status, history, end)
 
 
 def _start(objective, z, optimizer, key) -> State:
-    """A state before the first evaluation; shapes come from tracing, nothing is solved twice."""
-    shapes = jax.eval_shape(lambda z: objective.evaluate(z, None), z)
-    value, (warm, _) = shapes
+    """The state before the first evaluation."""
     zeros = jax.tree.map(jnp.zeros_like, z)
-    warm = objective.solver.cold(jax.eval_shape(objective.inner, z))
+    warm = objective.solver.cold(objective.inner(z))
+    dtype = jax.tree.leaves(z)[0].dtype
     return State(
         z=z, warm=warm, optimizer=optimizer.init(z), best=z,
-        best_value=jnp.full((), jnp.inf, value.dtype), best_gradient=zeros, best_warm=warm,
-        scale=jnp.ones((), value.dtype), stall=jnp.int32(0), step=jnp.int32(0),
+        best_value=jnp.full((), jnp.inf, dtype), best_gradient=zeros, best_warm=warm,
+        scale=jnp.ones((), dtype), stall=jnp.int32(0), step=jnp.int32(0),
         status=jnp.int32(RUNNING), inner_result=jnp.int32(CONVERGED),
         key=jax.random.key(0) if key is None else key,
     )  # fmt: skip

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+
+from ._tree import concrete
 
 
 class Smooth(eqx.Module):
@@ -42,7 +43,7 @@ class BoxQP(eqx.Module):
         shape = jnp.shape(self.q)
         if len(shape) != 1 or jnp.shape(self.Q) != shape * 2:
             raise ValueError(
-                f"Q: got shape {jnp.shape(self.Q)} with q of shape {shape}; expected (n, n) and (n,)"
+                f"Q: got shape {jnp.shape(self.Q)} with q {shape}; expected (n, n) and (n,)"
             )
         for name in ("lower", "upper", "e"):
             leaf = getattr(self, name)
@@ -52,7 +53,7 @@ class BoxQP(eqx.Module):
                 )
         if (self.e is None) != (self.b is None):
             raise ValueError("e and b: give both for the equality e'x = b, or neither")
-        if not any(isinstance(x, jax.core.Tracer) for x in (self.lower, self.upper)):
+        if concrete(self.lower) and concrete(self.upper):
             wrong = np.flatnonzero(np.asarray(self.lower) > np.asarray(self.upper))
             if wrong.size:
                 raise ValueError(

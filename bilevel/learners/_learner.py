@@ -15,8 +15,11 @@ class AbstractModel(eqx.Module):
     """What training returns."""
 
     @abc.abstractmethod
-    def decision(self, x: Float[Array, "n d"]) -> Float[Array, " n"]:
-        """Real-valued output per row; a classifier predicts its sign."""
+    def decision(self, x: PyTree) -> Float[Array, " n"]:
+        """Real-valued output per row; a classifier predicts its sign.
+
+        `x` is (n, d), or what the learner's `prepare_rows` made of it.
+        """
 
 
 class AbstractLearner(eqx.Module):
@@ -39,6 +42,10 @@ class AbstractLearner(eqx.Module):
     @abc.abstractmethod
     def prepare(self, data: Data) -> "AbstractLearner":
         """A learner that knows these rows: whatever data it is given must begin with them."""
+
+    def prepare_rows(self, x: Float[Array, "n d"]) -> PyTree:
+        """Rows in the form that `decision` of this (prepared) learner's models takes fastest."""
+        return x
 
     def solve(self, data: Data, warm: PyTree | None = None, *, throw: bool = True) -> Solution:
         """Train; the solution's value is the model and its `warm` starts the next training."""

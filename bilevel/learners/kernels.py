@@ -5,7 +5,30 @@ from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from .._tree import concrete
+
+
+class Columns(eqx.Module):
+    """Rows without (most of) the features that are zero in all of them: image borders, absent
+    words. Padding repeats feature 0 with value 0.
+    """
+
+    x: Float[Array, "n k"]
+    used: Int[Array, " k"]
+
+    def __matmul__(self, w: Float[Array, " d"]) -> Float[Array, " n"]:
+        return self.x @ w[self.used]
+
+
+class Crossed(eqx.Module):
+    """Rows with their kernel values against the first block of an expansion."""
+
+    x: Float[Array, "n d"]
+    gram: Float[Array, "n k"]
+
 
 Terms = Sequence[tuple[Float[Array, "m d"], Float[Array, " m"]]]
 
@@ -17,9 +40,17 @@ class AbstractKernel(eqx.Module):
     def gram(self, a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """k(a_i, b_j)."""
 
-    def expand(self, at: Float[Array, "n d"], terms: Terms) -> Float[Array, " n"]:
-        """sum_j coef_j k(at_i, x_j), over blocks of rows (x, coef)."""
-        return sum(self.gram(at, x) @ coef for x, coef in terms)
+    def expand(self, at: PyTree, terms: Terms) -> Float[Array, " n"]:
+        """sum_j coef_j k(at_i, x_j), over blocks of rows (x, coef); `at` (n, d) or prepared."""
+        if isinstance(at, Crossed):
+            (_, coef), *terms = terms
+            return sum((self.gram(at.x, x) @ c for x, c in terms), at.gram @ coef)
+        (x, coef), *terms = terms
+        return sum((self.gram(at, x) @ c for x, c in terms), self.gram(at, x) @ coef)
+
+    def prepare(self, at: Float[Array, "n d"], known: Float[Array, "k d"]) -> PyTree:
+        """Rows to be evaluated often, against expansions whose first block is `known`."""
+        return Crossed(at, self.gram(at, known))
 
 
 class Linear(AbstractKernel):
@@ -29,7 +60,18 @@ class Linear(AbstractKernel):
         return a @ b.T
 
     def expand(self, at, terms):
-        return at @ sum(coef @ x for x, coef in terms)  # the one kernel with a weight vector
+        (x, coef), *terms = terms  # the one kernel with a weight vector
+        return at @ sum((c @ x for x, c in terms), coef @ x)
+
+    def prepare(self, at, known):
+        if not concrete(at):
+            return at
+        used = np.flatnonzero(np.any(np.asarray(at) != 0, axis=0))
+        width = -(-used.size // 64) * 64  # few shapes, few compilations: pad with column 0, as 0
+        if width >= at.shape[1]:
+            return at
+        x = jnp.zeros((at.shape[0], width), at.dtype).at[:, : used.size].set(at[:, used])
+        return Columns(x, jnp.zeros(width, int).at[: used.size].set(used))
 
 
 class RBF(AbstractKernel):

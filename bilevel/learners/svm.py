@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..data import Data, concrete
+from .._solver import AbstractSolver
+from .._tree import concrete
+from ..data import Data
 from ..problems import BoxQP
 from ..solvers import ActiveSet
 from ._learner import AbstractLearner, AbstractModel
@@ -40,11 +42,11 @@ class SVM(AbstractLearner):
 
     C: Float[Array, ""]
     kernel: AbstractKernel
-    solver: ActiveSet
+    solver: AbstractSolver
     known: Known | None
 
     def __init__(
-        self, C=1.0, kernel: AbstractKernel | None = None, solver: ActiveSet | None = None
+        self, C=1.0, kernel: AbstractKernel | None = None, solver: AbstractSolver | None = None
     ):
         if concrete(C) and not (np.isfinite(float(C)) and float(C) > 0):
             raise ValueError(f"C: got {C}, expected a positive number")
@@ -79,6 +81,9 @@ class SVM(AbstractLearner):
     def prepare(self, data: Data) -> "SVM":
         known = Known(data.x, self.kernel.gram(data.x, data.x) * jnp.outer(data.y, data.y))
         return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
+
+    def prepare_rows(self, x):
+        return x if self.known is None else self.kernel.prepare(x, self.known.x)
 
     def problem(self, data: Data) -> BoxQP:
         y = data.y

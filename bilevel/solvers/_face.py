@@ -1,7 +1,6 @@
 """One face of the box: the reduced KKT system of its free variables, factorised."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -11,7 +10,8 @@ from ..problems import BoxQP
 
 class Unknowns(eqx.Module):
     """Free variables and the multiplier of the equality. Entries of `x` at a bound are dummies,
-    held at zero: with them the Jacobian stays square, symmetric and of one shape on every face."""
+    held at zero: with them the Jacobian stays square, symmetric and of one shape on every face.
+    """
 
     x: Float[Array, " n"]
     nu: Float[Array, ""]
@@ -45,11 +45,11 @@ class Face(eqx.Module):
 
 
 def buckets(n: int) -> tuple[int, ...]:
-    """Static sizes a face may be padded to: 64, 128, 256, ... and n itself."""
+    """Static sizes a face may be padded to: 64, 96, 128, 192, 256, ..., and n itself."""
     sizes, k = [], 64
-    while k < n:
+    while 5 * k <= 4 * n:  # a size close below n would not pay for its compilation
         sizes.append(k)
-        k *= 2
+        k = k * 3 // 2 if k & (k - 1) == 0 else k * 4 // 3
     return (*sizes, n)
 
 
@@ -58,18 +58,30 @@ def primal(qp: BoxQP, x: Array, sets: Sets) -> Array:
     return jnp.where(sets.free, x, jnp.where(sets.upper, qp.upper, qp.lower))
 
 
+def equality(qp: BoxQP) -> tuple[Array, Array]:
+    """(e, b) of the equality; zeros, which every point meets, if the problem has none."""
+    if qp.e is None or qp.b is None:
+        return jnp.zeros_like(qp.q), jnp.zeros((), qp.q.dtype)
+    return qp.e, jnp.asarray(qp.b)
+
+
+def slope(qp: BoxQP, x: Array, nu: Array) -> Array:
+    """Gradient of the Lagrangian: a bound's multiplier, where x is at one."""
+    return qp.Q @ x + qp.q + nu * equality(qp)[0]
+
+
 def pinned(qp: BoxQP) -> Bool[Array, " n"]:
     return qp.lower >= qp.upper
 
 
 def interval_middle(qp: BoxQP, gradient: Array, sets: Sets) -> Float[Array, ""]:
     """Multiplier of the equality when no variable is free: the middle of its feasible interval
-    (libsvm's convention for the bias)."""
-    if qp.e is None:
-        return jnp.zeros((), gradient.dtype)
-    usable = (qp.e != 0) & ~pinned(qp)
-    cut = -gradient / jnp.where(usable, qp.e, 1)
-    from_below = usable & (sets.lower == (qp.e > 0))
+    (libsvm's convention for the bias).
+    """
+    e, _ = equality(qp)
+    usable = (e != 0) & ~pinned(qp)
+    cut = -gradient / jnp.where(usable, e, 1)
+    from_below = usable & (sets.lower == (e > 0))
     low = jnp.max(jnp.where(from_below, cut, -jnp.inf))
     high = jnp.min(jnp.where(usable & ~from_below, cut, jnp.inf))
     low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
@@ -80,13 +92,12 @@ def conditions(qp: BoxQP, u: Unknowns, sets: Sets) -> Unknowns:
     """KKT residual on one face: stationarity of the free variables, and the equality."""
     x = primal(qp, u.x, sets)
     gradient = qp.Q @ x + qp.q
-    if qp.e is None or qp.b is None:
-        return Unknowns(jnp.where(sets.free, gradient, u.x), u.nu)
+    e, b = equality(qp)
     return Unknowns(
-        jnp.where(sets.free, gradient + u.nu * qp.e, u.x),
+        jnp.where(sets.free, gradient + u.nu * e, u.x),
         jnp.where(
-            jnp.any(sets.free & (qp.e != 0)),
-            jnp.sum(qp.e * x) - qp.b,
+            jnp.any(sets.free & (e != 0)),
+            jnp.sum(e * x) - b,
             u.nu - interval_middle(qp, gradient, sets),
         ),
     )
@@ -101,7 +112,8 @@ def _ridge(qp: BoxQP) -> Float[Array, ""]:
 
 def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
     """Solve the KKT system of a face: its unknowns, its factorisation, and the size of the last
-    refinement, which measures the error that rounding leaves."""
+    refinement, which measures the error that rounding leaves.
+    """
     n, dtype = qp.q.shape[0], qp.q.dtype
     free = sets.free
     position = jnp.cumsum(free.astype(jnp.int32)) - 1
@@ -111,10 +123,10 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
     sizes = buckets(n)
     bucket = jnp.sum(count > jnp.asarray(sizes[:-1], jnp.int32), dtype=jnp.int32)
     ridge = _ridge(qp)
-    e = jnp.zeros_like(qp.q) if qp.e is None else qp.e
+    e, b = equality(qp)
     x = jnp.where(sets.upper, qp.upper, jnp.where(sets.lower, qp.lower, 0))
-    slope = qp.Q @ x + qp.q
-    excess = jnp.zeros((), dtype) if qp.b is None else jnp.sum(e * x) - qp.b
+    gradient = qp.Q @ x + qp.q
+    excess = jnp.sum(e * x) - b
 
     def of_size(k: int):
         def branch():
@@ -123,7 +135,7 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
             block = jnp.where(inside[:, None] & inside[None, :], qp.Q[chosen][:, chosen], 0)
             diagonal = jnp.diag(jnp.where(inside, ridge, 1))
             chol = lax.linalg.cholesky(block + diagonal, symmetrize_input=False)
-            rhs = jnp.where(inside[:, None], jnp.stack([-slope, e], axis=1)[chosen], 0)
+            rhs = jnp.where(inside[:, None], jnp.stack([-gradient, e], axis=1)[chosen], 0)
 
             def refine(_, state):
                 y, _ = state
@@ -141,7 +153,7 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
         return branch
 
     y, last, nu, chol, t, gamma = lax.switch(bucket, [of_size(k) for k in sizes])
-    nu = jnp.where(gamma > 0, nu, interval_middle(qp, slope, sets))
+    nu = jnp.where(gamma > 0, nu, interval_middle(qp, gradient, sets))
     face = Face(sets, index, position, bucket, chol, t, gamma)
     return Unknowns(jnp.where(free, y, 0), nu), face, jnp.max(jnp.where(free, jnp.abs(last), 0))
 
@@ -149,7 +161,7 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
 def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
     """Solve the bordered system by the kept factor: two triangular solves."""
     n = rhs.x.shape[0]
-    e = jnp.zeros_like(rhs.x) if qp.e is None else qp.e
+    e, _ = equality(qp)
     bordered = face.gamma > 0
 
     def of_size(k: int):

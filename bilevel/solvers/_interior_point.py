@@ -1,5 +1,6 @@
 """Mehrotra's predictor-corrector method for a box and one equality. Finds the face; the active
-set method then solves on it to working precision."""
+set method then solves on it to working precision.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ..problems import BoxQP
-from ._face import Sets, cho_solve, pinned
+from ._face import Sets, cho_solve, equality, pinned
 
 
 def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
@@ -20,9 +21,10 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
     n, dtype = qp.q.shape[0], qp.q.dtype
     fixed = pinned(qp)
     moves = ~fixed
-    e = jnp.where(moves, jnp.zeros(n, dtype) if qp.e is None else qp.e, 0)
+    e, b = equality(qp)
     rest = jnp.where(fixed, qp.lower, 0)
-    b = jnp.zeros((), dtype) if qp.b is None else qp.b - (qp.b * 0 if qp.e is None else qp.e @ rest)
+    b = b - e @ rest
+    e = jnp.where(moves, e, 0)
     q = jnp.where(moves, qp.q + qp.Q @ rest, 0)
     Q = jnp.where(moves[:, None] & moves[None, :], qp.Q, 0) + jnp.diag(fixed.astype(dtype))
     bounds = jnp.stack([qp.lower, qp.upper])

@@ -5,15 +5,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from .._solver import AbstractSolver
-from .._tree import norm
+from .._tree import dot, norm
 from ..problems import Smooth
-
-
-def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
-    return sum(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))
 
 
 def move(w: PyTree, t: Array, direction: PyTree) -> PyTree:
@@ -28,7 +24,8 @@ def descend(
     direction: PyTree,
 ) -> tuple[PyTree, Array, PyTree, Array]:
     """Halve the step until the value falls enough (Armijo), or, where its differences drown in
-    rounding, until the gradient shrinks. Returns (w, value, gradient, step length)."""
+    rounding, until the gradient shrinks. Returns (w, value, gradient, step length).
+    """
     slope = dot(gradient, direction)
     noise = 8 * jnp.finfo(value.dtype).eps * jnp.abs(value)
     size = norm(gradient)

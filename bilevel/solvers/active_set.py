@@ -1,5 +1,6 @@
 """Quadratic programs with a box and one equality: primal-dual active sets, interior point in
-reserve, every answer polished to working precision on its face."""
+reserve, every answer polished to working precision on its face.
+"""
 
 import jax.numpy as jnp
 from jax import lax
@@ -50,7 +51,7 @@ class ActiveSet(AbstractSolver):
             )
             u, face, noise = _face.solve(qp, sets)
             x = _face.primal(qp, u.x, sets)
-            slope = qp.Q @ x + qp.q + (0 if qp.e is None else u.nu * qp.e)
+            slope = _face.slope(qp, x, u.nu)
             # A violation smaller than rounding is none: exchanging it back and forth never ends.
             size = jnp.max(jnp.abs(x))
             close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
@@ -79,7 +80,7 @@ class ActiveSet(AbstractSolver):
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
         result = jnp.where(jnp.all(jnp.isfinite(u.x)), result, NON_FINITE)
         result = jnp.where(_infeasible(qp), INFEASIBLE, result).astype(jnp.int32)
-        stats = {"steps": updates, "interior_steps": interior}
+        stats = {"steps": updates, "interior_steps": interior, "free": jnp.sum(face.sets.free)}
         return Point(u, face, face.sets, result, stats)
 
     def conditions(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> Unknowns:
@@ -96,15 +97,14 @@ class ActiveSet(AbstractSolver):
         """Per variable: distance of a free one to its nearer bound; multiplier of a bound one."""
         qp, sets = problem, frozen.sets
         x, nu = self.value(qp, unknowns, frozen)
-        slope = qp.Q @ x + qp.q + (0 if qp.e is None else nu * qp.e)
+        slope = _face.slope(qp, x, nu)
         at_bound = jnp.where(_face.pinned(qp), jnp.inf, jnp.where(sets.upper, -slope, slope))
         return jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), at_bound)
 
 
 def _infeasible(qp: BoxQP) -> Array:
-    if qp.e is None:
-        return jnp.bool_(False)
-    reach = jnp.where(qp.e == 0, 0, qp.e * qp.lower), jnp.where(qp.e == 0, 0, qp.e * qp.upper)
-    least, most = (jnp.sum(pick(*reach)) for pick in (jnp.minimum, jnp.maximum))
-    slop = 64 * jnp.finfo(qp.q.dtype).eps * (jnp.abs(qp.b) + 1)
-    return (least > qp.b + slop) | (most < qp.b - slop)
+    e, b = _face.equality(qp)
+    ends = jnp.where(e == 0, 0, e * qp.lower), jnp.where(e == 0, 0, e * qp.upper)
+    least, most = jnp.sum(jnp.minimum(*ends)), jnp.sum(jnp.maximum(*ends))
+    slop = 64 * jnp.finfo(qp.q.dtype).eps * (jnp.abs(b) + 1)
+    return (least > b + slop) | (most < b - slop)

@@ -1,0 +1,292 @@
+"""The active-set solver against KKT residuals in extended precision, enumeration and libsvm."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from bilevel import SolveError, argmin
+from bilevel._solution import CONVERGED, INFEASIBLE, SENTENCES
+from bilevel.problems import BoxQP
+from bilevel.solvers import ActiveSet
+
+N = 6  # variables of the small problems: one shape, one compilation
+BATCH = 100
+KINDS = ("definite", "rank2", "duplicates", "linear", "tiny", "svm", "mixed")
+STARTS = ("cold", "random", "bounds")
+SOLVER = ActiveSet()
+
+
+@eqx.filter_jit
+def solve(problem, warm):
+    return argmin(problem, warm, solver=SOLVER, throw=False)
+
+
+solve_batch = eqx.filter_jit(eqx.filter_vmap(solve))
+
+
+def box_qp(Q, q, lower, upper, e=None, b=None, dtype=float):
+    def array(a):
+        return None if a is None else jnp.asarray(np.asarray(a), dtype)
+
+    return BoxQP(array(Q), array(q), array(lower), array(upper), array(e), array(b))
+
+
+def cold(problem):
+    return SOLVER.cold(problem)
+
+
+def sets(lower, upper):
+    blank = cold(box_qp(np.eye(len(lower)), *np.zeros((3, len(lower)))))
+    return eqx.tree_at(
+        lambda s: (s.lower, s.upper), blank, (jnp.asarray(lower), jnp.asarray(upper))
+    )
+
+
+def random_problem(kind: str, rng: np.random.Generator):
+    A = rng.normal(size=(N, N))
+    rank = {"rank2": 2, "linear": 0, "svm": 2, "mixed": 3}.get(kind, N)
+    Q = A[:, :rank] @ A[:, :rank].T
+    q, e = 3 * rng.normal(size=N), np.sign(rng.normal(size=N))
+    lower, upper = np.zeros(N), rng.uniform(0.5, 2.0, size=N)
+    if kind == "duplicates":
+        twin = [0, 0, 1, 1, 4, 5]
+        Q, q, e = Q[twin][:, twin], q[twin], e[twin]
+    if kind == "tiny":
+        Q = 1e-6 * Q
+    if kind == "mixed":
+        lower, e = -upper, rng.normal(size=N)
+    b = e @ rng.uniform(lower, upper)
+    if kind == "svm":  # a linear one in the plane: three margin vectors are the rule
+        Q, q, b = Q * np.outer(e, e), -np.ones(N), 0.0
+        upper = np.full(N, rng.choice([0.01, 0.1, 1.0, 10.0]))
+    return Q, q, lower, upper, e, b
+
+
+def random_batch(kind: str, seed: int):
+    rng = np.random.default_rng(seed)
+    problems = [random_problem(kind, rng) for _ in range(BATCH)]
+    stacked = [jnp.asarray(np.stack(column)) for column in zip(*problems, strict=True)]
+    return problems, jax.vmap(BoxQP)(*stacked)
+
+
+def violation(problem, x, nu) -> float:
+    """Largest violation of the KKT conditions, each relative to the terms it sums, in long double.
+    These conditions are sufficient: the problems are convex."""
+    Q, q, lower, upper, e, b, x, nu = (np.asarray(a, np.longdouble) for a in (*problem, x, nu))
+    slope = Q @ x + q + nu * e
+    slope = slope / np.max(np.abs(Q) @ np.abs(x) + np.abs(q) + np.abs(nu * e))
+    reach = np.maximum(1, np.max(np.abs(x)))
+    stationarity = np.max(np.abs(x - np.clip(x - reach * slope, lower, upper))) / reach
+    equality = np.abs(e @ x - b) / (np.abs(e) @ np.abs(x) + np.abs(b) + 1e-9)
+    outside = np.max(np.maximum(lower - x, x - upper)) / reach
+    return float(max(stationarity, equality, outside))
+
+
+def enumerated(Q, q, lower, upper, e, b) -> float:
+    """Least objective over all 3^n faces, each solved by least squares."""
+    best = np.inf
+    for face in itertools.product((0, 1, 2), repeat=len(q)):
+        at = np.asarray(face)
+        free = at == 2
+        x = np.where(at == 1, upper, lower)
+        k = int(free.sum())
+        kkt = np.zeros((k + 1, k + 1))
+        kkt[:k, :k], kkt[:k, k], kkt[k, :k] = Q[np.ix_(free, free)], e[free], e[free]
+        fixed = np.where(free, 0, x)
+        rhs = np.append(-(Q @ fixed + q)[free], b - e @ fixed)
+        x[free] = np.linalg.lstsq(kkt, rhs, rcond=1e-12)[0][:k]
+        inside = np.all((x >= lower - 1e-9) & (x <= upper + 1e-9)) and abs(e @ x - b) < 1e-9
+        if inside:
+            best = min(best, 0.5 * x @ Q @ x + q @ x)
+    return best
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_start_ends_at_a_kkt_point_to_rounding(kind):
+    problems, batch = random_batch(kind, seed=1)
+    drawn = np.random.default_rng(2).integers(0, 3, size=(BATCH, N))
+    no = np.zeros((BATCH, N), bool)
+    starts = {
+        "cold": (no, no),
+        "random": (drawn == 0, drawn == 1),
+        "bounds": (drawn > 0, drawn == 0),
+    }
+    values = []
+    for name in STARTS:
+        solution = solve_batch(batch, sets(*starts[name]))
+        assert np.all(np.asarray(solution.result) == CONVERGED), name
+        x, nu = (np.asarray(a) for a in solution.value)
+        worst = max(violation(p, x[i], nu[i]) for i, p in enumerate(problems))
+        # a tiny Q leaves x free to move: the equality then holds to rounding over curvature
+        assert worst < (1e-9 if kind == "tiny" else 1e-13), name
+        values.append(x)
+    if kind in ("definite", "tiny"):  # one minimiser: the start must not matter
+        assert np.max(np.abs(values[0] - values[1])) < 1e-8
+        assert np.max(np.abs(values[0] - values[2])) < 1e-8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_objective_is_the_least_over_all_faces(kind):
+    problems, batch = random_batch(kind, seed=3)
+    none = np.zeros((BATCH, N), bool)
+    x = np.asarray(solve_batch(batch, sets(none, none)).value[0])
+    for (Q, q, *rest), point in list(zip(problems, x, strict=True))[:5]:
+        value = 0.5 * point @ Q @ point + q @ point
+        assert value == pytest.approx(enumerated(Q, q, *rest), abs=1e-9)
+
+
+def svm_problem(C, n=80, d=30, seed=0, shift=0.5):
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(n) % 2, 1.0, -1.0)
+    X = rng.normal(size=(n, d)) + shift * y[:, None]
+    return X, y, (X @ X.T * np.outer(y, y), -np.ones(n), np.zeros(n), np.full(n, C), y, 0.0)
+
+
+@pytest.mark.parametrize("C", [1e-2, 1.0, 100.0])
+def test_agrees_with_libsvm(C):
+    X, y, parts = svm_problem(C)
+    problem = box_qp(*parts)
+    solution = solve(problem, cold(problem))
+    alpha, nu = (np.asarray(a) for a in solution.value)
+    assert violation(parts, alpha, nu) < 1e-13
+    oracle = SVC(C=C, kernel="linear", tol=1e-10).fit(X, y)
+    expected = np.zeros(len(y))
+    expected[oracle.support_] = np.abs(oracle.dual_coef_[0])
+    np.testing.assert_allclose(alpha, expected, atol=1e-7 * C)
+    np.testing.assert_allclose(nu, oracle.intercept_[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("start", ["cold", "full"])
+def test_nothing_free_takes_the_middle_of_the_multipliers_interval(seed, start):
+    rng = np.random.default_rng(seed)
+    y = np.array([1.0, 1, 1, -1, -1, -1])  # as many of each: with a small C all alpha are C
+    X = rng.normal(size=(N, 2)) + y[:, None]
+    C = 1e-3
+    problem = box_qp(X @ X.T * np.outer(y, y), -np.ones(N), np.zeros(N), np.full(N, C), y, 0.0)
+    full = np.ones(N, bool)
+    solution = solve(problem, cold(problem) if start == "cold" else sets(~full, full))
+    alpha, nu = (np.asarray(a) for a in solution.value)
+    np.testing.assert_allclose(alpha, C, rtol=1e-13)
+    ends = y - X @ X.T @ (C * y)  # each row allows a half line of biases
+    np.testing.assert_allclose(nu, (np.max(ends[y < 0]) + np.min(ends[y > 0])) / 2, atol=1e-13)
+    oracle = SVC(C=C, kernel="linear", tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(nu, oracle.intercept_[0], atol=1e-7)
+
+
+def test_a_start_with_nothing_free_still_meets_the_equality():
+    problem = box_qp(np.eye(N), np.zeros(N), np.zeros(N), np.ones(N), np.ones(N), 1.5)
+    for at in (np.zeros(N, bool), np.ones(N, bool)):
+        solution = solve(problem, sets(at, ~at))
+        assert int(solution.result) == CONVERGED
+        np.testing.assert_allclose(solution.value[0], np.full(N, 0.25), rtol=1e-14)
+
+
+def test_pinned_variables_and_infinite_bounds():
+    rng = np.random.default_rng(5)
+    A = rng.normal(size=(N, N))
+    Q, q, e, b = A @ A.T + np.eye(N), rng.normal(size=N), rng.normal(size=N), 0.7
+    lower = np.array([-np.inf, -np.inf, 0.3, -0.2, 0.0, -np.inf])
+    upper = np.array([np.inf, np.inf, 0.3, -0.2, np.inf, 1e-3])
+    problem = box_qp(Q, q, lower, upper, e, b)
+    solution = solve(problem, cold(problem))
+    assert int(solution.result) == CONVERGED
+    assert violation((Q, q, lower, upper, e, b), *solution.value) < 1e-13
+    np.testing.assert_array_equal(solution.value[0][2:4], [0.3, -0.2])
+
+
+def test_without_the_equality():
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        A, q, upper = rng.normal(size=(N, N)), 3 * rng.normal(size=N), rng.uniform(0.1, 1, size=N)
+        problem = box_qp(A @ A.T, q, np.zeros(N), upper)
+        solution = solve(problem, cold(problem))
+        assert int(solution.result) == CONVERGED
+        parts = (A @ A.T, q, np.zeros(N), upper, np.zeros(N), 0.0)
+        assert violation(parts, *solution.value) < 1e-13
+
+
+GOOD = (np.eye(N), -np.ones(N), np.zeros(N), np.ones(N), np.ones(N), np.array(1.0))
+
+
+@pytest.mark.parametrize("where", range(6), ids=["Q", "q", "lower", "upper", "e", "b"])
+def test_nan_anywhere_is_no_solution(where):
+    parts = [np.array(a) for a in GOOD]
+    parts[where].flat[0] = np.nan
+    problem = box_qp(*parts)
+    assert int(solve(problem, cold(problem)).result) != CONVERGED
+    with pytest.raises(SolveError):
+        argmin(problem, solver=SOLVER)
+
+
+@pytest.mark.parametrize("b", [-0.1, N + 0.1, 1e3])
+def test_infeasible_says_so(b):
+    problem = box_qp(*GOOD[:5], b)
+    assert int(solve(problem, cold(problem)).result) == INFEASIBLE
+    with pytest.raises(SolveError, match="infeasible"):
+        argmin(problem, solver=SOLVER)
+    with pytest.raises(Exception, match=SENTENCES[INFEASIBLE][:40]):
+        jax.block_until_ready(eqx.filter_jit(lambda p: argmin(p, solver=SOLVER).value)(problem))
+
+
+@pytest.mark.parametrize("b", [0.0, float(N)])
+def test_a_single_feasible_point_is_found(b):
+    problem = box_qp(*GOOD[:5], b)
+    solution = solve(problem, cold(problem))
+    assert int(solution.result) == CONVERGED
+    np.testing.assert_allclose(solution.value[0], np.full(N, b / N), atol=1e-14)
+
+
+def test_unbounded_is_no_solution():
+    upper = np.where(np.arange(N) == 0, np.inf, 1.0)
+    problem = box_qp(np.zeros((N, N)), -np.ones(N), np.zeros(N), upper)
+    assert int(solve(problem, cold(problem)).result) != CONVERGED
+
+
+def test_float32_reaches_float32_rounding():
+    _, _, parts = svm_problem(1.0, n=N, d=4)
+    problem = box_qp(*parts, dtype=np.float32)
+    solution = solve(problem, cold(problem))
+    assert int(solution.result) == CONVERGED
+    assert solution.value[0].dtype == jnp.float32
+    assert violation(tuple(jax.tree.leaves(problem)), *solution.value) < 1e-5
+
+
+def test_vmap_is_a_loop():
+    _, batch = random_batch("mixed", seed=7)
+    none = np.zeros((BATCH, N), bool)
+    together = solve_batch(batch, sets(none, none))
+    for i in range(10):
+        problem = jax.tree.map(lambda leaf, i=i: leaf[i], batch)
+        alone = solve(problem, cold(problem))
+        assert int(alone.stats["steps"]) == int(together.stats["steps"][i])
+        for a, b in zip(alone.value, together.value, strict=True):
+            np.testing.assert_allclose(a, b[i], rtol=1e-10, atol=1e-12)
+
+
+def test_one_bad_lane_spoils_no_other():
+    _, batch = random_batch("definite", seed=8)
+    none = np.zeros((BATCH, N), bool)
+    spoiled = eqx.tree_at(lambda p: p.q, batch, batch.q.at[3].set(jnp.nan))
+    good, some = solve_batch(batch, sets(none, none)), solve_batch(spoiled, sets(none, none))
+    keep = np.arange(BATCH) != 3
+    assert int(some.result[3]) != CONVERGED
+    np.testing.assert_array_equal(some.value[0][keep], good.value[0][keep])
+
+
+def test_warm_start_after_a_small_move_of_one_row_takes_few_updates():
+    X, y, parts = svm_problem(1.0)
+    problem = box_qp(*parts)
+    first = solve(problem, cold(problem))
+    X[int(np.argmax(first.value[0]))] += 0.01
+    moved = box_qp(X @ X.T * np.outer(y, y), *parts[1:])
+    warm, again = solve(moved, first.warm), solve(moved, cold(moved))
+    assert int(warm.stats["steps"]) <= 3 < int(again.stats["steps"])
+    for a, b in zip(warm.value, again.value, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert int(solve(moved, again.warm).stats["steps"]) == 1

@@ -1,0 +1,236 @@
+"""The certificate's bound against exact hypergradients in extended precision."""
+
+import equinox as eqx
+import exact_svm
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact_svm import EXTENDED, Kernel
+from jaxtyping import Array
+
+from bilevel import Bilevel, Data, append, certify
+from bilevel._bilevel import AbstractBilevel
+from bilevel._solution import CONVERGED
+from bilevel._solver import AbstractSolver
+from bilevel.derivatives import Implicit
+from bilevel.learners import SVM, kernels
+from bilevel.problems import Smooth
+from bilevel.solvers import ActiveSet, Newton
+
+ROWS, POISON, FEATURES, VALIDATION = 20, 2, 3, 15
+EPS = np.finfo(float).eps
+KERNELS = {
+    "linear": (Kernel(), kernels.Linear()),
+    "rbf": (Kernel(0.5), kernels.RBF(0.5)),
+    "polynomial": (Kernel(0.5, 3), kernels.Polynomial(3, 0.5, 1.0)),
+}
+extended = pytest.mark.skipif(not EXTENDED, reason="long double is no wider than double here")
+
+
+class Poison(AbstractBilevel):
+    """(poison rows, C) -> mean validation hinge of the SVM trained on them."""
+
+    learner: SVM
+    data: Data
+    labels: Array
+    x_val: Array
+    y_val: Array
+    solver: AbstractSolver = ActiveSet()
+    derivative: Implicit = Implicit()
+
+    def parts(self, z):
+        rows, C = z
+        learner = eqx.tree_at(lambda s: s.C, self.learner, C)
+        return learner, append(self.data, rows, self.labels)
+
+    def inner(self, z):
+        learner, data = self.parts(z)
+        return learner.problem(data)
+
+    def kinks(self, z, value):
+        learner, data = self.parts(z)
+        return 1 - self.y_val * learner.model(data, value).decision(self.x_val)
+
+    def outer(self, z, value):
+        return jnp.mean(jnp.maximum(self.kinks(z, value), 0))
+
+
+class Inexact(AbstractSolver):
+    """A solver that stops `off` (relative) short of the solution, and does not know it."""
+
+    exact: AbstractSolver
+    off: Array
+
+    def cold(self, problem):
+        return self.exact.cold(problem)
+
+    def run(self, problem, warm):
+        point = self.exact.run(problem, warm)
+
+        def shake(leaf):
+            return leaf * (1 + self.off * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype) + 1)
+                           .reshape(leaf.shape))  # fmt: skip
+
+        return eqx.tree_at(lambda p: p.unknowns, point, jax.tree.map(shake, point.unknowns))
+
+    def conditions(self, problem, unknowns, frozen):
+        return self.exact.conditions(problem, unknowns, frozen)
+
+    def value(self, problem, unknowns, frozen):
+        return self.exact.value(problem, unknowns, frozen)
+
+    def backsolve(self, problem, frozen, rhs):
+        return self.exact.backsolve(problem, frozen, rhs)
+
+    def slack(self, problem, unknowns, frozen):
+        return self.exact.slack(problem, unknowns, frozen)
+
+
+@eqx.filter_jit
+def certified(objective, z):
+    return certify(objective, z), objective.evaluate(z)[1][0]
+
+
+def case(name: str, seed: int, scale: float = 1.0, solver: AbstractSolver | None = None):
+    rng = np.random.default_rng(seed)
+
+    def rows(count):
+        y = np.where(np.arange(count) % 2, 1.0, -1.0)
+        return scale * (rng.normal(size=(count, FEATURES)) + 0.7 * y[:, None]), y
+
+    x_val, y_val = rows(VALIDATION)
+    labels = rng.choice([-1.0, 1.0], size=POISON)
+    objective = Poison(
+        SVM(1.0, KERNELS[name][1]), Data(*rows(ROWS)), jnp.asarray(labels), jnp.asarray(x_val),
+        jnp.asarray(y_val), ActiveSet() if solver is None else solver,
+    )  # fmt: skip
+    z = scale * rng.normal(size=(POISON, FEATURES)), 10 ** rng.uniform(-2, 2)
+    return objective, jax.tree.map(jnp.asarray, z)
+
+
+def exact(name, objective, z, sets) -> exact_svm.Exact:
+    x = np.concatenate([objective.data.x, z[0]])
+    y = np.concatenate([objective.data.y, objective.labels])
+    faces = np.asarray(sets.lower), np.asarray(sets.upper)
+    return exact_svm.solve(
+        KERNELS[name][0], x, y, z[1], objective.x_val, objective.y_val, POISON, *faces
+    )
+
+
+def distance(gradient, true: exact_svm.Exact) -> float:
+    rows, C = (np.asarray(g, np.longdouble) for g in gradient)
+    return float(np.sqrt(np.sum((rows - true.rows) ** 2) + (C - true.C) ** 2))
+
+
+def size(gradient) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient))))
+
+
+def ratios(name, seeds, scale=1.0, solver=None) -> list[float]:
+    """bound / error per case, an error below the last digit of the gradient counting as that."""
+    found = []
+    for seed in seeds:
+        objective, z = case(name, seed, scale, solver)
+        certificate, sets = certified(objective, z)
+        true = exact(name, objective, z, sets)
+        assert int(certificate.result) == CONVERGED, seed
+        assert true.margin > 0, seed  # the face is that of the solution
+        assert not bool(certificate.degenerate), seed
+        error, bound = distance(certificate.gradient, true), float(certificate.error_bound)
+        assert error <= bound, (seed, error, bound)
+        if solver is None:  # what is bounded is no accident either: it is a good gradient
+            assert error <= 1e3 * EPS * true.condition * max(size(certificate.gradient), EPS), seed
+        found.append(bound / max(error, EPS * size(certificate.gradient), 1e-300))
+    return found
+
+
+@extended
+def test_the_oracle_is_the_derivative_of_its_own_value():
+    for name in KERNELS:
+        objective, z = case(name, 4)
+        _, sets = certified(objective, z)
+        true, h = exact(name, objective, z, sets), np.longdouble(1e-6)
+
+        def value(row, C, objective=objective, z=z, sets=sets, name=name):
+            rows = np.asarray(z[0], np.longdouble) + row
+            at = rows, np.asarray(z[1], np.longdouble) + C
+            return exact(name, objective, at, sets).value
+
+        for index in np.ndindex(POISON, FEATURES):
+            step = np.zeros((POISON, FEATURES), np.longdouble)
+            step[index] = h
+            difference = (value(step, 0) - value(-step, 0)) / (2 * h)
+            assert abs(difference - true.rows[index]) < 1e-10 * (1 + np.abs(true.rows).max())
+        difference = (value(0, h * z[1]) - value(0, -h * z[1])) / (2 * h * z[1])
+        assert abs(difference - true.C) < 1e-9 * (1e-3 + abs(true.C))
+
+
+@extended
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_bound_holds_and_is_close(name):
+    found = ratios(name, range(40))
+    # A bound is for the worst case: an error may be small by luck, and is, once in many cases.
+    assert np.median(found) <= 50
+    assert np.quantile(found, 0.9) <= 100
+
+
+@extended
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_bound_holds_in_many_cases(name):
+    found = ratios(name, range(1000, 1400)) + ratios(name, range(100), scale=0.1)
+    assert np.median(found) <= 50
+    assert np.quantile(found, 0.9) <= 100
+
+
+@extended
+@pytest.mark.parametrize("off", [1e-9, 1e-6, 1e-4])
+def test_an_inexact_solution_is_bounded_closely(off):
+    solver = Inexact(ActiveSet(), jnp.asarray(off))
+    for name in ("linear", "rbf"):
+        found = ratios(name, range(20), solver=solver)
+        assert np.max(found) <= 100
+        objective, z = case(name, 0, solver=solver)
+        certificate, _ = certified(objective, z)
+        assert float(certificate.inner_residual) > 1e-3 * off
+        assert float(certificate.error_bound) > 1e-4 * off * size(certificate.gradient)
+
+
+class Ridge(eqx.Module):
+    """min_w |Xw - y|^2 / 2 + exp(t) |w|^2 / 2, whose derivatives have closed forms."""
+
+    X: Array
+    y: Array
+
+    def __call__(self, w, t):
+        return 0.5 * jnp.sum((self.X @ w - self.y) ** 2) + 0.5 * jnp.exp(t) * jnp.sum(w * w)
+
+
+def ridge_objective(seed, off):
+    rng = np.random.default_rng(seed)
+    X, y, c = rng.normal(size=(12, 4)), rng.normal(size=12), rng.normal(size=4)
+    loss = Ridge(jnp.asarray(X), jnp.asarray(y))
+    solver = Inexact(Newton(), jnp.asarray(off))
+    objective = Bilevel(
+        lambda t: Smooth(loss, jnp.zeros(4), t), lambda t, w: jnp.sum(jnp.sin(w - c)), solver
+    )
+    t = -1.0
+    X, y, c = (np.asarray(a, np.longdouble) for a in (X, y, c))
+    H = X.T @ X + np.exp(np.longdouble(t)) * np.eye(4)
+    w = exact_svm.lu_solve(H, X.T @ y)
+    v = exact_svm.lu_solve(H, np.cos(w - c))
+    return objective, jnp.asarray(t), -np.exp(np.longdouble(t)) * (v @ w)
+
+
+@extended
+@pytest.mark.parametrize("off", [0.0, 1e-8, 1e-5])
+def test_the_bound_holds_for_a_smooth_problem(off):
+    for seed in range(3):
+        objective, t, true = ridge_objective(seed, off)
+        certificate = certify(objective, t)
+        error = abs(float(np.longdouble(float(certificate.gradient)) - true))
+        assert error <= float(certificate.error_bound)
+        assert float(certificate.error_bound) <= 100 * max(error, EPS * abs(float(true)))
+        assert not bool(certificate.degenerate)
+        assert float(certificate.margin) == np.inf
