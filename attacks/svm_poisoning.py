@@ -20,7 +20,6 @@ from bilevel.maximize import Optimized, Step, value_only
 from ._compose import compose
 from .capabilities import Box, Insert
 from .goals import indiscriminate
-from .optimizers import unit_rows
 
 
 def poison_svm(
@@ -41,8 +40,9 @@ def poison_svm(
 
     - `start`: usually rows of the attacked class, given the attacker's `labels` (-1 or +1).
     - `domain`: where a row may lie (default [0, 1] in every feature).
-    - `steps`: evaluations of value and hypergradient. Every point moves by the same length each
-      time, from `first_step` down to `last_step` geometrically, in units of a feature.
+    - `steps`: evaluations of value and hypergradient. Points move by a length, root mean square
+      over points and in units of a feature, that falls geometrically from `first_step` to
+      `last_step`.
     - `record`, `reseed`: as in `bilevel.minimize`; for example `Reseed(pool)`, for rows that are
       no support vectors.
 
@@ -63,7 +63,8 @@ def poison_svm(
 def _climb(attack, start, lengths, steps, record, reseed) -> Optimized:
     first, decay = lengths
     optimizer = optax.chain(
-        unit_rows(1.0), optax.scale_by_schedule(lambda step: first * decay**step)
+        optax.normalize_by_update_norm(scale_factor=-(start.shape[0] ** 0.5)),
+        optax.scale_by_schedule(lambda step: first * decay**step),
     )
     return bilevel.maximize(
         attack,

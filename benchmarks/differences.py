@@ -1,8 +1,9 @@
 """Finite differences of an attack's objective, as a referee between hypergradients.
 
-Steps are judged without looking at any gradient. A central difference counts only if no active
-set and no hinge changes between its two ends; of those that count, the one that agrees best with
-its half step is taken, extrapolated. Where no step counts, the two sides are measured apart.
+Steps are judged without looking at any gradient. Only those count at whose two ends the same
+active set and the same hinges hold as in the middle; through all of these goes one polynomial,
+whose scatter tells how far its slope can be trusted. Where there is no such step, the objective
+has a kink, and each side has its own polynomial.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from attacks import Attack
 from bilevel import argmin
 from bilevel._solution import CONVERGED
 
-STEPS = 2e-3 * 0.5 ** np.arange(15)  # down to 1.2e-7
+STEPS = 2e-3 * 0.75 ** np.arange(24)  # down to 2.7e-6
 
 
 class Look(NamedTuple):
@@ -44,14 +45,23 @@ def look(attack: Attack, places: jax.Array) -> Look:
 
 
 class Differences(NamedTuple):
-    """Slopes along directions, seen from ahead and from behind: the same where it is smooth, NaN
-    where retraining failed at too many steps."""
+    """Slopes along directions, seen from ahead and from behind: the same where it is smooth.
+
+    NaN where retraining failed at too many steps.
+    """
 
     directions: np.ndarray
     ahead: np.ndarray
     behind: np.ndarray
+    doubt: np.ndarray  # three standard errors of each slope
     one_sided: bool
     failures: int  # retrainings that did not converge; they count for nothing
+
+    @property
+    def noise(self) -> float:
+        """Relative error of the differences themselves, as they estimate it."""
+        size = np.maximum(np.linalg.norm(self.ahead), np.linalg.norm(self.behind))
+        return float(np.linalg.norm(self.doubt) / (size or 1))
 
     @property
     def jump(self) -> float:
@@ -60,8 +70,11 @@ class Differences(NamedTuple):
         return 0.0 if size == 0 else float(np.linalg.norm(self.ahead - self.behind) / size)
 
     def error(self, gradient: np.ndarray) -> float:
-        """Relative error of a gradient's slopes; at a kink, the distance from what lies between
-        the two sides (an element of the generalised gradient has its slopes there)."""
+        """Relative error of a gradient's slopes.
+
+        At a kink it is the distance from what lies between the two sides, where an element of the
+        generalised gradient has its slopes.
+        """
         slopes = np.tensordot(self.directions, gradient, axes=gradient.ndim)
         low, high = np.minimum(self.ahead, self.behind), np.maximum(self.ahead, self.behind)
         off = np.maximum(np.maximum(low - slopes, slopes - high), 0)
@@ -80,12 +93,12 @@ def differentiate(attack: Attack, z: np.ndarray, directions: Sequence[np.ndarray
     solved, failures = np.isfinite(values), int(np.sum(~np.isfinite(values)))
     smooth = np.all(pieces == home, axis=(2, 3)) & np.all(solved, axis=2)
     central = [
-        _extrapolated((v[:, 0] - v[:, 1]) / (2 * STEPS), ok, order=2)
+        _slope((v[:, 0] - v[:, 1]) / 2, ok, powers=(1, 3, 5))
         for v, ok in zip(values, smooth, strict=True)
     ]
-    if not any(np.isnan(central)):
-        slopes = np.array(central)
-        return Differences(np.stack(directions), slopes, slopes, False, failures)
+    if not np.isnan(central).any():
+        slopes, doubt = np.transpose(central)
+        return Differences(np.stack(directions), slopes, slopes, doubt, False, failures)
     sides = []
     for side, sign in ((0, 1), (1, -1)):
         slopes = []
@@ -94,16 +107,24 @@ def differentiate(attack: Attack, z: np.ndarray, directions: Sequence[np.ndarray
         ):
             nearest = len(ok) - 1 - np.argmax(ok[::-1])  # the piece next to z on this side
             same = ok & np.all(piece == piece[nearest], axis=1)
-            slopes.append(_extrapolated(sign * (value - here) / STEPS, same, order=1))
-        sides.append(np.array(slopes))
-    return Differences(np.stack(directions), *sides, True, failures)
+            slopes.append(_slope(sign * (value - here), same, powers=(1, 2, 3)))
+        sides.append(np.transpose(slopes))
+    (ahead, doubt_ahead), (behind, doubt_behind) = sides
+    doubt = np.maximum(doubt_ahead, doubt_behind)
+    return Differences(np.stack(directions), ahead, behind, doubt, True, failures)
 
 
-def _extrapolated(quotients: np.ndarray, counts: np.ndarray, order: int) -> float:
-    """Richardson on each step and its half; the pair that agrees best. NaN if no pair counts."""
-    change = quotients[1:] - quotients[:-1]
-    usable = counts[1:] & counts[:-1]
-    if not usable.any():
-        return float("nan")
-    best = np.nanargmin(np.where(usable, np.abs(change), np.inf))
-    return float(quotients[best + 1] + change[best] / (2**order - 1))
+def _slope(
+    rise: np.ndarray, counts: np.ndarray, powers: tuple[int, int, int]
+) -> tuple[float, float]:
+    """Fit the rise over the steps that count by these powers of the step: the linear coefficient
+    and three standard errors of it.
+    """  # fmt: skip
+    step, rise = STEPS[counts], rise[counts]
+    if len(step) < 5:
+        return float("nan"), float("nan")
+    basis = (step[:, None] / step[0]) ** np.array(powers)
+    inverse = np.linalg.pinv(basis)
+    fitted = inverse @ rise
+    scatter = np.linalg.norm(rise - basis @ fitted) / np.sqrt(len(step) - len(powers))
+    return float(fitted[0] / step[0]), float(3 * scatter * np.linalg.norm(inverse[0]) / step[0])

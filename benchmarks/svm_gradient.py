@@ -133,6 +133,7 @@ def examine(
     bound = float(certificate.error_bound)
     return {
         "gradient": size,
+        "difference_noise": slopes.noise,
         "ours_error": slopes.error(ours),
         "certified_error": bound / size if size > 0 else bound,
         "printed_error": slopes.error(printed),

@@ -27,9 +27,15 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     kinds = [kind for kind in GROUPS if any(row["kind"] == kind for row in rows)]
     for place, kind in enumerate(kinds):
         cases = [row for row in rows if row["kind"] == kind]
-        _marks(axes, place - 0.26, cases, "certified_error", style.GREEN, "_")
+        _marks(axes, place - 0.3, cases, "certified_error", style.GREEN, "_")
+        _marks(axes, place, cases, "difference_noise", style.QUIET, "_")
         _marks(axes, place, cases, "ours_error", style.BLUE, "o")
-        _marks(axes, place + 0.26, cases, "printed_error", style.RED, "D")
+        _marks(axes, place + 0.3, cases, "printed_error", style.RED, "D")
+        if all(row["certified_error"] is None for row in cases):
+            axes.text(
+                place - 0.3, 1e-9, "no bound: degenerate,\nthe derivative is one-sided", ha="center",
+                va="center", rotation=90, color=style.GREEN, fontsize=11,
+            )  # fmt: skip
         if place:
             axes.axvline(place - 0.5, color="#e6e8eb", linewidth=0.8)
     axes.set_yscale("log")
@@ -42,22 +48,23 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.tick_params(length=0)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("relative error")
-    axes.set_title("Hypergradients of a poisoned SVM, against finite differences (MNIST)")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
+    axes.set_title("Hypergradients of a poisoned SVM (MNIST), judged by finite differences")
+    axes.set_title("hollow: one poison point, filled: several", loc="right", color=style.QUIET,
+                   fontsize=11, fontweight="normal")  # fmt: skip
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=4, handletextpad=0.3)
     return figure
 
 
 def _marks(axes: Axes, place: float, cases, column: str, colour: str, marker: str) -> None:
     """One mark per case, spread sideways; no mark where there is no finite figure."""
-    for offset, row in zip(np.linspace(-0.1, 0.1, max(len(cases), 2)), cases, strict=False):
-        if row[column] is None:
-            continue
-        several = row["points"] > 1
-        axes.plot(
-            place + offset, max(row[column], NOTHING), marker, color=colour,
-            markersize=11 if marker == "_" else (8 if several else 5), markeredgewidth=2,
-            markerfacecolor=colour if several else "white", clip_on=False, zorder=3,
-        )  # fmt: skip
+    width = min(0.11, 0.02 * len(cases))
+    for offset, row in zip(np.linspace(-width, width, len(cases)), cases, strict=True):
+        if row[column] is not None:
+            axes.plot(
+                place + offset, max(row[column], NOTHING), marker, color=colour, markersize=6,
+                markeredgewidth=1.4, markerfacecolor=colour if row["points"] > 1 else "white",
+                clip_on=False, zorder=3 if marker != "_" else 2,
+            )  # fmt: skip
 
 
 def _legend() -> list[Line2D]:
@@ -65,7 +72,8 @@ def _legend() -> list[Line2D]:
         return Line2D([], [], marker=marker, color=colour, linestyle="", markersize=8, label=label)
 
     return [
-        entry("_", style.GREEN, "bound that our certificate gives"),
+        entry("_", style.GREEN, "bound our certificate gives"),
         entry("o", style.BLUE, "our hypergradient"),
+        entry("_", style.QUIET, "noise of the differences"),
         entry("D", style.RED, "formula that papers print"),
     ]

@@ -128,6 +128,8 @@ def _certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None) -> Cert
     condition = _norm_by_power(matvec, r) * _norm_by_power(back, r)
     degenerate = (margin <= eps**0.75) | (condition * eps > 1e-6)
     solved = point.result == CONVERGED
+    terms = jax.tree.map(lambda d, t: jnp.abs(d) + jnp.abs(t[0]), direct, through)
+    rounding_error = rounding_error + eps * norm(terms)
     bound = SAFETY * (inner_error + adjoint_error + rounding_error)
     return Certificate(
         value=objective.outer(z, value),
@@ -202,7 +204,7 @@ def _moved_by(delta, objective, z, u, frozen) -> tuple[Array, Array]:
                 *_, value = _attached(
                     perturbed, z, shifted, frozen, lambda p: noisy(p, t, seed + 50)
                 )
-                return perturbed.outer(z, value)
+                return perturbed.outer(z, noisy(value, t, seed + 70))
 
             return jax.grad(score)(noisy(z, t, seed + 90))
 

@@ -110,6 +110,16 @@ def _ridge(qp: BoxQP) -> Float[Array, ""]:
     return jnp.where(top > 0, top, 1) * 16 * n * jnp.finfo(qp.q.dtype).eps
 
 
+def _weight(qp: BoxQP) -> Float[Array, ""]:
+    """sigma: Q + sigma ee' has the same KKT points, with the multiplier shifted, and is positive
+    definite wherever the KKT system is regular, even if Q_FF is singular: a linear SVM in d
+    dimensions has d + 1 margin vectors as a rule.
+    """
+    e, _ = equality(qp)
+    top, most = jnp.max(jnp.abs(jnp.diagonal(qp.Q))), jnp.max(jnp.abs(e))
+    return jnp.where(top > 0, top, 1) / jnp.where(most > 0, most, 1) ** 2
+
+
 def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
     """Solve the KKT system of a face: its unknowns, its factorisation, and the size of the last
     refinement, which measures the error that rounding leaves.
@@ -122,7 +132,7 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
     index = lax.sort(jnp.where(free, everything, n))  # the free ones first, then padding
     sizes = buckets(n)
     bucket = jnp.sum(count > jnp.asarray(sizes[:-1], jnp.int32), dtype=jnp.int32)
-    ridge = _ridge(qp)
+    ridge, sigma = _ridge(qp), _weight(qp)
     e, b = equality(qp)
     x = jnp.where(sets.upper, qp.upper, jnp.where(sets.lower, qp.lower, 0))
     gradient = qp.Q @ x + qp.q
@@ -132,7 +142,8 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
         def branch():
             chosen = jnp.minimum(index[:k], n - 1)
             inside = index[:k] < n
-            block = jnp.where(inside[:, None] & inside[None, :], qp.Q[chosen][:, chosen], 0)
+            block = qp.Q[chosen][:, chosen] + sigma * jnp.outer(e[chosen], e[chosen])
+            block = jnp.where(inside[:, None] & inside[None, :], block, 0)
             diagonal = jnp.diag(jnp.where(inside, ridge, 1))
             chol = lax.linalg.cholesky(block + diagonal, symmetrize_input=False)
             rhs = jnp.where(inside[:, None], jnp.stack([-gradient, e], axis=1)[chosen], 0)
@@ -153,7 +164,7 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
         return branch
 
     y, last, nu, chol, t, gamma = lax.switch(bucket, [of_size(k) for k in sizes])
-    nu = jnp.where(gamma > 0, nu, interval_middle(qp, gradient, sets))
+    nu = jnp.where(gamma > 0, nu - sigma * excess, interval_middle(qp, gradient, sets))
     face = Face(sets, index, position, bucket, chol, t, gamma)
     return Unknowns(jnp.where(free, y, 0), nu), face, jnp.max(jnp.where(free, jnp.abs(last), 0))
 
@@ -177,7 +188,8 @@ def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
         return branch
 
     x, nu = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
-    return Unknowns(jnp.where(face.sets.free, x, rhs.x), jnp.where(bordered, nu, rhs.nu))
+    nu = jnp.where(bordered, nu + _weight(qp) * rhs.nu, rhs.nu)
+    return Unknowns(jnp.where(face.sets.free, x, rhs.x), nu)
 
 
 def cho_solve(chol: Array, rhs: Array) -> Array:

@@ -28,7 +28,7 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
     q = jnp.where(moves, qp.q + qp.Q @ rest, 0)
     Q = jnp.where(moves[:, None] & moves[None, :], qp.Q, 0) + jnp.diag(fixed.astype(dtype))
     bounds = jnp.stack([qp.lower, qp.upper])
-    has = moves & jnp.isfinite(bounds)
+    has = moves[None, :] & jnp.isfinite(bounds)
     bounds = jnp.where(has, bounds, 0)
     sign = jnp.asarray([[1], [-1]], dtype)
     count = jnp.maximum(jnp.sum(has, dtype=dtype), 1)
@@ -42,7 +42,7 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
     z = jnp.where(has, scale, 0)
 
     def slacks(x):
-        return jnp.where(has, sign * (x - bounds), 1)
+        return jnp.where(has, sign * (x[None, :] - bounds), 1)
 
     def body(state):
         x, nu, z, _, steps = state
@@ -59,15 +59,15 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
         def stage(_, previous):
             """Predictor first, from zero: then the corrector, from the predictor's direction."""
             dx, _, dz, _, target = previous
-            aim = target - z * s - sign * dx * dz
+            aim = target - z * s - sign * dx[None, :] * dz
             rhs = jnp.stack([aim[0] / s[0] - aim[1] / s[1] - dual, e], axis=1)
             y = cho_solve(chol, rhs)
             ey, gamma = e @ y
             dnu = jnp.where(gamma > 0, (ey + equality) / jnp.where(gamma > 0, gamma, 1), 0)
             dx = jnp.where(moves, y[:, 0] - y[:, 1] * dnu, 0)
-            dz = jnp.where(has, (aim - sign * z * dx) / s, 0)
+            dz = jnp.where(has, (aim - sign * z * dx[None, :]) / s, 0)
             now = jnp.concatenate([s, z])
-            move = jnp.concatenate([jnp.where(has, sign * dx, 0), dz])
+            move = jnp.concatenate([jnp.where(has, sign * dx[None, :], 0), dz])
             ratio = jnp.where(move < 0, now / jnp.where(move < 0, -move, 1), jnp.inf)
             a = jnp.minimum(1, 0.995 * jnp.min(ratio))
             mu = jnp.sum((z + a * dz) * slacks(x + a * dx)) / count

@@ -41,6 +41,9 @@ class ActiveSet(AbstractSolver):
         )
 
         eps = jnp.finfo(dtype).eps
+        e, b = _face.equality(qp)
+        usable = (e != 0) & ~fixed
+        floor = 1 + jnp.max(jnp.abs(qp.q))
 
         def update(state):
             sets, _, _, _, count, interior = state
@@ -51,19 +54,38 @@ class ActiveSet(AbstractSolver):
             )
             u, face, noise = _face.solve(qp, sets)
             x = _face.primal(qp, u.x, sets)
-            slope = _face.slope(qp, x, u.nu)
+            gradient = qp.Q @ x + qp.q
+            slope = gradient + u.nu * e
+            # reductions stacked: each costs a kernel to compile
+            size, steep, residual = _largest(x, slope, jnp.where(sets.free, slope, 0))
+            excess, terms = jnp.sum(jnp.stack([e * x, jnp.abs(e * x)]), axis=1)
+            excess, terms = excess - b, terms + jnp.abs(b)
+
             # A violation smaller than rounding is none: exchanging it back and forth never ends.
-            size = jnp.max(jnp.abs(x))
             close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
-            flat = 64 * eps * (1 + jnp.max(jnp.abs(qp.q)) + jnp.max(jnp.abs(slope)))
-            lower = (sets.free & (x < qp.lower - close)) | (sets.lower & (slope > -flat)) | fixed
-            upper = (sets.free & (x > qp.upper + close)) | (sets.upper & (slope < flat) & ~fixed)
-            same = jnp.all((lower == sets.lower) & (upper == sets.upper))
-            finite = jnp.all(jnp.isfinite(x)) & jnp.isfinite(u.nu)
+            flat = 64 * eps * (floor + steep)
+            low, high = sets.free & (x < qp.lower - close), sets.free & (x > qp.upper + close)
+            lower = low | (sets.lower & (slope > -flat)) | fixed
+            upper = high | (sets.upper & (slope < flat) & ~fixed)
+            # Free variables that all lie at a bound go there: the multiplier is an interval then,
+            # and the middle of it is the answer whichever way one came.
+            low, high = sets.free & (x <= qp.lower + close), sets.free & (x >= qp.upper - close)
+            inside = usable & sets.free & ~low & ~high
+            some, interior_some = _largest(usable & sets.free, inside)
+            alone = (some > 0) & (interior_some == 0)
+            lower, upper = lower | (low & usable & alone), upper | (high & ~low & usable & alone)
+            # With nothing free, no multiplier mends the equality: free what it reaches first.
+            unmet = jnp.abs(excess) > jnp.where(some > 0, eps**0.5, 64 * eps) * terms
+            freed = _first_reached(qp, sets, gradient, excess) & (some == 0) & unmet
+            lower, upper = lower & ~freed, upper & ~freed
+
+            (changed,) = _largest((lower != sets.lower) | (upper != sets.upper))
+            settled = (changed == 0) & ~unmet & (residual <= eps**0.5 * (floor + steep))
+            finite = jnp.isfinite(size + steep + u.nu)
             # from a broken face, straight on to the interior point, or to the end
             budget = jnp.where(count < self.max_updates, self.max_updates, 2 * self.max_updates)
             count = jnp.where(finite, count + 1, budget).astype(jnp.int32)
-            return Sets(lower, upper), u, face, same & finite, count, interior
+            return Sets(lower, upper), u, face, settled & finite, count, interior
 
         def unsettled(state):
             return ~state[3] & (state[4] < 2 * self.max_updates)
@@ -78,7 +100,9 @@ class ActiveSet(AbstractSolver):
         _, u, face, settled, updates, interior = lax.while_loop(unsettled, update, start)
 
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
-        result = jnp.where(jnp.all(jnp.isfinite(u.x)), result, NON_FINITE)
+        # comparisons with a NaN bound are false, so that only looking for it finds it
+        usual = jnp.all(jnp.isfinite(u.x)) & ~jnp.any(jnp.isnan(jnp.stack([qp.lower, qp.upper])))
+        result = jnp.where(usual, result, NON_FINITE)
         result = jnp.where(_infeasible(qp), INFEASIBLE, result).astype(jnp.int32)
         stats = {"steps": updates, "interior_steps": interior, "free": jnp.sum(face.sets.free)}
         return Point(u, face, face.sets, result, stats)
@@ -100,6 +124,24 @@ class ActiveSet(AbstractSolver):
         slope = _face.slope(qp, x, nu)
         at_bound = jnp.where(_face.pinned(qp), jnp.inf, jnp.where(sets.upper, -slope, slope))
         return jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), at_bound)
+
+
+def _largest(*rows: Array) -> Array:
+    """Largest magnitude of each of several vectors, in one reduction."""
+    dtype = jnp.result_type(float, *(row for row in rows if row.dtype != bool))
+    return jnp.max(jnp.stack([jnp.abs(row.astype(dtype)) for row in rows]), axis=1)
+
+
+def _first_reached(qp: BoxQP, sets: Sets, gradient: Array, excess: Array) -> Array:
+    """The bound variable that the multiplier frees first on its way to less excess of e'x."""
+    e, _ = _face.equality(qp)
+    usable = (e != 0) & ~_face.pinned(qp) & ~sets.free
+    cut = -gradient / jnp.where(usable, e, 1)
+    from_below = sets.lower == (e > 0)
+    key = jnp.where(excess > 0, jnp.where(from_below, jnp.inf, cut),
+                    jnp.where(from_below, -cut, jnp.inf))  # fmt: skip
+    key = jnp.where(usable, key, jnp.inf)
+    return (jnp.arange(key.shape[0]) == jnp.argmin(key)) & jnp.isfinite(key)
 
 
 def _infeasible(qp: BoxQP) -> Array:
