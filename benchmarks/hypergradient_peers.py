@@ -19,6 +19,7 @@ import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
+import threadpoolctl
 from jax import lax
 
 from . import problems
@@ -90,7 +91,7 @@ class Measurement(NamedTuple):
 
 
 def dual_value(solve: Callable, hyper: dict[str, jax.Array], data: problems.DualSVM):
-    """goal'a of the SVM dual, as a function of the first row and of C."""
+    """Outer value of `DualSVM`: the goal of the dual solution, by its first row and C."""
     rows = jnp.asarray(data.rows).at[0].set(hyper["row"])
     squares = jnp.sum(rows * rows, axis=1)
     distances = jnp.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0)
@@ -110,13 +111,14 @@ def logistic_value(solve: Callable, hyper: dict[str, jax.Array], data: tuple[jax
 
 
 def make_task(name: Problem, seed: int) -> Task:
+    """Draw a problem, or a batch of them, and solve it by the reference."""
     if name == "logistic-2000x200":
         p = problems.logistic(seed=seed)
         hyper = {"log_lam": np.log(p.lam), "weights": p.weights, "rows": p.rows[: p.moving]}
         data = p.rows.T.copy(), p.labels, p.held_rows, p.held_labels
         exact = [problems.logistic_reference(p).gradients]
-        arrays = jax.tree.map(jnp.asarray, (hyper, data))
-        return Task(logistic_value, *arrays, exact, "logistics")
+        hyper, data = jax.tree.map(jnp.asarray, (hyper, data))
+        return Task(logistic_value, hyper, data, exact, "logistics")
     batched = name == "svm-duals-64x100"
     n, lanes = (400, 1) if name == "svm-dual-400" else (100, 64 if batched else 1)
     drawn = [problems.dual_svm(n, seed=seed + lane) for lane in range(lanes)]
@@ -188,20 +190,24 @@ def _said(converged: Any) -> str:
 
 @contextlib.contextmanager
 def one_core(core: int | None) -> Iterator[None]:
-    """Keep this process on one core. JAX is started anew on it, so that its pool of threads has
-    one thread; where the system cannot pin, CPU time still counts all threads."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    if core is not None and core not in allowed:
-        raise UsageError(f"--core: got {core}, expected one of {sorted(allowed)}")
-    os.sched_setaffinity(0, {max(allowed) if core is None else core})
-    jax.extend.backend.clear_backends()
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
+    """Keep this process on one core, and every library in it at one thread.
+
+    JAX is started anew on that core, so that its pool has one thread. Its LAPACK is SciPy's, whose
+    threads would take turns on the core, spinning: they are limited too.
+    """
+    with threadpoolctl.threadpool_limits(1):
+        if not hasattr(os, "sched_setaffinity"):  # then only CPU time is comparable
+            yield
+            return
+        allowed = os.sched_getaffinity(0)
+        if core is not None and core not in allowed:
+            raise UsageError(f"--core: got {core}, expected one of {sorted(allowed)}")
+        os.sched_setaffinity(0, {max(allowed) if core is None else core})
+        jax.extend.backend.clear_backends()
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, allowed)
 
 
 def summary(rows: list[dict[str, Any]], problem: str) -> str | None:

@@ -23,7 +23,7 @@ class Reference(NamedTuple):
 
 
 class DualSVM(NamedTuple):
-    """max of goal'a over nothing: the outer value is linear in the dual solution a of an SVM.
+    """Outer value goal'a, linear in the solution a of the dual of an SVM.
 
     a = argmin 1/2 a'Qa - 1'a with 0 <= a <= C and labels'a = 0, where
     Q_ij = labels_i labels_j exp(-gamma |rows_i - rows_j|^2) + ridge [i = j].
@@ -111,14 +111,12 @@ def _solve_dual(Q: NDArray, y: NDArray, C: float) -> tuple[NDArray, NDArray, NDA
         solved = np.linalg.solve(system, np.append((1 - Q @ a)[free], -y @ a))
         a[free] = solved[:-1]
         slope = Q @ a - 1 + solved[-1] * y
-        bottom = ~free & ~top
-        settled = (free & (a >= 0) & (a <= C)) | (top & (slope <= 0)) | (bottom & (slope >= 0))
-        if settled.all():
+        inside = (a >= 0) & (a <= C)
+        leaves = free & ~inside
+        enters = ~free & np.where(top, slope > 0, slope < 0)
+        if not (leaves | enters).any():
             return a, free, top, system
-        free, top = (
-            (free & (a >= 0) & (a <= C)) | (~free & ~settled),
-            ((free & (a > C)) | (top & settled)),
-        )
+        free, top = (free & inside) | enters, (leaves & (a > C)) | (top & ~enters)
     raise RuntimeError("the active set of the SVM dual did not settle: draw another seed")
 
 

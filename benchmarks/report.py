@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
 Cell = str | int | float | bool | None
 
 
-class UsageError(ValueError):
+class UsageError(Exception):
     """Something that the person at the keyboard can mend: shown as a sentence, no traceback."""
 
 
 def environment() -> dict[str, Cell]:
     """The machine and the versions that a figure was measured with."""
     import jax
-    import numpy as np
 
     return {
         "python": platform.python_version(),
@@ -56,7 +56,7 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, Path):
         return str(value)
-    return plain(value.tolist())  # a scalar or an array of NumPy or JAX
+    return plain(np.asarray(value).tolist())  # a scalar or an array of NumPy or JAX
 
 
 def shown(name: str, value: Cell) -> str:
@@ -94,7 +94,7 @@ class Report:
     ):
         self.experiment, self.options = experiment, plain(options)
         self.json_path, self.out = json_path, out
-        self.rows: list[dict[str, Cell]] = []
+        self.rows: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.pictures: list[Path] = []
         self.complete = False
@@ -177,9 +177,12 @@ class Report:
             table.add_row(*(shown(name, row.get(name)) for name in names))
         return table
 
-    def _earlier(self) -> list[dict[str, Cell]]:
-        """The rows of the run to resume. Options that are lists only say which rows to make; if
-        another one has changed, old and new rows do not belong together."""
+    def _earlier(self) -> list[dict[str, Any]]:
+        """The rows of the run to resume.
+
+        Options that are lists only say which rows to make; if another one has changed, old and
+        new rows do not belong together.
+        """
         if self.json_path is None:
             raise UsageError("--resume: give the file to go on with by --json")
         if not self.json_path.exists():

@@ -1,16 +1,18 @@
 """How all pictures look: light, few lines, letters that survive being shrunk in a README."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK, QUIET = "#22272e", "#7a828c"
 BLUE, RED, ORANGE, GREEN = "#2f6db5", "#c8373a", "#e08a1e", "#3d8f5f"
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 13,
     "axes.titleweight": "bold",
@@ -42,7 +44,8 @@ SETTINGS = {
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, laid out by constrained layout."""
     matplotlib.rcParams.update(SETTINGS)
-    return Figure(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def ramp(count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Two Gaussians in the plane: what the attacker's objective really looks like, and the ascent on it.
+"""Two Gaussians in the plane: the attacker's objective as it is, and the ascent on it.
 
 After Figure 1 of Biggio, Nelson & Laskov, "Poisoning attacks against support vector machines",
 ICML 2012: one poison point in a box, a linear and an RBF SVM. The surfaces are not models of
@@ -94,13 +94,16 @@ def square(count: int) -> tuple[np.ndarray, jax.Array]:
 def model(attack: Attack, z: jax.Array):
     """The SVM trained with the poison at z, and how training ended."""
     solution = argmin(attack.inner(z), solver=attack.solver, throw=False)
-    return attack.learner.model(attack.reach.inject(z, attack.data), solution.value), solution.result
+    data = attack.reach.inject(z, attack.data)
+    return attack.learner.model(data, solution.value), solution.result
 
 
 @eqx.filter_jit
 def views(attack: Attack, validation: Data, places: jax.Array) -> View:
-    """Retrain with the poison at each place, one after the other: lanes of a `vmap` would all wait
-    for the slowest."""
+    """Retrain with the poison at each place.
+
+    One after the other: the lanes of a `vmap` would all wait for the slowest.
+    """
 
     def view(z):
         trained, result = model(attack, z)

@@ -23,7 +23,6 @@ OUTLINE = [patheffects.withStroke(linewidth=3.2, foreground="white")]
 def draw(scenes: Mapping[str, "Scene"], validation: Data) -> Figure:
     """A row per kernel: the hinge loss with the hypergradient, and the error it stands for."""
     figure = style.new_figure(12.4, 5.5 * len(scenes) + 0.4)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     grid = figure.subplots(len(scenes), 2, squeeze=False)
     for (name, scene), (left, right) in zip(scenes.items(), grid, strict=True):
         surface = scene.surface
@@ -50,7 +49,7 @@ def _legend() -> list[Line2D]:
         entry("attacked class", style.BLUE, marker="o", linestyle=""),
         entry("attacker’s class", style.RED, marker="o", linestyle=""),
         entry("ascent of the poison", style.ORANGE, marker="*", markersize=12),
-        entry("hypergradient (its direction)", style.INK, marker="$→$", markersize=13, linestyle=""),
+        entry("hypergradient", style.INK, marker="$→$", markersize=13, linestyle=""),
         entry("hypergradient exactly zero", style.INK, marker=".", markersize=5, linestyle=""),
         entry("boundary without poison", style.INK, linestyle="dashed", linewidth=1.8),
         entry("boundary with the strongest", style.INK, linewidth=1.8),
@@ -83,7 +82,8 @@ def _arrows(axes: Axes, scene: "Scene") -> None:
         right[some], up[some], *unit[some].T, color=style.INK, alpha=0.75, pivot="mid",
         scale=26, width=0.0042,
     )  # fmt: skip
-    axes.plot(right[flat & inside], up[flat & inside], ".", color=style.INK, alpha=0.45, markersize=3)
+    none = flat & inside
+    axes.plot(right[none], up[none], ".", color=style.INK, alpha=0.45, markersize=3)
 
 
 def _rows(axes: Axes, scene: "Scene") -> None:
@@ -98,8 +98,9 @@ def _rows(axes: Axes, scene: "Scene") -> None:
 def _paths(axes: Axes, scene: "Scene") -> None:
     for path in scene.paths:
         axes.plot(*path.T, color=style.ORANGE, linewidth=2, path_effects=OUTLINE, zorder=4)
-        axes.plot(*path[0], "o", color=style.ORANGE, markersize=6, markeredgecolor="white", zorder=5)
-        axes.plot(*path[-1], "*", color=style.ORANGE, markersize=17, markeredgecolor="white", zorder=5)
+        ends = {"color": style.ORANGE, "markeredgecolor": "white", "zorder": 5}
+        axes.plot(*path[0], "o", markersize=6, **ends)
+        axes.plot(*path[-1], "*", markersize=17, **ends)
 
 
 def _boundaries(axes: Axes, scene: "Scene") -> None:
@@ -113,4 +114,5 @@ def _boundaries(axes: Axes, scene: "Scene") -> None:
     clean = scene.attack.learner.fit(scene.attack.data)
     for trained, line in ((clean, "dashed"), (model(scene.attack, strongest)[0], "solid")):
         decision = np.asarray(trained.decision(plane)).reshape(len(axis), len(axis))
-        axes.contour(axis, axis, decision, [0.0], colors=[style.INK], linestyles=line, linewidths=1.8)
+        look = {"colors": [style.INK], "linestyles": line, "linewidths": 1.8}
+        axes.contour(axis, axis, decision, [0.0], **look)

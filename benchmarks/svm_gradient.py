@@ -55,7 +55,7 @@ class Options:
 
 @eqx.filter_jit
 def multipliers(attack: Attack, candidates: jax.Array) -> jax.Array:
-    """alpha of the poison points, for each candidate poison (k, m, d)."""
+    """The alphas of the poison points, for each candidate poison (k, m, d)."""
 
     def solve(z):
         alpha, _ = argmin(attack.inner(z), solver=attack.solver, throw=False).value
@@ -65,8 +65,11 @@ def multipliers(attack: Attack, candidates: jax.Array) -> jax.Array:
 
 
 def place(attack: Attack, split: Split, kinds: tuple[str, ...], C: float) -> np.ndarray:
-    """Poison whose points are of these kinds: copies of attacked digits are error vectors, the
-    middle of the attacker's class is reserve, and on the way from one to the other is the margin."""
+    """Poison whose points are of these kinds.
+
+    Copies of attacked digits are error vectors, the middle of the attacker's class is reserve, and
+    on the way from one to the other lies the margin.
+    """
     own = split.train.x[split.train.y > 0]
     inside = (own[: len(kinds)] + own.mean(axis=0)) / 2
     outside = split.start[: len(kinds)]
@@ -87,8 +90,10 @@ def _to_the_margin(attack, z, point, placed, start, end, C) -> np.ndarray:
 
 
 def duplicates(split: Split, count: int, C: float) -> tuple[np.ndarray, np.ndarray]:
-    """The training rows deepest on the margin (their copies share alpha in no unique way), and
-    their labels."""
+    """The training rows deepest on the margin, and their labels.
+
+    A row and its copy share their alpha in no unique way.
+    """
     svm = SVM(C)
     alpha = np.asarray(argmin(svm.problem(Data(*split.train)), solver=svm.solver).value[0])
     rows = np.argsort(-np.minimum(alpha, C - alpha))[:count]
@@ -202,14 +207,22 @@ def _case(split: Split, points: int, kind: str, C: float) -> tuple[Attack, np.nd
 
 
 def _summary(report: Report) -> None:
+    measured = [row for row in report.rows if row["ours_error"] is not None]
     for kind in KINDS:
-        rows = [row for row in report.rows if row["kind"] == kind and row["ours_error"] is not None]
+        rows = [row for row in measured if row["kind"] == kind]
         if rows:
-            ours, printed = ([float(row[c]) for row in rows] for c in ("ours_error", "printed_error"))
+            printed = [row["printed_error"] for row in rows]
             report.note(
-                f"{kind}: relative error at most {max(ours):.1e} (ours), "
-                f"{min(printed):.1e} to {max(printed):.1e} (printed formula), {len(rows)} cases"
+                f"{kind}: relative error at most {max(row['ours_error'] for row in rows):.1e} "
+                f"(ours), {min(printed):.1e} to {max(printed):.1e} (printed formula), "
+                f"{len(rows)} cases"
             )
-    lost = sum(row["ours_error"] is None for row in report.rows)
+    bound = [row for row in measured if row["certified_error"] is not None]
+    kept = [r["ours_error"] <= r["certified_error"] + r["difference_noise"] for r in bound]
+    report.note(
+        f"error within the certified bound and the noise of the differences: {sum(kept)} of "
+        f"{len(kept)} cases that have a bound"
+    )
+    lost = len(report.rows) - len(measured)
     if lost:
         report.note(f"{lost} cases could not be measured: retraining failed at too many steps")

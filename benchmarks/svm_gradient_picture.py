@@ -33,8 +33,8 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
         _marks(axes, place + 0.3, cases, "printed_error", style.RED, "D")
         if all(row["certified_error"] is None for row in cases):
             axes.text(
-                place - 0.3, 1e-9, "no bound: degenerate,\nthe derivative is one-sided", ha="center",
-                va="center", rotation=90, color=style.GREEN, fontsize=11,
+                place - 0.3, 1e-9, "no bound: degenerate,\nthe derivative is one-sided",
+                ha="center", va="center", rotation=90, color=style.GREEN, fontsize=11,
             )  # fmt: skip
         if place:
             axes.axvline(place - 0.5, color="#e6e8eb", linewidth=0.8)

@@ -24,7 +24,7 @@ from bilevel.learners import SVM
 from bilevel.maximize import ZERO_GRADIENT, Optimized, Step
 
 from .data import Rows, Split, drawn_splits, filed_splits, mnist, mnist_full, parse_pair
-from .report import Report, UsageError
+from .report import Report, UsageError, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Options:
     """Numbers of the splits into training, validation and test digits."""
     splits_file: Path | None = None
     """Take the splits from this npz file instead of drawing them."""
-    steps: int = 200
+    steps: int = 100
     """Steps of the attack, at most."""
     full: bool = False
     """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
@@ -63,8 +63,10 @@ class Options:
 
 
 class Trace(NamedTuple):
-    """What the picture needs of one step: the objective, and the poison as 8-bit images (small,
-    so that keeping it costs no time worth speaking of)."""
+    """What the picture needs of one step: the objective, and the poison as 8-bit images.
+
+    They are small, so that keeping them costs no time worth speaking of.
+    """
 
     hinge: jax.Array
     images: jax.Array
@@ -84,8 +86,8 @@ def _trace(step: Step) -> Trace:
 
 
 @eqx.filter_jit
-def _poison(train: Data, start: jax.Array, validation: Data, C: jax.Array, steps: int) -> Optimized:
-    """The attack, as one program per number of points. Label +1 is the attacker's."""
+def _poison(train: Data, start: jax.Array, validation: Data, C: float, steps: int) -> Optimized:
+    """Compile the attack as one program per number of points. Label +1 is the attacker's."""
     labels = jnp.ones(start.shape[0])
     return poison_svm(
         train, start, labels, validation,
@@ -141,9 +143,7 @@ def run(options: Options, report: Report) -> None:
 
         def attack(split=split, start=start) -> Optimized:
             train, validation = Data(*split.train), Data(*split.validation)
-            return _poison(
-                train, jnp.asarray(start), validation, jnp.asarray(options.C), options.steps
-            )
+            return _poison(train, jnp.asarray(start), validation, options.C, options.steps)
 
         first = 0.0 if points in compile_seconds else timed(attack)[1]
         result, clock, cpu = timed(attack)
@@ -183,10 +183,12 @@ def _errors(split: Split, start: np.ndarray, poison: np.ndarray, C: float) -> di
 def _means(options: Options, report: Report) -> None:
     for points in options.points:
         rows = [row for row in report.rows if row["points"] == points]
-        mean = {name: np.mean([row[name] for row in rows]) for name in rows[0] if name != "pair"}
+        splits = "one split" if len(rows) == 1 else f"mean of {len(rows)} splits"
+        mean = {k: float(np.mean([row[k] for row in rows])) for k in rows[0] if k != "pair"}
         report.note(
-            f"{options.pair}, mean of {len(rows)} splits, {points:2} points: validation error "
-            f"{100 * mean['val_err']:.1f} %, hinge {mean['val_hinge']:.3f}; test error "
-            f"{100 * mean['test_err']:.1f} % (no poison {100 * mean['clean_test_err']:.1f} %, labels "
-            f"flipped {100 * mean['flip_test_err']:.1f} %); {mean['cpu_seconds']:.3f} CPU s"
+            f"{options.pair}, {points:2} points, {splits}: "
+            f"validation error {shown('_err', mean['val_err'])}, hinge {mean['val_hinge']:.3f}; "
+            f"test error {shown('_err', mean['test_err'])} "
+            f"(clean {shown('_err', mean['clean_test_err'])}, labels flipped and not moved "
+            f"{shown('_err', mean['flip_test_err'])}); {mean['cpu_seconds']:.3f} CPU s"
         )

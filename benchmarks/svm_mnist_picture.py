@@ -1,5 +1,4 @@
-"""The picture of `svm-mnist`: digits before and after, the attack at work, and error against the
-share of poison."""
+"""The picture of `svm-mnist`: digits before and after, the attack at work, error by poison."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,8 @@ def draw(
 ) -> Figure:
     """Digits on top; below them objective, validation error and test error."""
     figure = style.new_figure(13, 8.6)
-    head, above, below = figure.subfigures(3, 1, height_ratios=[0.17, 1.05, 1])
+    parts = figure.subfigures(3, 1, squeeze=False, height_ratios=[0.17, 1.05, 1])
+    head, above, below = parts[:, 0]
     shown = min((m for m in attacks if m >= COLUMNS), default=max(attacks))
     _head(head, shown, options)
     _digits(above, attacks[shown])

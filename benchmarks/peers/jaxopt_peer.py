@@ -14,8 +14,10 @@ from . import Dual, Method, Training, load, loss
 
 
 def _direct(matvec: Any, b: Any, **_: Any) -> Any:
-    """Dense LU for BoxOSQP's adjoint. Its KKT matrix is singular where an equality is a pair of
-    equal bounds, hence the ridge; jaxopt's own direct solvers take no pytree."""
+    """Dense LU for BoxOSQP's adjoint: jaxopt's own direct solvers take no pytree.
+
+    The KKT matrix is singular where an equality is a pair of equal bounds, hence the ridge.
+    """
     flat, unravel = ravel_pytree(b)
     matrix = jax.vmap(lambda v: ravel_pytree(matvec(unravel(v)))[0], out_axes=1)(jnp.eye(flat.size))
     return unravel(jnp.linalg.solve(matrix + 1e-14 * jnp.eye(flat.size), flat))
@@ -52,6 +54,7 @@ def _lbfgs(**settings: Any):
 
 
 def duals() -> list[Method]:
+    """Methods for `Dual` problems."""
     tight = {"tol": 1e-13, "maxiter": 20_000, "eq_qp_solve": "lu", "implicit_diff_solve": _direct}
     return [
         Method("BoxOSQP, default", _box_osqp()),
@@ -60,6 +63,7 @@ def duals() -> list[Method]:
 
 
 def logistics() -> list[Method]:
+    """Methods for `Training` problems."""
     cholesky = load("jaxopt.linear_solve").solve_cholesky
     return [
         Method("LBFGS, default", _lbfgs()),

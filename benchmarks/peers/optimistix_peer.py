@@ -45,10 +45,12 @@ def _root(kind: str, tol: float, near: float | None = None):
 
 
 def duals() -> list[Method]:
+    """None: it has no quadratic programs."""
     return []
 
 
 def logistics() -> list[Method]:
+    """Methods for `Training` problems."""
     tags = frozenset({load("lineax").positive_semidefinite_tag})
     tight = _minimise(1e-12, tags=tags, max_steps=LONG)
     return [

@@ -28,10 +28,12 @@ def _smooth(problem: Training, solver: LBFGS, curvature: Any):
 
 
 def duals() -> list[Method]:
+    """Methods for `Dual` problems."""
     return [Method("ActiveSet() (default)", _active_set)]
 
 
 def logistics() -> list[Method]:
+    """Methods for `Training` problems."""
     rough = partial(hessian, dtype=jnp.float32)  # only steers: derivatives never trust it
     return [
         Method("LBFGS() (default)", partial(_smooth, solver=LBFGS(), curvature=None)),

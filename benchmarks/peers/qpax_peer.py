@@ -31,10 +31,12 @@ def _solver(**settings: Any):
 
 
 def duals() -> list[Method]:
+    """Methods for `Dual` problems."""
     tight = {"solver_tol": 1e-15, "target_kappa": 1e-20, "max_iter": 10}
     name = "solver_tol=1e-15, target_kappa=1e-20, max_iter=10"
     return [Method("default", _solver()), Method(name, _solver(**tight))]
 
 
 def logistics() -> list[Method]:
+    """None: it has only quadratic programs."""
     return []

@@ -66,12 +66,14 @@ class Linear(AbstractKernel):
     def prepare(self, at, known):
         if not concrete(at):
             return at
-        used = np.flatnonzero(np.any(np.asarray(at) != 0, axis=0))
+        rows = np.asarray(at)
+        used = np.flatnonzero(np.any(rows != 0, axis=0))
         width = -(-used.size // 64) * 64  # few shapes, few compilations: pad with column 0, as 0
-        if width >= at.shape[1]:
+        if width >= rows.shape[1]:
             return at
-        x = jnp.zeros((at.shape[0], width), at.dtype).at[:, : used.size].set(at[:, used])
-        return Columns(x, jnp.zeros(width, int).at[: used.size].set(used))
+        columns = np.pad(used, (0, width - used.size))
+        x = np.where(np.arange(width) < used.size, rows[:, columns], 0)
+        return Columns(jnp.asarray(x), jnp.asarray(columns))
 
 
 class RBF(AbstractKernel):

@@ -81,7 +81,7 @@ class ActiveSet(AbstractSolver):
 
             (changed,) = _largest((lower != sets.lower) | (upper != sets.upper))
             settled = (changed == 0) & ~unmet & (residual <= eps**0.5 * (floor + steep))
-            finite = jnp.isfinite(size + steep + u.nu)
+            finite = jnp.isfinite(size + steep + u.nu + excess)
             # from a broken face, straight on to the interior point, or to the end
             budget = jnp.where(count < self.max_updates, self.max_updates, 2 * self.max_updates)
             count = jnp.where(finite, count + 1, budget).astype(jnp.int32)

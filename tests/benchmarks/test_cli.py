@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import data
+from benchmarks.__main__ import main
+from benchmarks.registry import EXPERIMENTS, Experiment
+
+COLUMNS = [
+    "pair", "split", "points", "clean_val_err", "clean_test_err", "flip_test_err", "val_err",
+    "val_hinge", "test_err", "steps", "cpu_seconds", "compile_seconds",
+]  # fmt: skip
+TINY = ["run", "svm-mnist", "--points", "1", "--steps", "4"]  # one program for all tests
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("svm-mnist")
+    files = ["--json", str(folder / "run.json"), "--out", str(folder / "pictures")]
+    assert main([*TINY, "--splits", "0", *files]) == 0
+    return folder
+
+
+def test_list_names_every_experiment_and_imports_none() -> None:
+    script = (
+        "import sys; from benchmarks.__main__ import main; assert main(['list']) == 0\n"
+        "heavy = {'jax', 'sklearn', 'matplotlib'} & sys.modules.keys(); assert not heavy, heavy"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    for name, experiment in EXPERIMENTS.items():
+        assert f"{name} " in run.stdout
+        assert experiment.description in run.stdout
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_registered_module_keeps_the_convention(name: str) -> None:
+    module = EXPERIMENTS[name].load()
+    assert module.Options() == module.Options()
+    assert callable(module.run)
+
+
+def test_svm_mnist_writes_rows_and_picture(finished: Path) -> None:
+    report = json.loads((finished / "run.json").read_text())
+    assert report["experiment"] == "svm-mnist"
+    assert report["complete"] is True
+    assert report["options"]["points"] == [1]
+    assert report["options"]["steps"] == 4
+    assert report["environment"].keys() >= {"python", "jax", "numpy", "platform", "cpus", "dtype"}
+    assert report["environment"]["dtype"] == "float64"
+    (row,) = report["rows"]
+    assert list(row) == COLUMNS
+    assert row["clean_test_err"] < 0.05 < row["val_err"] <= 1
+    assert row["val_hinge"] > row["clean_val_err"]
+    assert row["steps"] == 4
+    assert "0v4,  1 points, one split: validation error" in report["notes"][0]
+    picture = (finished / "pictures" / "svm-mnist.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
+
+
+def test_resume_keeps_old_rows_and_adds_new_ones(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "run.json"
+    copy.write_bytes((finished / "run.json").read_bytes())
+    old = json.loads(copy.read_text())["rows"]
+    assert main([*TINY, "--splits", "0", "1", "--json", str(copy), "--resume"]) == 0
+    rows = json.loads(copy.read_text())["rows"]
+    assert rows[:1] == old
+    assert [row["split"] for row in rows] == [0, 1]
+    assert main([*TINY, "--C", "2", "--json", str(copy), "--resume"]) == 2
+    assert "was made with C = 1.0, not 2.0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "svm-mnits"], "no experiment is called 'svm-mnits'; did you mean svm-mnist?"),
+        (["run", "xyz"], "no experiment is called 'xyz'; there are: svm-mnist,"),
+        (["lists"], "no command is called 'lists'; did you mean list?"),
+        ([*TINY, "--pair", "4v4"], "--pair: got '4v4', expected two different digits"),
+        ([*TINY, "--pair", "zero"], "--pair: got 'zero', expected two different digits"),
+        ([*TINY, "--C", "-1"], "--C: got -1.0, expected a positive number"),
+        (["run", "svm-mnist", "--points", "0"], "--points: got (0,), expected numbers of 1 or"),
+        (["run", "svm-mnist", "--points", "90"], "--points: got 90, these splits have"),
+        ([*TINY, "--splits", "-1"], "--splits: got (-1,), expected numbers of 0 or more"),
+        ([*TINY, "--splits-file", "none.npz"], "--splits-file: none.npz cannot be read"),
+        ([*TINY, "--splits-file", "none.npz", "--full"], "leave --full out"),
+        ([*TINY, "--resume"], "--resume: give the file to go on with by --json"),
+    ],
+)
+def test_mistakes_are_answered_by_a_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("wrong", [["--pointz", "1"], ["--steps", "many"]])
+def test_options_that_do_not_exist_or_parse_are_named(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "svm-mnist", *wrong])
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_an_interrupted_run_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(options, report) -> None:
+        for number in report.track(range(3), "counting"):
+            if number == 2:
+                raise KeyboardInterrupt
+            report.row(number=np.int64(number), share_err=np.float64(0.25), none=float("nan"))
+
+    module = SimpleNamespace(Options=EXPERIMENTS["svm-mnist"].load().Options, run=run, __doc__="")
+    monkeypatch.setattr(Experiment, "load", lambda self: module)
+    assert main(["run", "svm-2d", "--json", str(tmp_path / "deep" / "a.json")]) == 130
+    report = json.loads((tmp_path / "deep" / "a.json").read_text())
+    assert report["complete"] is False
+    assert report["rows"] == [{"number": n, "share_err": 0.25, "none": None} for n in (0, 1)]
+    printed = capsys.readouterr().out
+    assert "25.0 %" in printed
+    assert "Interrupted" in printed
+
+
+def test_drawn_splits_are_disjoint_and_repeatable() -> None:
+    digits = data.Digits(np.arange(700)[:, None] % 251, np.repeat([1, 7], 350), 700)
+    (first,) = data.drawn_splits(digits, "7v1", (3,), 0).values()
+    (again,) = data.drawn_splits(digits, "7v1", (3,), 0).values()
+    (other,) = data.drawn_splits(digits, "7v1", (3,), 1).values()
+    assert np.array_equal(first.train.x, again.train.x)
+    assert not np.array_equal(first.train.x, other.train.x)
+    assert [len(rows.y) for rows in first[:3]] == [100, 500, 100]
+    starts = {tuple(row) for row in first.start}
+    attacked = {tuple(row) for row in first.train.x[first.train.y < 0]}
+    assert starts == attacked

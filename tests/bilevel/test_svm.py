@@ -1,0 +1,202 @@
+"""The SVM learner against libsvm, its derivatives against central differences."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from bilevel import Data, append
+from bilevel.learners import SVM, kernels
+
+ROWS, FEATURES, VALIDATION = 24, 4, 10
+
+
+def custom(a, b):
+    """The Cauchy kernel."""
+    squares = jnp.sum((a[:, None, :] - b[None, :, :]) ** 2, axis=2)
+    return 1 / (1 + 0.3 * squares)
+
+
+KERNELS = {
+    "linear": kernels.Linear(),
+    "rbf": kernels.RBF(0.4),
+    "polynomial": kernels.Polynomial(3, 0.5, 1.0),
+    "custom": kernels.Custom(custom),
+}
+ORACLES = {
+    "linear": {"kernel": "linear"},
+    "rbf": {"kernel": "rbf", "gamma": 0.4},
+    "polynomial": {"kernel": "poly", "degree": 3, "gamma": 0.5, "coef0": 1.0},
+    "custom": {"kernel": lambda a, b: np.asarray(custom(jnp.asarray(a), jnp.asarray(b)))},
+}
+
+
+def rows(count, seed):
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(count) % 2, 1.0, -1.0)
+    return rng.normal(size=(count, FEATURES)) + 0.5 * y[:, None], y
+
+
+X, Y = rows(ROWS, 0)
+X_VAL, Y_VAL = (jnp.asarray(a) for a in rows(VALIDATION, 1))
+WEIGHT = np.random.default_rng(2).uniform(0.3, 2, size=ROWS)
+
+
+@eqx.filter_jit
+def decide(learner, data, at):
+    model = learner.solve(data, throw=False).value
+    return model.decision(at), model.bias
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_agrees_with_libsvm(name):
+    for C, weight in ((0.1, None), (1.0, WEIGHT), (30.0, None)):
+        ones = np.ones(ROWS) if weight is None else weight
+        decision, bias = decide(SVM(C, KERNELS[name]), Data(X, Y, ones), X_VAL)
+        oracle = SVC(C=C, tol=1e-10, **ORACLES[name]).fit(X, Y, sample_weight=ones)
+        np.testing.assert_allclose(decision, oracle.decision_function(X_VAL), atol=1e-7)
+        np.testing.assert_allclose(bias, oracle.intercept_[0], atol=1e-7)
+
+
+def test_a_row_of_weight_zero_is_not_there():
+    weight = np.ones(ROWS)
+    weight[3] = 0
+    kept = np.arange(ROWS) != 3
+    decision, _ = decide(SVM(), Data(X, Y, weight), X_VAL)
+    np.testing.assert_allclose(decision, SVM().fit(Data(X[kept], Y[kept])).decision(X_VAL), 1e-12)
+
+
+class Parameters(eqx.Module):
+    x: jax.Array
+    weight: jax.Array
+    C: jax.Array
+    kernel: kernels.AbstractKernel
+
+
+@eqx.filter_jit
+def loss_and_sets(p: Parameters):
+    """A smooth validation loss, so that the only kinks are the active set's."""
+    data = Data(p.x, Y, p.weight)
+    learner = eqx.tree_at(lambda s: s.C, SVM(1.0, p.kernel), p.C)
+    solution = learner.solve(data, throw=False)
+    loss = jnp.mean(jnp.logaddexp(0, -Y_VAL * solution.value.decision(X_VAL)))
+    return loss, solution.warm
+
+
+gradient_of = eqx.filter_jit(eqx.filter_grad(lambda p: loss_and_sets(p)[0]))
+
+
+def central(p: Parameters, direction: Parameters) -> float:
+    """Central differences extrapolated, of the best step on one face."""
+    sets = loss_and_sets(p)[1]
+    values, tries = {}, []
+    for h in (3e-3, 1e-3, 3e-4, 1e-4, 3e-5):
+        for t in (h, -h, 2 * h, -2 * h):
+            moved = eqx.apply_updates(p, jax.tree.map(lambda d, t=t: t * d, direction))
+            values[t], other = loss_and_sets(moved)
+            if not all(bool(jnp.all(a == b)) for a, b in zip(jax.tree.leaves(sets), jax.tree.leaves(other), strict=True)):  # fmt: skip # noqa: E501
+                break
+        else:
+            near = (values[h] - values[-h]) / (2 * h)
+            far = (values[2 * h] - values[-2 * h]) / (4 * h)
+            tries.append(float((4 * near - far) / 3))
+    assert len(tries) >= 2, "the active set changes too soon: choose another point"
+    gaps = np.abs(np.diff(tries))
+    return tries[int(np.argmin(gaps)) + 1]
+
+
+@pytest.mark.parametrize("name", ["linear", "rbf", "polynomial"])
+def test_gradients_are_those_of_central_differences(name):
+    p = Parameters(jnp.asarray(X), jnp.asarray(WEIGHT), jnp.asarray(0.7), KERNELS[name])
+    gradient = gradient_of(p)
+    rng = np.random.default_rng(3)
+    leaves = ["x", "weight", "C"] + (["kernel"] if name != "linear" else [])
+    for leaf in leaves:
+        direction = jax.tree.map(jnp.zeros_like, p)
+        unit = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), getattr(p, leaf))
+        size = np.sqrt(sum(np.sum(np.square(u)) for u in jax.tree.leaves(unit)))
+        unit = jax.tree.map(lambda u, size=size: u / size, unit)
+        direction = eqx.tree_at(lambda p, leaf=leaf: getattr(p, leaf), direction, unit)
+        ours = sum(
+            float(jnp.sum(g * d))
+            for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
+        )
+        expected = central(p, direction)
+        assert abs(expected) > 1e-6
+        np.testing.assert_allclose(ours, expected, rtol=1e-8, err_msg=leaf)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_prepared_is_unprepared(name):
+    extra, labels = rows(2, 4)
+    known = Data(X, Y, WEIGHT)
+    learner = SVM(0.7, KERNELS[name])
+
+    @eqx.filter_jit
+    def both(learner, known, z):
+        def loss(z, prepared):
+            used = learner.prepare(known) if prepared else learner
+            at = used.prepare_rows(X_VAL) if prepared else X_VAL
+            model = used.solve(append(known, z, jnp.asarray(labels)), throw=False).value
+            return jnp.sum(jnp.sin(model.decision(at)))
+
+        return [jax.value_and_grad(loss)(z, prepared) for prepared in (False, True)]
+
+    (value, gradient), (again, same) = both(learner, known, jnp.asarray(extra))
+    assert float(jnp.max(jnp.abs(gradient))) > 1e-4
+    np.testing.assert_allclose(again, value, rtol=1e-12)
+    np.testing.assert_allclose(same, gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_vmap_over_C_is_a_loop():
+    Cs = jnp.asarray([0.05, 0.3, 1.0, 20.0])
+
+    @jax.jit
+    @jax.vmap
+    def losses(C):
+        p = Parameters(jnp.asarray(X), jnp.asarray(WEIGHT), C, KERNELS["rbf"])
+        return jax.value_and_grad(lambda C: loss_and_sets(eqx.tree_at(lambda p: p.C, p, C))[0])(C)
+
+    for C, value, slope in zip(Cs, *losses(Cs), strict=True):
+        p = Parameters(jnp.asarray(X), jnp.asarray(WEIGHT), C, KERNELS["rbf"])
+        np.testing.assert_allclose(value, loss_and_sets(p)[0], rtol=1e-12)
+        np.testing.assert_allclose(slope, gradient_of(p).C, rtol=1e-8, atol=1e-12)
+
+
+def spoiled(array, value):
+    array = np.array(array)
+    array.flat[1] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Data(spoiled(X, np.nan), Y), r"^x: 1 of 96 values are NaN or infinite"),
+        (lambda: Data(X, spoiled(Y, np.inf)), r"^y: 1 of 24 values"),
+        (lambda: Data(X, Y, spoiled(WEIGHT, np.nan)), r"^weight: 1 of 24 values"),
+        (lambda: Data(X, Y[:-1]), r"^y: got shape \(23,\), expected \(24,\)"),
+        (lambda: Data(X, Y, WEIGHT[:-1]), r"^weight: got shape"),
+        (lambda: Data(X[0], Y), r"^x: got shape \(4,\), expected \(rows, features\)"),
+        (lambda: SVM(0.0), r"^C: got 0.0, expected a positive number"),
+        (lambda: SVM(-1.0), r"^C: "),
+        (lambda: SVM(np.nan), r"^C: "),
+        (lambda: SVM(np.inf), r"^C: "),
+        (lambda: SVM(np.ones(2)), r"^C: "),
+        (lambda: SVM().fit(Data(X, np.where(Y > 0, 1, 0))), r"^y: got labels \[0. 1.\]"),
+        (lambda: SVM().fit(Data(X, np.ones(ROWS))), r"^y: got only the class \[1.\]"),
+        (lambda: SVM().fit(Data(X, Y, np.where(Y > 0, 1, 0))), r"^y: got only the class \[1.\]"),
+        (lambda: SVM().fit(Data(X, Y, -WEIGHT)), r"^weight: got a negative weight"),
+        (lambda: SVM().fit(Data(np.zeros((0, 4)), np.zeros(0))), r"^(x|y): "),
+        (lambda: SVM().fit(Data(X.astype(np.float32), Y)), r"^x: got float32, expected float64"),
+        (lambda: kernels.Polynomial(0), r"^degree: got 0"),
+        (lambda: kernels.Polynomial(2.5), r"^degree: got 2.5"),  # pyright: ignore[reportArgumentType]
+        (lambda: kernels.RBF(-1.0), r"^gamma: "),
+        (lambda: kernels.RBF(np.nan), r"^gamma: "),
+    ],
+)
+def test_bad_input_is_a_sentence_naming_the_argument(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
