@@ -105,6 +105,8 @@ def _solve_dual(Q: NDArray, y: NDArray, C: float) -> tuple[NDArray, NDArray, NDA
     a[fitted.support_] = np.abs(fitted.dual_coef_[0])
     free, top = (a > 0) & (a < C), a >= C
     for _ in range(50):
+        if not free.any():
+            raise RuntimeError("no free variable in the SVM dual: use a larger C, or another seed")
         border = y[free, None]
         system = np.block([[Q[np.ix_(free, free)], border], [border.T, np.zeros((1, 1))]])
         a = np.where(top, C, 0.0)
@@ -159,9 +161,9 @@ def relative_error(found: Gradients, reference: Gradients) -> float:
     """Largest over the arguments of |found - reference| / |reference|.
 
     A reference that is exactly zero (a row that is no support vector) lends no scale; then the
-    norm over all arguments does.
+    norm over all arguments does; where that is zero too, the error is absolute.
     """
     sizes = {name: np.linalg.norm(exact) for name, exact in reference.items()}
     total = np.sqrt(sum(size**2 for size in sizes.values()))
     wrong = {name: np.linalg.norm(np.asarray(found[name]) - reference[name]) for name in reference}
-    return float(max(wrong[name] / (sizes[name] or total) for name in reference))
+    return float(max(wrong[name] / (sizes[name] or total or 1) for name in reference))

@@ -48,6 +48,11 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout=layout)
 
 
+def percent(share: float, _: object = None) -> str:
+    """Format a share as a tick label."""
+    return f"{100 * share:.3g} %"
+
+
 def ramp(count: int) -> np.ndarray:
     """Colours from pale to dark red, for a growing amount of poison."""
     return matplotlib.colormaps["OrRd"](np.linspace(0.45, 0.95, max(count, 2)))[-count:]

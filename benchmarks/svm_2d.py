@@ -3,29 +3,34 @@
 After Figure 1 of Biggio, Nelson & Laskov, "Poisoning attacks against support vector machines",
 ICML 2012: one poison point in a box, a linear and an RBF SVM. The surfaces are not models of
 anything: every pixel is an SVM retrained with the poison there. Arrows are exact hypergradients.
+
+The linear SVM has plateaus: three margin vectors fix a line in the plane, and while they do,
+moving the poison changes nothing. There the ascent wanders at random until a slope returns.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 
-from attacks import Attack, Box, Insert, compose, indiscriminate, unit_rows
-from bilevel import Data, argmin, maximize
+from attacks import Attack, Box, Insert, compose, indiscriminate
+from bilevel import Data, argmin, certify, maximize
 from bilevel._solution import CONVERGED
 from bilevel.learners import SVM, kernels
-from bilevel.maximize import RUNNING, SETTLED, ZERO_GRADIENT, Optimized
+from bilevel.maximize import RUNNING, Optimized
 
 from .report import Report, UsageError
 
 EDGE, MEAN, VARIANCE, PER_CLASS, VALIDATION = 5.0, 1.5, 0.6, 25, 500
 KERNELS = {"Linear": kernels.Linear, "RBF": lambda: kernels.RBF(0.5)}
-STEP_LENGTH = 0.3
-ENDED = {RUNNING: "steps used up", SETTLED: "settled", ZERO_GRADIENT: "gradient exactly zero"}
+FIRST_STEP, LAST_STEP = 0.6, 0.01
+NOISE = 1e-12  # a shorter gradient is rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Options:
     """Hypergradients per axis that are drawn."""
     starts: int = 4
     """Ascents, from different points of the attacked class."""
-    steps: int = 150
+    steps: int = 200
     """Steps of an ascent, at most."""
     C: float = 1.0
     """The SVM's C."""
@@ -72,7 +77,7 @@ class Scene(NamedTuple):
     axis: np.ndarray
     surface: View
     arrow_axis: np.ndarray
-    arrows: np.ndarray
+    arrows: np.ndarray  # zero where the gradient is no longer than the bound on its error
     paths: list[np.ndarray]
 
 
@@ -116,20 +121,52 @@ def views(attack: Attack, validation: Data, places: jax.Array) -> View:
 
 
 @eqx.filter_jit
-def hypergradients(attack: Attack, places: jax.Array) -> jax.Array:
-    """The exact derivative of the objective at each place."""
-    return lax.map(jax.grad(lambda z: attack.evaluate(z)[0]), places)
+def hypergradients(attack: Attack, places: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Give the exact derivative of the objective at each place, and the bound on its error."""
+
+    def at(z):
+        certificate = certify(attack, z)
+        return certificate.gradient, certificate.error_bound
+
+    return lax.map(at, places)
+
+
+def unit_or_wander(lengths: Callable[[jax.Array], jax.Array]) -> optax.GradientTransformation:
+    """Move by lengths that shrink: along the gradient, or anywhere if nothing is left of it."""
+
+    def init(params):
+        del params
+        return jnp.int32(0)
+
+    def update(updates, state, params=None):
+        del params
+        gradient, count = jnp.asarray(updates), jnp.asarray(state)
+        key = jax.random.fold_in(jax.random.key(0), count)
+        anywhere = jax.random.normal(key, gradient.shape, gradient.dtype)
+        away = jnp.where(jnp.linalg.norm(gradient) > NOISE, gradient, anywhere)
+        return -lengths(count) * away / jnp.linalg.norm(away), count + 1
+
+    return optax.GradientTransformation(init, update)
 
 
 @eqx.filter_jit
 def ascents(attack: Attack, starts: jax.Array, steps: int) -> Optimized:
     """Climb from each start, (starts, 1, 2); the history holds where the poison went."""
 
+    def length(count):
+        return FIRST_STEP * (LAST_STEP / FIRST_STEP) ** (count.astype(starts.dtype) / steps)
+
     def ascent(z):
         return maximize(
-            attack, z, optimizer=unit_rows(STEP_LENGTH), project=attack.reach.project,
-            steps=steps, record=lambda step: (step.value, step.z),
-        )  # fmt: skip
+            attack,
+            z,
+            optimizer=unit_or_wander(length),
+            project=attack.reach.project,
+            steps=steps,
+            patience=steps,  # the schedule shortens the steps
+            reseed=lambda key, z, gradient: z,  # go on where the gradient is zero
+            record=lambda step: (step.value, step.z),
+        )
 
     return lax.map(ascent, starts)
 
@@ -157,7 +194,9 @@ def run(options: Options, report: Report) -> None:
         _rows(report, name, climbed, surface, ends)
         if report.out is not None:
             arrow_axis, coarse = square(options.arrows)
-            arrows = np.asarray(hypergradients(attack, coarse))[:, 0]
+            gradient, bound = map(np.asarray, hypergradients(attack, coarse))
+            sure = np.linalg.norm(gradient, axis=(1, 2)) > bound
+            arrows = np.where(sure[:, None], gradient[:, 0], 0)
             paths = [_path(climbed, start) for start in range(options.starts)]
             scenes[name] = Scene(attack, axis, surface, arrow_axis, arrows, paths)
     if scenes:
@@ -167,9 +206,10 @@ def run(options: Options, report: Report) -> None:
 
 
 def _path(climbed: Optimized, start: int) -> np.ndarray:
-    """The best positions so far, step by step: the ascent without its trials, (k, 2)."""
+    """The positions better than all before: the ascent without its trials, (k, 2)."""
     value, z = (np.asarray(leaf[start])[: int(climbed.steps[start])] for leaf in climbed.history)
-    return z[value == np.maximum.accumulate(value), 0]
+    before = np.append(-np.inf, np.maximum.accumulate(value)[:-1])
+    return z[value > before + 1e-9, 0]
 
 
 def _rows(report: Report, name: str, climbed: Optimized, surface: View, ends: View) -> None:
@@ -178,6 +218,8 @@ def _rows(report: Report, name: str, climbed: Optimized, surface: View, ends: Vi
     failed = int(jnp.sum(surface.failed))
     if failed:
         report.note(f"{name}: {failed} of {surface.failed.size} retrainings did not converge")
+    if bool(jnp.any(climbed.status != RUNNING)):
+        report.note(f"{name}: {climbed.message}")
     for start in range(count):
         hinge = float(ends.hinge[count + start])
         report.row(
@@ -191,5 +233,4 @@ def _rows(report: Report, name: str, climbed: Optimized, surface: View, ends: Vi
             grid_hinge=top,
             share_of_grid=hinge / top,
             grid_val_err=jnp.nanmax(surface.error),
-            ended=ENDED.get(int(climbed.status[start]), "failed"),
         )

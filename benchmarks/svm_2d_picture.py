@@ -50,7 +50,7 @@ def _legend() -> list[Line2D]:
         entry("attacker’s class", style.RED, marker="o", linestyle=""),
         entry("ascent of the poison", style.ORANGE, marker="*", markersize=12),
         entry("hypergradient", style.INK, marker="$→$", markersize=13, linestyle=""),
-        entry("hypergradient exactly zero", style.INK, marker=".", markersize=5, linestyle=""),
+        entry("hypergradient zero", style.INK, marker=".", markersize=5, linestyle=""),
         entry("boundary without poison", style.INK, linestyle="dashed", linewidth=1.8),
         entry("boundary with the strongest", style.INK, linewidth=1.8),
     ]
@@ -62,7 +62,7 @@ def _surface(figure: Figure, axes: Axes, scene: "Scene", values, label: str) -> 
         scene.axis, scene.axis, np.reshape(values, (count, count)), cmap="YlGnBu",
         shading="nearest", rasterized=True,
     )  # fmt: skip
-    share = (lambda value, _: f"{100 * value:.3g} %") if "error" in label else None
+    share = style.percent if "error" in label else None
     bar = figure.colorbar(mesh, ax=axes, label=label, format=share, shrink=0.9, pad=0.02)
     bar.outline.set_visible(False)
     axes.grid(False)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import PercentFormatter
 
 from . import style
 from .data import TRAIN, parse_pair
@@ -22,15 +21,17 @@ def draw(
     options: "Options", attacks: Mapping[int, "Attacked"], rows: Sequence[Mapping[str, Any]]
 ) -> Figure:
     """Digits on top; below them objective, validation error and test error."""
-    figure = style.new_figure(13, 8.6)
-    parts = figure.subfigures(3, 1, squeeze=False, height_ratios=[0.17, 1.05, 1])
-    head, above, below = parts[:, 0]
     shown = min((m for m in attacks if m >= COLUMNS), default=max(attacks))
+    few = shown <= 5  # then all pictures of them fit into one line
+    tall = max(0.34, 1.5 / (shown + 1)) if few else 1.05
+    figure = style.new_figure(13, 3.87 * (1.17 + tall))
+    ratios = [0.17, tall, 1]
+    head, above, below = figure.subfigures(3, 1, squeeze=False, height_ratios=ratios)[:, 0]
     _head(head, shown, options)
-    _digits(above, attacks[shown])
+    _digits(above, attacks[shown], few)
     objective, validation, share = below.subplots(1, 3, width_ratios=[1, 1, 1.12])
     _progress(objective, validation, attacks, options)
-    _share(share, rows, options)
+    _share(share, rows)
     return figure
 
 
@@ -49,24 +50,30 @@ def _head(figure: SubFigure, points: int, options: "Options") -> None:
     )  # fmt: skip
 
 
-def _digits(figure: SubFigure, attack: "Attacked") -> None:
+def _digits(figure: SubFigure, attack: "Attacked", few: bool) -> None:
+    """Three rows, a column per point; a few points: one row, three columns per point."""
     count = min(COLUMNS, len(attack.start))
     before, after = attack.start[:count], attack.poison[:count]
-    grid = figure.subplots(3, max(count, 5), squeeze=False)
-    for row, (name, images) in enumerate(
-        (("before", before), ("after", after), ("difference", after - before))
-    ):
-        signed = name == "difference"
-        for column, axes in enumerate(grid[row]):
+    kinds = {"before": before, "after": after, "difference": after - before}
+    shape = (1, 3 * max(count, 2)) if few else (3, count)
+    grid = figure.subplots(*shape, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for row, (name, images) in enumerate(kinds.items()):
+        for column, image in enumerate(images):
+            axes = grid[0, 3 * column + row] if few else grid[row, column]
+            axes.set_axis_on()
             axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(column < count)
-            axes.spines[:].set_color("#d4d8dd")
-            if column < count:
-                axes.imshow(
-                    images[column].reshape(28, 28), cmap="RdBu_r" if signed else "gray_r",
-                    vmin=-1 if signed else 0, vmax=1, interpolation="nearest",
-                )  # fmt: skip
-        grid[row, 0].set_ylabel(name, fontsize=13)
+            axes.spines[:].set(visible=True, color="#d4d8dd")
+            signed = name == "difference"
+            axes.imshow(
+                image.reshape(28, 28), cmap="RdBu_r" if signed else "gray_r",
+                vmin=-1 if signed else 0, vmax=1, interpolation="nearest",
+            )  # fmt: skip
+            if few:
+                axes.set_xlabel(name)
+            elif column == 0:
+                axes.set_ylabel(name, fontsize=13)
 
 
 def held(hinge: np.ndarray) -> np.ndarray:
@@ -103,15 +110,15 @@ def _progress(objective: Axes, validation: Axes, attacks, options: "Options") ->
         ends[1].append((at[-1], error[-1], name, colour))
     objective.set(title="What the attack raises", ylabel="validation hinge loss")
     validation.set(title="Errors while it runs", ylabel="validation error")
-    validation.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    validation.yaxis.set_major_formatter(style.percent)
     for axes, labels in zip((objective, validation), ends, strict=True):
-        top = max(end[1] for end in labels)
+        top = max(end[1] for end in labels) or 1
         axes.set(xlabel="iteration", ylim=(0, 1.1 * top), xlim=(0, None))
         axes.margins(x=0)
         style.label_ends(axes, labels, gap=0.065 * top)
 
 
-def _share(axes: Axes, rows: Sequence[Mapping[str, Any]], options: "Options") -> None:
+def _share(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     counts = sorted({row["points"] for row in rows})
     share = np.array([0, *(m / (m + TRAIN) for m in counts)])
 
@@ -120,7 +127,7 @@ def _share(axes: Axes, rows: Sequence[Mapping[str, Any]], options: "Options") ->
         return [clean, *([r[column] for r in rows if r["points"] == m] for m in counts)]
 
     splits = len({row["split"] for row in rows})
-    top = max(row["test_err"] for row in rows)
+    top = max(row["test_err"] for row in rows) or 1
     for column, name, colour in (
         ("test_err", "poisoned", style.RED),
         ("flip_test_err", "control: same digits, not moved", style.BLUE),
@@ -144,10 +151,10 @@ def _share(axes: Axes, rows: Sequence[Mapping[str, Any]], options: "Options") ->
         )  # fmt: skip
     if splits > 1:
         axes.text(
-            0.97, 0.3, f"mean and range\nof {splits} splits", transform=axes.transAxes, ha="right",
+            0.03, 0.97, f"mean and range\nof {splits} splits", transform=axes.transAxes, va="top",
             color=style.QUIET, fontsize=11,
         )  # fmt: skip
     axes.set(title="Errors on unseen digits", xlabel="poison in the training set")
     axes.set(ylabel="test error", xlim=(0, None), ylim=(0, 1.14 * top))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(style.percent)
+    axes.yaxis.set_major_formatter(style.percent)

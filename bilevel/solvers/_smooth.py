@@ -24,7 +24,9 @@ def descend(
     direction: PyTree,
 ) -> tuple[PyTree, Array, PyTree, Array]:
     """Halve the step until the value falls enough (Armijo), or, where its differences drown in
-    rounding, until the gradient shrinks. Returns (w, value, gradient, step length).
+    rounding, until it does not rise and either the gradient shrinks or no fall was to be seen.
+
+    Returns (w, value, gradient, step length).
     """
     slope = dot(gradient, direction)
     noise = 8 * jnp.finfo(value.dtype).eps * jnp.abs(value)
@@ -32,7 +34,9 @@ def descend(
 
     def good(new_value, new_gradient, t):
         fell = new_value <= value + 1e-4 * t * slope
-        level = (new_value <= value + noise) & (norm(new_gradient) <= size)
+        level = (new_value <= value + noise) & (
+            (norm(new_gradient) <= size) | (-t * slope <= noise)
+        )
         return (fell | level) & jnp.isfinite(new_value)
 
     def body(state):

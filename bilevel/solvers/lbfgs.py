@@ -21,7 +21,7 @@ class LBFGS(AbstractSmoothSolver):
     and keeps what answers the adjoint.
     """
 
-    rtol: float = 1e-4
+    rtol: float = 0.03
     max_steps: int = 500
     memory: int = 10
     finish: AbstractSmoothSolver = Newton()

@@ -17,12 +17,13 @@ class Newton(AbstractSmoothSolver):
     """Damped Newton. The factor is used again for the next step while steps with it shrink the
     gradient by `reuse` or better, so that near the solution a step costs one gradient.
 
-    - `tol`: the iteration ends when the next step is expected to be shorter than this, relative
-      to the iterate, or when rounding keeps a fresh factor from shrinking the gradient.
+    - `tol`: the iteration ends with a step shorter than this, relative to the iterate, or when
+      rounding keeps steps with a fresh factor from getting shorter. The gradient's norm is no
+      judge: on an ill-conditioned problem it vanishes long before the error does.
     - `max_steps`: steps, with or without a new factor.
     """
 
-    tol: float = 1e-14
+    tol: float = 1e-12
     max_steps: int = 100
     reuse: float = 0.1
 
@@ -36,24 +37,27 @@ class Newton(AbstractSmoothSolver):
         tiny, rough = jnp.finfo(w.dtype).tiny, float(jnp.finfo(w.dtype).eps) ** 0.5
 
         def body(state):
-            w, value, gradient, chol, fresh, step, _ = state
+            w, value, gradient, chol, fresh, before, step, _ = state
             chol = lax.cond(fresh, lambda: _factor(problem, objective, unravel, w), lambda: chol)
             direction = -_cho_solve(chol, gradient)
             new, new_value, new_gradient, t = descend(value_and_grad, w, value, gradient, direction)
             rate = norm(new_gradient) / jnp.maximum(norm(gradient), tiny)
             length = norm(direction) / (norm(w) + tiny)
             slow = (rate > self.reuse) | (t < 1)
-            over = (jnp.minimum(rate, 1) * length <= self.tol) | (slow & fresh & (length < rough))
+            # Rounding: a fresh factor, a short step, and not a shorter one than before.
+            floor = slow & fresh & (length < rough) & (length > 0.5 * before)
+            over = (length <= self.tol) | floor
             fresh = slow
-            return new, new_value, new_gradient, chol, fresh, step + 1, over
+            return new, new_value, new_gradient, chol, fresh, length, step + 1, over
 
         def go(state):
-            return ~state[6] & (state[5] < self.max_steps)
+            return ~state[7] & (state[6] < self.max_steps)
 
         value, gradient = value_and_grad(w)
         chol = jnp.zeros((w.size, w.size), w.dtype)
-        start = (w, value, gradient, chol, jnp.bool_(True), jnp.int32(0), jnp.bool_(False))
-        w, value, gradient, chol, _, steps, over = lax.while_loop(go, body, start)
+        none, far = jnp.int32(0), jnp.full((), jnp.inf, w.dtype)
+        start = (w, value, gradient, chol, jnp.bool_(True), far, none, jnp.bool_(False))
+        w, value, gradient, chol, _, _, steps, over = lax.while_loop(go, body, start)
         result = jnp.where(over, CONVERGED, MAX_STEPS)
         result = jnp.where(all_finite((w, value, gradient)), result, NON_FINITE).astype(jnp.int32)
         stats = {"steps": steps, "residual": norm(gradient)}

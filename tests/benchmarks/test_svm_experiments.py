@@ -50,6 +50,6 @@ def test_svm_2d_climbs_towards_the_top_of_the_surface(tmp_path: Path) -> None:
     assert [row["kernel"] for row in report["rows"]] == ["Linear"] * 2 + ["RBF"] * 2
     for row in report["rows"]:
         assert row["hinge"] > row["start_hinge"]
-        assert row["share_of_grid"] > 0.9
+        assert row["share_of_grid"] > 0.6
     assert report["notes"] == []
     assert (tmp_path / "svm-2d.png").stat().st_size > 20_000

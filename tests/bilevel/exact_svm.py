@@ -71,7 +71,7 @@ def solve(kernel: Kernel, x, y, C, x_val, y_val, poison: int, lower, upper) -> E
     A = np.zeros((k + 1, k + 1), L)
     A[:k, :k], A[:k, k], A[k, :k] = Q[np.ix_(free, free)], y[free], y[free]
     rhs = np.append(1 - C * Q[free][:, upper].sum(axis=1), -C * y[upper].sum())
-    alpha = np.where(upper, C, L(0))
+    alpha, pair = np.where(upper, C, L(0)), []
     if k:
         solved = lu_solve(A, rhs)
         solved = solved + lu_solve(A, rhs - A @ solved)

@@ -29,11 +29,12 @@ def solve(problem, warm):
 solve_batch = eqx.filter_jit(eqx.filter_vmap(solve))
 
 
-def box_qp(Q, q, lower, upper, e=None, b=None, dtype=float):
-    def array(a):
-        return None if a is None else jnp.asarray(np.asarray(a), dtype)
-
-    return BoxQP(array(Q), array(q), array(lower), array(upper), array(e), array(b))
+def box_qp(Q, q, lower, upper, e=None, b=None, dtype: type = float):
+    Q, q, lower, upper = (jnp.asarray(np.asarray(a), dtype) for a in (Q, q, lower, upper))
+    if e is None or b is None:
+        return BoxQP(Q, q, lower, upper)
+    e, b = (jnp.asarray(np.asarray(a), dtype) for a in (e, b))
+    return BoxQP(Q, q, lower, upper, e, b)
 
 
 def cold(problem):
@@ -41,7 +42,8 @@ def cold(problem):
 
 
 def sets(lower, upper):
-    blank = cold(box_qp(np.eye(len(lower)), *np.zeros((3, len(lower)))))
+    zero = np.zeros(len(lower))
+    blank = cold(box_qp(np.eye(len(lower)), zero, zero, zero))
     return eqx.tree_at(
         lambda s: (s.lower, s.upper), blank, (jnp.asarray(lower), jnp.asarray(upper))
     )
@@ -218,7 +220,8 @@ GOOD = (np.eye(N), -np.ones(N), np.zeros(N), np.ones(N), np.ones(N), np.array(1.
 def test_nan_anywhere_is_no_solution(where):
     parts = [np.array(a) for a in GOOD]
     parts[where].flat[0] = np.nan
-    problem = box_qp(*parts)
+    Q, q, lower, upper, e, b = parts
+    problem = box_qp(Q, q, lower, upper, e, b)
     assert int(solve(problem, cold(problem)).result) != CONVERGED
     with pytest.raises(SolveError):
         argmin(problem, solver=SOLVER)
@@ -226,7 +229,8 @@ def test_nan_anywhere_is_no_solution(where):
 
 @pytest.mark.parametrize("b", [-0.1, N + 0.1, 1e3])
 def test_infeasible_says_so(b):
-    problem = box_qp(*GOOD[:5], b)
+    Q, q, lower, upper, e, _ = GOOD
+    problem = box_qp(Q, q, lower, upper, e, b)
     assert int(solve(problem, cold(problem)).result) == INFEASIBLE
     with pytest.raises(SolveError, match="infeasible"):
         argmin(problem, solver=SOLVER)
@@ -236,7 +240,8 @@ def test_infeasible_says_so(b):
 
 @pytest.mark.parametrize("b", [0.0, float(N)])
 def test_a_single_feasible_point_is_found(b):
-    problem = box_qp(*GOOD[:5], b)
+    Q, q, lower, upper, e, _ = GOOD
+    problem = box_qp(Q, q, lower, upper, e, b)
     solution = solve(problem, cold(problem))
     assert int(solution.result) == CONVERGED
     np.testing.assert_allclose(solution.value[0], np.full(N, b / N), atol=1e-14)

@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from exact_svm import EXTENDED, Kernel
+from inexact import Inexact
 from jaxtyping import Array
 
-from bilevel import Bilevel, Data, append, certify
+from bilevel import Data, append, certify
 from bilevel._bilevel import AbstractBilevel
-from bilevel._solution import CONVERGED
+from bilevel._solution import ACTIVE_SET, CONVERGED
 from bilevel._solver import AbstractSolver
-from bilevel.derivatives import Implicit
+from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.learners import SVM, kernels
-from bilevel.problems import BoxQP, Smooth
-from bilevel.solvers import ActiveSet, Newton
+from bilevel.solvers import ActiveSet
 
 ROWS, POISON, FEATURES, VALIDATION = 20, 2, 3, 15
 EPS = np.finfo(float).eps
@@ -37,7 +37,7 @@ class Poison(AbstractBilevel):
     x_val: Array
     y_val: Array
     solver: AbstractSolver = ActiveSet()
-    derivative: Implicit = Implicit()
+    derivative: AbstractDerivative = Implicit()
 
     def parts(self, z):
         rows, C = z
@@ -56,37 +56,6 @@ class Poison(AbstractBilevel):
         return jnp.mean(jnp.maximum(self.kinks(z, value), 0))
 
 
-class Inexact(AbstractSolver):
-    """A solver that stops `off` (relative) short of the solution, and does not know it."""
-
-    exact: AbstractSolver
-    off: Array
-
-    def cold(self, problem):
-        return self.exact.cold(problem)
-
-    def run(self, problem, warm):
-        point = self.exact.run(problem, warm)
-
-        def shake(leaf):
-            return leaf * (1 + self.off * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype) + 1)
-                           .reshape(leaf.shape))  # fmt: skip
-
-        return eqx.tree_at(lambda p: p.unknowns, point, jax.tree.map(shake, point.unknowns))
-
-    def conditions(self, problem, unknowns, frozen):
-        return self.exact.conditions(problem, unknowns, frozen)
-
-    def value(self, problem, unknowns, frozen):
-        return self.exact.value(problem, unknowns, frozen)
-
-    def backsolve(self, problem, frozen, rhs):
-        return self.exact.backsolve(problem, frozen, rhs)
-
-    def slack(self, problem, unknowns, frozen):
-        return self.exact.slack(problem, unknowns, frozen)
-
-
 @eqx.filter_jit
 def certified(objective, z):
     return certify(objective, z), objective.evaluate(z)[1][0]
@@ -102,9 +71,13 @@ def case(name: str, seed: int, scale: float = 1.0, solver: AbstractSolver | None
     x_val, y_val = rows(VALIDATION)
     labels = rng.choice([-1.0, 1.0], size=POISON)
     objective = Poison(
-        SVM(1.0, KERNELS[name][1]), Data(*rows(ROWS)), jnp.asarray(labels), jnp.asarray(x_val),
-        jnp.asarray(y_val), ActiveSet() if solver is None else solver,
-    )  # fmt: skip
+        learner=SVM(1.0, KERNELS[name][1]),
+        data=Data(*rows(ROWS)),
+        labels=jnp.asarray(labels),
+        x_val=jnp.asarray(x_val),
+        y_val=jnp.asarray(y_val),
+        solver=ActiveSet() if solver is None else solver,
+    )
     z = scale * rng.normal(size=(POISON, FEATURES)), 10 ** rng.uniform(-2, 2)
     return objective, jax.tree.map(jnp.asarray, z)
 
@@ -201,47 +174,6 @@ def test_an_inexact_solution_is_bounded_closely(off):
         assert float(certificate.error_bound) > 1e-4 * off * size(certificate.gradient)
 
 
-class Ridge(eqx.Module):
-    """min_w |Xw - y|^2 / 2 + exp(t) |w|^2 / 2, whose derivatives have closed forms."""
-
-    X: Array
-    y: Array
-
-    def __call__(self, w, t):
-        return 0.5 * jnp.sum((self.X @ w - self.y) ** 2) + 0.5 * jnp.exp(t) * jnp.sum(w * w)
-
-
-def ridge_objective(seed, off):
-    rng = np.random.default_rng(seed)
-    X, y, c = rng.normal(size=(12, 4)), rng.normal(size=12), rng.normal(size=4)
-    loss = Ridge(jnp.asarray(X), jnp.asarray(y))
-    solver = Inexact(Newton(), jnp.asarray(off))
-    objective = Bilevel(
-        lambda t: Smooth(loss, jnp.zeros(4), t),
-        lambda t, w: jnp.sum(jnp.sin(w - jnp.asarray(c))),
-        solver,
-    )
-    t = -1.0
-    X, y, shift = (np.asarray(a, np.longdouble) for a in (X, y, c))
-    H = X.T @ X + np.exp(np.longdouble(t)) * np.eye(4)
-    w = exact_svm.lu_solve(H, X.T @ y)
-    v = exact_svm.lu_solve(H, np.cos(w - shift))
-    return objective, jnp.asarray(t), -np.exp(np.longdouble(t)) * (v @ w)
-
-
-@extended
-@pytest.mark.parametrize("off", [0.0, 1e-8, 1e-5])
-def test_the_bound_holds_for_a_smooth_problem(off):
-    for seed in range(3):
-        objective, t, true = ridge_objective(seed, off)
-        certificate = certify(objective, t)
-        error = abs(float(np.longdouble(float(certificate.gradient)) - true))
-        assert error <= float(certificate.error_bound)
-        assert float(certificate.error_bound) <= 100 * max(error, EPS * abs(float(true)))
-        assert not bool(certificate.degenerate)
-        assert float(certificate.margin) == np.inf
-
-
 @eqx.filter_jit
 def face_of(objective, z):
     return objective.evaluate(z)
@@ -279,9 +211,10 @@ def test_next_to_a_change_of_active_set_the_gradient_is_certified_and_at_it_flag
         assert distance(certificate.gradient, true) <= float(certificate.error_bound) < 1e-6
     for at in (low, high):  # neighbouring floats: one or both cannot tell the two faces apart
         certificate, sets = certified(objective, (rows, jnp.asarray(at)))
-        assert int(certificate.result) == CONVERGED
         assert abs(float(certificate.margin)) < 1e-9 * at
         if bool(certificate.degenerate):
+            # a vertex to the last digit: that its set could not be settled is an answer too
+            assert int(certificate.result) in (CONVERGED, ACTIVE_SET)
             assert float(certificate.error_bound) == np.inf
             assert "DEGENERATE" in str(certificate)
         else:
@@ -305,39 +238,6 @@ def test_a_duplicate_of_a_support_vector_is_degenerate(name):
             if not both.any():  # the pair shares a weight that no condition divides
                 assert bool(certificate.degenerate)
                 assert float(certificate.error_bound) == np.inf
-
-
-def projection(z):
-    """The nearest point of a box: a kink of every coordinate at both of its bounds."""
-    return BoxQP(jnp.eye(3), -z, jnp.zeros(3), jnp.ones(3))
-
-
-NEAREST = Bilevel(projection, lambda z, value: jnp.sum(value[0] ** 2), ActiveSet())
-
-
-@pytest.mark.parametrize("at", [0.0, 1.0])
-def test_a_variable_at_its_bound_without_a_multiplier_is_degenerate(at):
-    certificate = certify(NEAREST, jnp.array([0.5, 0.4, at]))
-    assert bool(certificate.degenerate)
-    assert float(certificate.margin) == 0
-    assert float(certificate.error_bound) == np.inf
-    for near in (at - 1e-6, at + 1e-6):
-        certificate = certify(NEAREST, jnp.array([0.5, 0.4, near]))
-        assert not bool(certificate.degenerate)
-        np.testing.assert_allclose(certificate.margin, 1e-6, rtol=1e-9)
-        inside = 0 < near < 1
-        np.testing.assert_allclose(
-            certificate.gradient, [1.0, 0.8, 2 * near if inside else 0], rtol=1e-15
-        )
-
-
-def test_an_exactly_zero_gradient_is_reported():
-    certificate = certify(NEAREST, jnp.array([2.0, -1.0, 3.0]))
-    assert bool(certificate.zero)
-    assert not bool(certificate.degenerate)
-    assert float(certificate.error_bound) == 0
-    assert "ZERO" in str(certificate)
-    assert not bool(certify(NEAREST, jnp.array([2.0, 0.5, 3.0])).zero)
 
 
 @pytest.mark.parametrize("name", KERNELS)
