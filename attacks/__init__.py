@@ -4,5 +4,4 @@ from . import goals
 from ._compose import Attack, compose
 from .capabilities import AbstractCapability, Box, Insert, Reseed
 from .goals import indiscriminate
-from .optimizers import unit_rows
 from .svm_poisoning import poison_svm

@@ -47,6 +47,7 @@ def compose(
     derivative: AbstractDerivative | None = None,
 ) -> Attack:
     """Check the parts against each other, prepare what does not depend on the poison, compose."""
+    learner.check(data)
     reach.check(data)
     goal.check(data)
     z = reach.example(data)

@@ -23,6 +23,8 @@ class Box(eqx.Module):
         self.lower, self.upper = jnp.asarray(lower, float), jnp.asarray(upper, float)
         if concrete(self.lower) and concrete(self.upper):
             low, high = np.broadcast_arrays(np.asarray(self.lower), np.asarray(self.upper))
+            if np.any(np.isnan(low) | np.isnan(high)):
+                raise ValueError(f"lower, upper: got {lower}, {upper}, expected no NaN")
             if np.any(low > high):
                 where = np.argwhere(np.atleast_1d(low > high))[0]
                 raise ValueError(f"lower: exceeds upper at feature {where[0]}, the box is empty")
@@ -98,9 +100,11 @@ class Insert(AbstractCapability):
     def project(self, z: Array) -> Array:
         return self.domain.project(z)
 
-    def check_start(self, z: Array) -> Array:
+    def check_start(self, z: Array, data: Data) -> Array:
         """The start itself, or ValueError if it is not finite or lies outside the domain."""
         require_finite(z0=z)
+        if z.dtype != data.x.dtype:
+            raise ValueError(f"z0: got {z.dtype}, expected {data.x.dtype}, that of the data")
         if concrete(z) and not bool(self.domain.contains(z)):
             outside = float(jnp.max(jnp.abs(z - self.project(z))))
             raise ValueError(

@@ -30,7 +30,7 @@ def poison_svm(
     *,
     learner: SVM | None = None,
     domain: Box | None = None,
-    steps: int = 75,
+    steps: int = 80,
     first_step: float = 2.0,
     last_step: float = 0.02,
     record: Callable[[Step], object] = value_only,
@@ -53,7 +53,7 @@ def poison_svm(
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain)
     goal = indiscriminate(validation.x, validation.y)
     attack = compose(SVM() if learner is None else learner, reach, goal, train)
-    start = reach.check_start(jnp.asarray(start))
+    start = reach.check_start(jnp.asarray(start), train)
     decay = (last_step / first_step) ** (1 / max(steps - 1, 1))
     lengths = jnp.asarray(first_step, start.dtype), jnp.asarray(decay, start.dtype)
     return _climb(attack, start, lengths, steps, record, reseed)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +38,7 @@ class Options:
     """Numbers of the splits into training, validation and test digits."""
     splits_file: Path | None = None
     """Take the splits from this npz file instead of drawing them."""
-    steps: int = 100
+    steps: int = 80
     """Steps of the attack, at most."""
     full: bool = False
     """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
@@ -85,9 +84,8 @@ def _trace(step: Step) -> Trace:
     return Trace(step.value, jnp.round(255 * step.z).astype(jnp.uint8))
 
 
-@eqx.filter_jit
 def _poison(train: Data, start: jax.Array, validation: Data, C: float, steps: int) -> Optimized:
-    """Compile the attack as one program per number of points. Label +1 is the attacker's."""
+    """Label +1 is the attacker's. Compiled once per number of points."""
     labels = jnp.ones(start.shape[0])
     return poison_svm(
         train, start, labels, validation,

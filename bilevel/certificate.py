@@ -33,7 +33,7 @@ class Certificate(eqx.Module):
       order, an active set or an outer kink changes: finite differences must stay well within.
     - `degenerate`: an active set is on the point of changing or the KKT system is singular.
       The derivative is then one-sided, and `gradient` is one element of a set.
-    - `zero`: the gradient is exactly zero.
+    - `zero`: the gradient is zero, exactly or as far as its error bound can tell.
     - `result`: the inner solve's code.
     """
 
@@ -76,8 +76,8 @@ class Certificate(eqx.Module):
             )
         if bool(self.zero):
             lines.append(
-                "  ZERO: the gradient is exactly zero; no decision variable touches the solution "
-                "(an SVM: no poison point is a support vector). Start elsewhere"
+                "  ZERO: the gradient is zero to its error; no decision variable touches the "
+                "solution (an SVM: no poison point is a support vector). Start elsewhere"
             )
         return "\n".join(lines)
 
@@ -129,7 +129,10 @@ def _certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None) -> Cert
     degenerate = (margin <= eps**0.75) | (condition * eps > 1e-6)
     solved = point.result == CONVERGED
     terms = jax.tree.map(lambda d, t: jnp.abs(d) + jnp.abs(t[0]), direct, through)
-    rounding_error = rounding_error + eps * norm(terms)
+    # sums round by their terms; and no gradient is known better than its value can show
+    size = norm(z)
+    shown = jnp.abs(objective.outer(z, value)) / jnp.where(size > 0, size, jnp.inf)
+    rounding_error = rounding_error + eps * (norm(terms) + shown)
     bound = SAFETY * (inner_error + adjoint_error + rounding_error)
     return Certificate(
         value=objective.outer(z, value),
@@ -145,7 +148,7 @@ def _certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None) -> Cert
         kink_margin=jnp.min(jnp.abs(objective.kinks(z, value)), initial=jnp.inf),
         reach=_reach(objective, z, gradient, u, frozen),
         degenerate=degenerate,
-        zero=norm(gradient) == 0,
+        zero=solved & (norm(gradient) <= bound),
         result=point.result,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._tree import concrete
@@ -82,10 +83,14 @@ class RBF(AbstractKernel):
     gamma: Float[Array, ""]
 
     def __init__(self, gamma):
+        _positive("gamma", gamma)
         self.gamma = jnp.asarray(gamma, float)
 
     def gram(self, a, b):
-        # No clipping at zero: it would spoil the derivative on the diagonal, where it cancels.
+        # Distances do not depend on the origin, their rounding does. No clipping at zero: it
+        # would spoil the derivative on the diagonal, where it cancels.
+        centre = lax.stop_gradient(jnp.mean(b, axis=0, keepdims=True))
+        a, b = a - centre, b - centre
         squares = jnp.sum(a * a, axis=1)[:, None] + jnp.sum(b * b, axis=1)[None, :]
         return jnp.exp(-self.gamma * (squares - 2 * a @ b.T))
 
@@ -98,14 +103,20 @@ class Polynomial(AbstractKernel):
     coef0: Float[Array, ""]
 
     def __init__(self, degree: int = 3, gamma=1.0, coef0=1.0):
-        if degree < 1:
+        if degree < 1 or degree != int(degree):
             raise ValueError(f"degree: got {degree}, expected a whole number >= 1")
-        self.degree = degree
+        _positive("gamma", gamma)
+        self.degree = int(degree)
         self.gamma = jnp.asarray(gamma, float)
         self.coef0 = jnp.asarray(coef0, float)
 
     def gram(self, a, b):
         return (self.gamma * (a @ b.T) + self.coef0) ** self.degree
+
+
+def _positive(name: str, value) -> None:
+    if concrete(value) and not (np.ndim(value) == 0 and 0 < float(value) < np.inf):
+        raise ValueError(f"{name}: got {value}, expected one positive number")
 
 
 class Custom(AbstractKernel):
