@@ -23,8 +23,9 @@ class Box(eqx.Module):
         self.lower, self.upper = jnp.asarray(lower, float), jnp.asarray(upper, float)
         if concrete(self.lower) and concrete(self.upper):
             low, high = np.broadcast_arrays(np.asarray(self.lower), np.asarray(self.upper))
-            if np.any(np.isnan(low) | np.isnan(high)):
-                raise ValueError(f"lower, upper: got {lower}, {upper}, expected no NaN")
+            for name, bound in (("lower", low), ("upper", high)):
+                if np.any(np.isnan(bound)):
+                    raise ValueError(f"{name}: got NaN, expected a bound (it may be infinite)")
             if np.any(low > high):
                 where = np.argwhere(np.atleast_1d(low > high))[0]
                 raise ValueError(f"lower: exceeds upper at feature {where[0]}, the box is empty")

@@ -129,10 +129,7 @@ def _certify(objective: AbstractBilevel, z: PyTree, warm: PyTree | None) -> Cert
     degenerate = (margin <= eps**0.75) | (condition * eps > 1e-6)
     solved = point.result == CONVERGED
     terms = jax.tree.map(lambda d, t: jnp.abs(d) + jnp.abs(t[0]), direct, through)
-    # sums round by their terms; and no gradient is known better than its value can show
-    size = norm(z)
-    shown = jnp.abs(objective.outer(z, value)) / jnp.where(size > 0, size, jnp.inf)
-    rounding_error = rounding_error + eps * (norm(terms) + shown)
+    rounding_error = rounding_error + eps * norm(terms)
     bound = SAFETY * (inner_error + adjoint_error + rounding_error)
     return Certificate(
         value=objective.outer(z, value),

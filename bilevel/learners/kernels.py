@@ -116,7 +116,7 @@ class Polynomial(AbstractKernel):
 
 def _positive(name: str, value) -> None:
     if concrete(value) and not (np.ndim(value) == 0 and 0 < float(value) < np.inf):
-        raise ValueError(f"{name}: got {value}, expected one positive number")
+        raise ValueError(f"{name}: got {value}, expected a positive number")
 
 
 class Custom(AbstractKernel):

@@ -49,7 +49,7 @@ class SVM(AbstractLearner):
         self, C=1.0, kernel: AbstractKernel | None = None, solver: AbstractSolver | None = None
     ):
         if concrete(C) and not (np.ndim(C) == 0 and 0 < float(C) < np.inf):
-            raise ValueError(f"C: got {C}, expected one positive number")
+            raise ValueError(f"C: got {C}, expected a positive number")
         self.C = jnp.asarray(C, float)
         self.kernel = Linear() if kernel is None else kernel
         self.solver = ActiveSet() if solver is None else solver
