@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._bilevel import AbstractBilevel, Info
 from ._solution import CONVERGED
-from ._tree import all_finite
+from ._tree import norm
 
 RUNNING, SETTLED, ZERO_GRADIENT, INNER_FAILED, NOT_FINITE = range(5)
 
@@ -177,7 +177,8 @@ def _optimize(
             lambda rows, row: rows.at[s.step].set(row), history, record(seen(step))
         )
         solved = inner == CONVERGED
-        finite = jnp.isfinite(value) & all_finite(gradient)
+        size = norm(gradient)
+        finite = jnp.isfinite(value) & jnp.isfinite(size)
         better = solved & finite & (value < s.best_value - tol)
         best, best_value, best_gradient, best_warm = _select(
             better,
@@ -193,7 +194,7 @@ def _optimize(
             (s.z, gradient, warm, s.optimizer),
         )
         key = s.key
-        zero = jnp.all(jnp.stack([jnp.all(g == 0) for g in jax.tree.leaves(gradient)]))
+        zero = size == 0
         with jax.numpy_dtype_promotion("standard"):  # optax's adam mixes dtypes
             updates, memory = optimizer.update(gradient, memory, z)
         moved = project(jax.tree.map(lambda a, u: a + (scale * u).astype(a.dtype), z, updates))

@@ -29,7 +29,7 @@ class Sets(eqx.Module):
 
 
 class Face(eqx.Module):
-    """Cholesky factor of Q over the free variables, and what bordering it by e needs.
+    """Cholesky factor of Q + sigma ee' over the free variables, and what bordering it needs.
 
     Free variables are gathered to the front and padded to the next bucket, so that the work
     follows the number of free variables although every shape is static.
@@ -40,8 +40,10 @@ class Face(eqx.Module):
     position: Int[Array, " n"]
     bucket: Int[Array, ""]
     chol: Float[Array, "n n"]
-    t: Float[Array, " n"]  # Q_FF^-1 e_F
-    gamma: Float[Array, ""]  # e_F' Q_FF^-1 e_F
+    t: Float[Array, " n"]  # Q_FF^-1 e_F, Q_FF standing for the factorised matrix
+    gamma: Float[Array, ""]  # e_F' Q_FF^-1 e_F; zero if the equality has no free variable
+    middle: Float[Array, " n"]  # then: see `Interval`
+    sigma: Float[Array, ""]  # see `Scales`
 
 
 def buckets(n: int) -> tuple[int, ...]:
@@ -74,55 +76,80 @@ def pinned(qp: BoxQP) -> Bool[Array, " n"]:
     return qp.lower >= qp.upper
 
 
-def interval_middle(qp: BoxQP, gradient: Array, sets: Sets) -> Float[Array, ""]:
-    """Multiplier of the equality when no variable is free: the middle of its feasible interval
-    (libsvm's convention for the bias).
+class Interval(eqx.Module):
+    """Where the multiplier of the equality may lie when no variable is free.
+
+    - `ends`: the variables that bound it from below and from above.
+    - `middle`: weights with which their cuts average to its middle (libsvm's convention for the
+      bias), or to its one finite end.
     """
+
+    ends: Bool[Array, "2 n"]
+    middle: Float[Array, " n"]
+
+
+def cuts(qp: BoxQP, gradient: Array) -> Array:
+    """Per variable, the multiplier at which the bound it sits at stops to hold it."""
+    e, _ = equality(qp)
+    return -gradient / jnp.where(e != 0, e, 1)
+
+
+def interval(qp: BoxQP, gradient: Array, sets: Sets) -> Interval:
     e, _ = equality(qp)
     usable = (e != 0) & ~pinned(qp)
-    cut = -gradient / jnp.where(usable, e, 1)
-    from_below = usable & (sets.lower == (e > 0))
-    low = jnp.max(jnp.where(from_below, cut, -jnp.inf))
-    high = jnp.min(jnp.where(usable & ~from_below, cut, jnp.inf))
-    low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
-    return jnp.where(jnp.isfinite(low + high), (low + high) / 2, 0)
+    cut = cuts(qp, gradient)
+    from_below = sets.lower == (e > 0)
+    sides = usable[None, :] & jnp.stack([from_below, ~from_below])
+    keys = jnp.where(sides, jnp.stack([cut, -cut]), -jnp.inf)
+    best = jnp.max(keys, axis=1, keepdims=True)
+    ends = (keys == best) & jnp.isfinite(best)
+    count = jnp.sum(ends, axis=1, dtype=cut.dtype)
+    finite = (count[0] > 0).astype(cut.dtype) + (count[1] > 0).astype(cut.dtype)
+    share = 1 / (jnp.maximum(count, 1) * jnp.maximum(finite, 1))
+    return Interval(ends, jnp.where(ends[0], share[0], 0) + jnp.where(ends[1], share[1], 0))
 
 
-def conditions(qp: BoxQP, u: Unknowns, sets: Sets) -> Unknowns:
-    """KKT residual on one face: stationarity of the free variables, and the equality."""
-    x = primal(qp, u.x, sets)
+class Scales(eqx.Module):
+    """Numbers that a problem is factorised with, computed once.
+
+    - `ridge` keeps the factorisation of a singular matrix defined; refinement takes its effect
+      away.
+    - `sigma`: Q + sigma ee' has the same KKT points, with the multiplier shifted, and is positive
+      definite wherever the KKT system is regular, even if Q_FF is singular: a linear SVM in d
+      dimensions has d + 1 margin vectors as a rule.
+    - `floor`: 1 + max |q|.
+    """
+
+    ridge: Float[Array, ""]
+    sigma: Float[Array, ""]
+    floor: Float[Array, ""]
+
+
+def scales(qp: BoxQP) -> Scales:
+    n, dtype = qp.q.shape[0], qp.q.dtype
+    rows = jnp.stack([jnp.diagonal(qp.Q), equality(qp)[0], qp.q])
+    top, most, linear = jnp.max(jnp.abs(rows), axis=1)
+    top = jnp.where(top > 0, top, 1)
+    ridge = top * 16 * n * jnp.finfo(dtype).eps
+    return Scales(ridge, top / jnp.where(most > 0, most, 1) ** 2, 1 + linear)
+
+
+def conditions(qp: BoxQP, u: Unknowns, face: Face) -> Unknowns:
+    """KKT residual on one face: stationarity of the free variables, and the equality; with no
+    variable free, the multiplier's convention instead.
+    """
+    x = primal(qp, u.x, face.sets)
     gradient = qp.Q @ x + qp.q
     e, b = equality(qp)
     return Unknowns(
-        jnp.where(sets.free, gradient + u.nu * e, u.x),
-        jnp.where(
-            jnp.any(sets.free & (e != 0)),
-            jnp.sum(e * x) - b,
-            u.nu - interval_middle(qp, gradient, sets),
-        ),
+        jnp.where(face.sets.free, gradient + u.nu * e, u.x),
+        jnp.where(face.gamma > 0, e @ x - b, u.nu - face.middle @ cuts(qp, gradient)),
     )
 
 
-def _ridge(qp: BoxQP) -> Float[Array, ""]:
-    """Keeps the factorisation of a singular Q_FF defined; refinement takes its effect away."""
-    n = qp.q.shape[0]
-    top = jnp.max(jnp.abs(jnp.diagonal(qp.Q)))
-    return jnp.where(top > 0, top, 1) * 16 * n * jnp.finfo(qp.q.dtype).eps
-
-
-def _weight(qp: BoxQP) -> Float[Array, ""]:
-    """sigma: Q + sigma ee' has the same KKT points, with the multiplier shifted, and is positive
-    definite wherever the KKT system is regular, even if Q_FF is singular: a linear SVM in d
-    dimensions has d + 1 margin vectors as a rule.
-    """
-    e, _ = equality(qp)
-    top, most = jnp.max(jnp.abs(jnp.diagonal(qp.Q))), jnp.max(jnp.abs(e))
-    return jnp.where(top > 0, top, 1) / jnp.where(most > 0, most, 1) ** 2
-
-
-def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
-    """Solve the KKT system of a face: its unknowns, its factorisation, and the size of the last
-    refinement, which measures the error that rounding leaves.
+def solve(qp: BoxQP, sets: Sets, scales: Scales) -> tuple[Unknowns, Face, Array, Interval]:
+    """Solve the KKT system of a face: its unknowns, its factorisation, the last refinement (its
+    size measures the error that rounding leaves), and the interval of the multiplier.
     """
     n, dtype = qp.q.shape[0], qp.q.dtype
     free = sets.free
@@ -131,12 +158,12 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
     everything = jnp.arange(n, dtype=jnp.int32)
     index = lax.sort(jnp.where(free, everything, n))  # the free ones first, then padding
     sizes = buckets(n)
-    bucket = jnp.sum(count > jnp.asarray(sizes[:-1], jnp.int32), dtype=jnp.int32)
-    ridge, sigma = _ridge(qp), _weight(qp)
+    bucket = sum(((count > size).astype(jnp.int32) for size in sizes[:-1]), jnp.int32(0))
+    ridge, sigma = scales.ridge, scales.sigma
     e, b = equality(qp)
     x = jnp.where(sets.upper, qp.upper, jnp.where(sets.lower, qp.lower, 0))
     gradient = qp.Q @ x + qp.q
-    excess = jnp.sum(e * x) - b
+    excess = e @ x - b
 
     def of_size(k: int):
         def branch():
@@ -164,9 +191,10 @@ def solve(qp: BoxQP, sets: Sets) -> tuple[Unknowns, Face, Float[Array, ""]]:
         return branch
 
     y, last, nu, chol, t, gamma = lax.switch(bucket, [of_size(k) for k in sizes])
-    nu = jnp.where(gamma > 0, nu - sigma * excess, interval_middle(qp, gradient, sets))
-    face = Face(sets, index, position, bucket, chol, t, gamma)
-    return Unknowns(jnp.where(free, y, 0), nu), face, jnp.max(jnp.where(free, jnp.abs(last), 0))
+    between = interval(qp, gradient, sets)
+    nu = jnp.where(gamma > 0, nu - sigma * excess, between.middle @ cuts(qp, gradient))
+    face = Face(sets, index, position, bucket, chol, t, gamma, between.middle, sigma)
+    return Unknowns(jnp.where(free, y, 0), nu), face, jnp.where(free, last, 0), between
 
 
 def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
@@ -188,7 +216,7 @@ def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
         return branch
 
     x, nu = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
-    nu = jnp.where(bordered, nu + _weight(qp) * rhs.nu, rhs.nu)
+    nu = jnp.where(bordered, nu + face.sigma * rhs.nu, rhs.nu)
     return Unknowns(jnp.where(face.sets.free, x, rhs.x), nu)
 
 

@@ -8,10 +8,10 @@ from jax import lax
 from jaxtyping import Array
 
 from ..problems import BoxQP
-from ._face import Sets, cho_solve, equality, pinned
+from ._face import Scales, Sets, cho_solve, equality, pinned
 
 
-def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
+def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Array]:
     """Return the active sets and the number of iterations.
 
     Both bounds are handled at once: slacks `s`, multipliers `z` and their directions are (2, n),
@@ -31,13 +31,11 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
     has = moves[None, :] & jnp.isfinite(bounds)
     bounds = jnp.where(has, bounds, 0)
     sign = jnp.asarray([[1], [-1]], dtype)
-    count = jnp.maximum(jnp.sum(has, dtype=dtype), 1)
-    scale = 1 + jnp.max(jnp.abs(q))
+    scale = scales.floor
     eps = float(jnp.finfo(dtype).eps)
     tol = scale * eps**0.65
-    ridge = jnp.max(jnp.diagonal(Q)) * n * eps
 
-    x = jnp.where(jnp.all(has, axis=0), jnp.mean(bounds, axis=0), 0)
+    x = jnp.where(has[0] & has[1], (bounds[0] + bounds[1]) / 2, 0)
     x = jnp.where(has[0] & ~has[1], bounds[0] + 1, jnp.where(has[1] & ~has[0], bounds[1] - 1, x))
     z = jnp.where(has, scale, 0)
 
@@ -49,11 +47,11 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
         s = slacks(x)
         dual = jnp.where(moves, Q @ x + q + nu * e - z[0] + z[1], 0)
         equality = e @ x - b
-        gap = jnp.sum(z * s) / count
+        gap = jnp.sum(z * s) / (2 * n)
         error = jnp.maximum(jnp.maximum(jnp.max(jnp.abs(dual)), jnp.abs(equality)), gap)
         barrier = z / s
         chol = lax.linalg.cholesky(
-            Q + jnp.diag(barrier[0] + barrier[1] + ridge), symmetrize_input=False
+            Q + jnp.diag(barrier[0] + barrier[1] + scales.ridge), symmetrize_input=False
         )
 
         def stage(_, previous):
@@ -70,14 +68,14 @@ def interior_point(qp: BoxQP, max_steps: int) -> tuple[Sets, Array]:
             move = jnp.concatenate([jnp.where(has, sign * dx[None, :], 0), dz])
             ratio = jnp.where(move < 0, now / jnp.where(move < 0, -move, 1), jnp.inf)
             a = jnp.minimum(1, 0.995 * jnp.min(ratio))
-            mu = jnp.sum((z + a * dz) * slacks(x + a * dx)) / count
+            mu = jnp.sum((z + a * dz) * slacks(x + a * dx)) / (2 * n)
             return dx, dnu, dz, a, gap * (mu / jnp.where(gap > 0, gap, 1)) ** 3
 
         none = jnp.zeros((), dtype)
         start = jnp.zeros(n, dtype), none, jnp.zeros((2, n), dtype), none, none
         dx, dnu, dz, a, _ = lax.fori_loop(0, 2, stage, start)
         new = x + a * dx, nu + a * dnu, z + a * dz
-        usable = (error > tol) & jnp.isfinite(dnu + jnp.max(jnp.abs(new[0])))
+        usable = (error > tol) & jnp.isfinite(dnu + a)
         keep = jax.tree.map(lambda fresh, old: jnp.where(usable, fresh, old), new, (x, nu, z))
         return (*keep, usable, steps + 1)
 

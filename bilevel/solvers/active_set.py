@@ -43,44 +43,45 @@ class ActiveSet(AbstractSolver):
         eps = jnp.finfo(dtype).eps
         e, b = _face.equality(qp)
         usable = (e != 0) & ~fixed
-        floor = 1 + jnp.max(jnp.abs(qp.q))
+        scales = _face.scales(qp)
 
         def update(state):
             sets, _, _, _, count, interior = state
             sets, interior = lax.cond(
                 count == self.max_updates,
-                lambda: interior_point(qp, self.max_interior_steps),
+                lambda: interior_point(qp, scales, self.max_interior_steps),
                 lambda: (sets, interior),
             )
-            u, face, noise = _face.solve(qp, sets)
+            u, face, last, interval = _face.solve(qp, sets, scales)
             x = _face.primal(qp, u.x, sets)
-            gradient = qp.Q @ x + qp.q
-            slope = gradient + u.nu * e
-            # reductions stacked: each costs a kernel to compile
-            size, steep, residual = _largest(x, slope, jnp.where(sets.free, slope, 0))
-            excess, terms = jnp.sum(jnp.stack([e * x, jnp.abs(e * x)]), axis=1)
-            excess, terms = excess - b, terms + jnp.abs(b)
+            slope = qp.Q @ x + qp.q + u.nu * e
+            size, steep, residual, noise = _largest(x, slope, jnp.where(sets.free, slope, 0), last)
+            excess, terms = jnp.stack([e, jnp.abs(e)]) @ jnp.stack([x, jnp.abs(x)], axis=1)
+            excess, terms = excess[0] - b, terms[1] + jnp.abs(b)
 
             # A violation smaller than rounding is none: exchanging it back and forth never ends.
             close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
-            flat = 64 * eps * (floor + steep)
+            flat = 64 * eps * (scales.floor + steep)
             low, high = sets.free & (x < qp.lower - close), sets.free & (x > qp.upper + close)
             lower = low | (sets.lower & (slope > -flat)) | fixed
             upper = high | (sets.upper & (slope < flat) & ~fixed)
+            low, high = sets.free & (x <= qp.lower + close), sets.free & (x >= qp.upper - close)
+            changed, inside = _largest(
+                (lower != sets.lower) | (upper != sets.upper), usable & sets.free & ~low & ~high
+            )
+            some = face.gamma > 0
             # Free variables that all lie at a bound go there: the multiplier is an interval then,
             # and the middle of it is the answer whichever way one came.
-            low, high = sets.free & (x <= qp.lower + close), sets.free & (x >= qp.upper - close)
-            inside = usable & sets.free & ~low & ~high
-            some, interior_some = _largest(usable & sets.free, inside)
-            alone = (some > 0) & (interior_some == 0)
+            alone = some & (inside == 0)
             lower, upper = lower | (low & usable & alone), upper | (high & ~low & usable & alone)
             # With nothing free, no multiplier mends the equality: free what it reaches first.
-            unmet = jnp.abs(excess) > jnp.where(some > 0, eps**0.5, 64 * eps) * terms
-            freed = _first_reached(qp, sets, gradient, excess) & (some == 0) & unmet
+            unmet = jnp.abs(excess) > jnp.where(some, eps**0.5, 64 * eps) * terms
+            reached = jnp.where(excess > 0, interval.ends[1], interval.ends[0])
+            freed = reached & ~some & unmet
             lower, upper = lower & ~freed, upper & ~freed
 
-            (changed,) = _largest((lower != sets.lower) | (upper != sets.upper))
-            settled = (changed == 0) & ~unmet & (residual <= eps**0.5 * (floor + steep))
+            settled = (changed == 0) & ~alone & ~unmet
+            settled &= residual <= eps**0.5 * (scales.floor + steep)
             finite = jnp.isfinite(size + steep + u.nu + excess)
             # from a broken face, straight on to the interior point, or to the end
             budget = jnp.where(count < self.max_updates, self.max_updates, 2 * self.max_updates)
@@ -90,13 +91,12 @@ class ActiveSet(AbstractSolver):
         def unsettled(state):
             return ~state[3] & (state[4] < 2 * self.max_updates)
 
-        zero = jnp.int32(0)
-        u = Unknowns(jnp.zeros(n, dtype), jnp.zeros((), dtype))
-        face = Face(  # overwritten by the first update
-            sets, jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32), zero,
-            jnp.zeros((n, n), dtype), jnp.zeros(n, dtype), jnp.zeros((), dtype),
-        )  # fmt: skip
-        start = (sets, u, face, jnp.bool_(False), zero, zero)
+        zero, nothing, none = jnp.int32(0), jnp.zeros(n, dtype), jnp.zeros((), dtype)
+        indices = jnp.zeros(n, jnp.int32)
+        square = jnp.zeros((n, n), dtype)
+        # overwritten by the first update
+        face = Face(sets, indices, indices, zero, square, nothing, none, nothing, none)
+        start = (sets, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero)
         _, u, face, settled, updates, interior = lax.while_loop(unsettled, update, start)
 
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
@@ -108,7 +108,7 @@ class ActiveSet(AbstractSolver):
         return Point(u, face, face.sets, result, stats)
 
     def conditions(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> Unknowns:
-        return _face.conditions(problem, unknowns, frozen.sets)
+        return _face.conditions(problem, unknowns, frozen)
 
     def value(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> tuple[Array, Array]:
         """(x, multiplier of the equality)."""
@@ -130,18 +130,6 @@ def _largest(*rows: Array) -> Array:
     """Largest magnitude of each of several vectors, in one reduction."""
     dtype = jnp.result_type(float, *(row for row in rows if row.dtype != bool))
     return jnp.max(jnp.stack([jnp.abs(row.astype(dtype)) for row in rows]), axis=1)
-
-
-def _first_reached(qp: BoxQP, sets: Sets, gradient: Array, excess: Array) -> Array:
-    """The bound variable that the multiplier frees first on its way to less excess of e'x."""
-    e, _ = _face.equality(qp)
-    usable = (e != 0) & ~_face.pinned(qp) & ~sets.free
-    cut = -gradient / jnp.where(usable, e, 1)
-    from_below = sets.lower == (e > 0)
-    key = jnp.where(excess > 0, jnp.where(from_below, jnp.inf, cut),
-                    jnp.where(from_below, -cut, jnp.inf))  # fmt: skip
-    key = jnp.where(usable, key, jnp.inf)
-    return (jnp.arange(key.shape[0]) == jnp.argmin(key)) & jnp.isfinite(key)
 
 
 def _infeasible(qp: BoxQP) -> Array:
