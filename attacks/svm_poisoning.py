@@ -30,7 +30,7 @@ def poison_svm(
     *,
     learner: SVM | None = None,
     domain: Box | None = None,
-    steps: int = 80,
+    steps: int = 70,
     first_step: float = 2.0,
     last_step: float = 0.02,
     record: Callable[[Step], object] = value_only,

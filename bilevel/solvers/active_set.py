@@ -101,10 +101,10 @@ class ActiveSet(AbstractSolver):
 
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
         # comparisons with a NaN bound are false, so that only looking for it finds it
-        usual = jnp.all(jnp.isfinite(u.x)) & ~jnp.any(jnp.isnan(jnp.stack([qp.lower, qp.upper])))
+        usual = jnp.all(jnp.isfinite(u.x) & ~jnp.isnan(qp.lower) & ~jnp.isnan(qp.upper))
         result = jnp.where(usual, result, NON_FINITE)
         result = jnp.where(_infeasible(qp), INFEASIBLE, result).astype(jnp.int32)
-        stats = {"steps": updates, "interior_steps": interior, "free": jnp.sum(face.sets.free)}
+        stats = {"steps": updates, "interior_steps": interior, "free": face.position[-1] + 1}
         return Point(u, face, face.sets, result, stats)
 
     def conditions(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> Unknowns:
@@ -135,6 +135,6 @@ def _largest(*rows: Array) -> Array:
 def _infeasible(qp: BoxQP) -> Array:
     e, b = _face.equality(qp)
     ends = jnp.where(e == 0, 0, e * qp.lower), jnp.where(e == 0, 0, e * qp.upper)
-    least, most = jnp.sum(jnp.minimum(*ends)), jnp.sum(jnp.maximum(*ends))
+    least, most = jnp.sum(jnp.stack([jnp.minimum(*ends), jnp.maximum(*ends)]), axis=1)
     slop = 64 * jnp.finfo(qp.q.dtype).eps * (jnp.abs(b) + 1)
     return (least > b + slop) | (most < b - slop)
