@@ -1,8 +1,8 @@
 """Poisoning support vector machines (Biggio, Nelson & Laskov, ICML 2012), for any number of points.
 
 Needs to know: the training rows, the learner and its C and kernel, and validation rows. Needs to
-touch: a few inserted rows, labels of the attacker's choice. What stops it: outlier filters on
-the distance to the class centroid, since strong poison lies far out, and capping a row's weight.
+touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
+filters and label sanitisation, which this project does not have yet and has not measured.
 """
 
 from collections.abc import Callable

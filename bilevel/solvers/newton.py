@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PyTree
 
 from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
@@ -39,7 +40,7 @@ class Newton(AbstractSmoothSolver):
         def body(state):
             w, value, gradient, chol, fresh, before, step, _ = state
             chol = lax.cond(fresh, lambda: _factor(problem, objective, unravel, w), lambda: chol)
-            direction = -_cho_solve(chol, gradient)
+            direction = -cho_solve((chol, True), gradient)
             new, new_value, new_gradient, t = descend(value_and_grad, w, value, gradient, direction)
             rate = norm(new_gradient) / jnp.maximum(norm(gradient), tiny)
             length = norm(direction) / (norm(w) + tiny)
@@ -65,7 +66,7 @@ class Newton(AbstractSmoothSolver):
 
     def backsolve(self, problem: Smooth, frozen: Array, rhs: PyTree) -> PyTree:
         flat, unravel = ravel_pytree(rhs)
-        return unravel(_cho_solve(frozen, flat))
+        return unravel(cho_solve((frozen, True), flat))
 
 
 def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
@@ -78,10 +79,3 @@ def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
     chol = lax.linalg.cholesky(hessian, symmetrize_input=False)
     size = jnp.sqrt(jnp.max(jnp.abs(jnp.diagonal(hessian))))
     return jnp.where(jnp.all(jnp.isfinite(chol)), chol, size * jnp.eye(w.size, dtype=w.dtype))
-
-
-def _cho_solve(chol: Array, rhs: Array) -> Array:
-    half = lax.linalg.triangular_solve(chol, rhs[:, None], left_side=True, lower=True)
-    return lax.linalg.triangular_solve(chol, half, left_side=True, lower=True, transpose_a=True)[
-        :, 0
-    ]
