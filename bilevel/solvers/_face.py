@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
 from ..problems import BoxQP
@@ -177,7 +178,7 @@ def solve(qp: BoxQP, sets: Sets, scales: Scales) -> tuple[Unknowns, Face, Array,
 
             def refine(_, state):
                 y, _ = state
-                dy = cho_solve(chol, rhs - block @ y)
+                dy = cho_solve((chol, True), rhs - block @ y)
                 return y + dy, dy[:, 0]
 
             y, last = lax.fori_loop(0, 2, refine, (jnp.zeros_like(rhs), rhs[:, 0]))
@@ -207,7 +208,7 @@ def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
         def branch():
             chosen = jnp.minimum(face.index[:k], n - 1)
             inside = face.index[:k] < n
-            y = cho_solve(face.chol[:k, :k], jnp.where(inside, rhs.x[chosen], 0)[:, None])[:, 0]
+            y = cho_solve((face.chol[:k, :k], True), jnp.where(inside, rhs.x[chosen], 0))
             nu = (jnp.where(inside, e[chosen], 0) @ y - rhs.nu) / jnp.where(bordered, face.gamma, 1)
             nu = jnp.where(bordered, nu, 0)
             y = y - face.t[:k] * nu
@@ -218,8 +219,3 @@ def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
     x, nu = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
     nu = jnp.where(bordered, nu + face.sigma * rhs.nu, rhs.nu)
     return Unknowns(jnp.where(face.sets.free, x, rhs.x), nu)
-
-
-def cho_solve(chol: Array, rhs: Array) -> Array:
-    half = lax.linalg.triangular_solve(chol, rhs, left_side=True, lower=True)
-    return lax.linalg.triangular_solve(chol, half, left_side=True, lower=True, transpose_a=True)

@@ -5,10 +5,11 @@ set method then solves on it to working precision.
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import cho_solve
 from jaxtyping import Array
 
 from ..problems import BoxQP
-from ._face import Scales, Sets, cho_solve, equality, pinned
+from ._face import Scales, Sets, equality, pinned
 
 
 def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Array]:
@@ -59,7 +60,7 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
             dx, _, dz, _, target = previous
             aim = target - z * s - sign * dx[None, :] * dz
             rhs = jnp.stack([aim[0] / s[0] - aim[1] / s[1] - dual, e], axis=1)
-            y = cho_solve(chol, rhs)
+            y = cho_solve((chol, True), rhs)
             ey, gamma = e @ y
             dnu = jnp.where(gamma > 0, (ey + equality) / jnp.where(gamma > 0, gamma, 1), 0)
             dx = jnp.where(moves, y[:, 0] - y[:, 1] * dnu, 0)
