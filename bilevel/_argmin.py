@@ -8,22 +8,20 @@ from ._solution import Solution
 from ._solver import AbstractSolver
 from ._tree import concrete
 from .derivatives import AbstractDerivative, Implicit
-from .problems import Smooth
+from .problems import AbstractProblem
 
 
-def hoist(problem: PyTree) -> PyTree:
-    """Make traced values that an objective closes over leaves of the problem.
+def hoist(problem: AbstractProblem) -> AbstractProblem:
+    """Make traced values that a problem's functions close over leaves of the problem.
 
     `custom_jvp` cannot see through a Python closure; without this, `grad` of a function that
     builds its objective from the differentiated variable would fail.
     """
-    if not isinstance(problem, Smooth):
-        return problem
-    for name in ("objective", "hessian"):
+    for name, arguments in problem.functions().items():
         function = getattr(problem, name)
         if function is None:
             continue
-        converted = eqx.filter_closure_convert(function, problem.start, problem.args)
+        converted = eqx.filter_closure_convert(function, *arguments)
         if not all(concrete(leaf) for leaf in jax.tree.leaves(converted)):
             problem = eqx.tree_at(lambda p, name=name: getattr(p, name), problem, converted)
     return problem
@@ -37,7 +35,7 @@ def _argmin(problem, warm, solver, derivative) -> Solution:
 
 
 def argmin(
-    problem: PyTree,
+    problem: AbstractProblem,
     warm: PyTree | None = None,
     *,
     solver: AbstractSolver,

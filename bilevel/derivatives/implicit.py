@@ -1,23 +1,14 @@
-"""Derivatives of an inner solution: how d w*/dz is computed, apart from how w* is reached."""
-
-import abc
+"""The implicit function theorem, written once."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._solver import AbstractSolver, Point
-from ._tree import stop_gradient
-from .linear import AbstractLinearSolver, Factor
-
-
-class AbstractDerivative(eqx.Module):
-    """Turns a solver and a problem into unknowns that can be differentiated in the problem."""
-
-    @abc.abstractmethod
-    def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
-        """Return the unknowns with a derivative, and the point they come from, without one."""
+from .._solver import AbstractSolver, Point
+from .._tree import stop_gradient
+from ..linear import AbstractLinearSolver, Factor
+from ._derivative import AbstractDerivative
 
 
 class Implicit(AbstractDerivative):

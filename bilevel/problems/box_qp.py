@@ -1,31 +1,14 @@
-"""Inner problems: immutable pytrees whose arrays are what a hypergradient is taken in."""
+"""Quadratic programs with a box and one equality."""
 
-from collections.abc import Callable
-
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ._tree import concrete
-
-
-class Smooth(eqx.Module):
-    """min_w objective(w, args), twice differentiable and strongly convex near the minimiser.
-
-    - `objective(w, args) -> scalar`; values it closes over are differentiable too.
-    - `start`: where a cold solve begins; a pytree of floating arrays, the shape of w.
-    - `hessian(w, args) -> (d, d)` over the raveled w, optional: used to converge faster where
-      the structure is known (X'DX). It enters only the factorisation; derivatives never trust it.
-    """
-
-    objective: Callable[[PyTree, PyTree], Float[Array, ""]]
-    start: PyTree
-    args: PyTree = None
-    hessian: Callable[[PyTree, PyTree], Float[Array, "d d"]] | None = None
+from .._tree import concrete
+from ._problem import AbstractProblem
 
 
-class BoxQP(eqx.Module):
+class BoxQP(AbstractProblem):
     """min_x 1/2 x'Qx + q'x  subject to  lower <= x <= upper  and  e'x = b.
 
     Q is symmetric positive semi-definite, (n, n); bounds may be infinite; a row with

@@ -1,0 +1,6 @@
+"""Linear solvers for the adjoint system A v = r of the implicit derivative."""
+
+from ._linear import AbstractLinearSolver, Operator
+from .cg import CG
+from .dense import Dense
+from .factor import Factor

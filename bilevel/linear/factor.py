@@ -1,0 +1,40 @@
+"""The inner solver's own factorisation, refined."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .._tree import norm, tree_add, tree_sub
+from ._linear import AbstractLinearSolver, Operator, loose, nan_if
+
+
+class Factor(AbstractLinearSolver):
+    """Reuse the factorisation the inner solver ended with, refined while that helps.
+
+    One back-substitution per cotangent if the factor is that of the solution; a few more if it
+    is a little stale, or had to be regularised. The right choice unless no factor is kept.
+    """
+
+    max_refinements: int = 30
+
+    def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:
+        # One body for the first solve and the refinements: one back-substitution to compile.
+        def body(state):
+            v, left, size, steps, _ = state
+            new = tree_add(v, backsolve(left))
+            new_left = tree_sub(rhs, matvec(new))
+            new_size = norm(new_left)
+            better = new_size < size
+            v, left = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_left), (v, left))
+            worth = (new_size < 0.5 * size) & (new_size > floor)
+            return v, left, jnp.minimum(new_size, size), steps + 1, worth
+
+        def go(state):
+            return state[4] & (state[3] <= self.max_refinements)
+
+        size = norm(rhs)
+        floor = 4 * jnp.finfo(size.dtype).eps * size
+        zero = jax.tree.map(jnp.zeros_like, rhs)
+        start = (zero, rhs, size, jnp.int32(0), size > 0)
+        v, _, left, _, _ = jax.lax.while_loop(go, body, start)
+        return nan_if(left > loose(rhs) * size, v)
