@@ -1,6 +1,6 @@
 """bilevel: differentiable bilevel optimisation, with hypergradients that say how right they are."""
 
-from . import derivatives, learners, linear, problems, solvers
+from . import derivatives, learners, linear, problems, solvers, study
 from ._argmin import argmin
 from ._bilevel import AbstractBilevel, Bilevel
 from ._solution import Solution, SolveError
@@ -8,3 +8,4 @@ from .batch import batch
 from .certificate import Certificate, certify
 from .data import Data, append
 from .maximize import maximize, minimize
+from .study import Method, check, compare, lag

@@ -1,7 +1,7 @@
 """The contract between an inner problem, its solver and the derivative."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Int, PyTree
@@ -26,9 +26,11 @@ class Point(eqx.Module):
 class AbstractSolver(eqx.Module):
     """Knows how to reach the minimiser of one kind of problem, and states what it satisfies.
 
-    The Jacobian of `conditions` in the unknowns must be symmetric: it is the (reduced) KKT matrix
-    of a minimisation.
+    The Jacobian of `conditions` in the unknowns is symmetric, being the (reduced) KKT matrix of a
+    minimisation; a solver of something else says `symmetric = False` and can solve both ways.
     """
+
+    symmetric: ClassVar[bool] = True
 
     @abc.abstractmethod
     def cold(self, problem: PyTree) -> PyTree:
@@ -49,6 +51,10 @@ class AbstractSolver(eqx.Module):
     @abc.abstractmethod
     def backsolve(self, problem: PyTree, frozen: PyTree, rhs: PyTree) -> PyTree:
         """Apply the kept factorisation: an (approximate) inverse of the conditions' Jacobian."""
+
+    def backsolve_transposed(self, problem: PyTree, frozen: PyTree, rhs: PyTree) -> PyTree:
+        """Apply the transpose of that inverse."""
+        return self.backsolve(problem, frozen, rhs)
 
     @abc.abstractmethod
     def slack(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> Array:

@@ -1,4 +1,7 @@
 """Derivatives of an inner solution, interchangeable in `argmin` and `Bilevel`."""
 
 from ._derivative import AbstractDerivative
+from .forward import Forward
 from .implicit import Implicit, implicit_root
+from .truncated import Truncated
+from .unroll import Unroll

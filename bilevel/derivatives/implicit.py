@@ -62,13 +62,17 @@ def _implicit_jvp(primals, tangents):
         return unknowns, t_unknowns
     _, pull = jax.jvp(in_problem, (moved,), (t_problem,))
     _, matvec = jax.linearize(in_unknowns, unknowns)
+    still = stop_gradient(problem)
+
+    def solve(matvec, rhs):
+        return linear.solve(matvec, lambda r: solver.backsolve(still, frozen, r), rhs)
+
+    def solve_transposed(vecmat, rhs):
+        return linear.solve(vecmat, lambda r: solver.backsolve_transposed(still, frozen, r), rhs)
+
+    rhs = jax.tree.map(lambda leaf: -leaf, pull)
     t_out = jax.lax.custom_linear_solve(
-        matvec,
-        jax.tree.map(lambda leaf: -leaf, pull),
-        solve=lambda mv, rhs: linear.solve(
-            mv, lambda r: solver.backsolve(stop_gradient(problem), frozen, r), rhs
-        ),
-        symmetric=True,
+        matvec, rhs, solve, solve_transposed, symmetric=solver.symmetric
     )
     if jax.tree.leaves(t_unknowns):
         t_out = jax.tree.map(jnp.add, t_out, t_unknowns)

@@ -4,3 +4,6 @@ from ._linear import AbstractLinearSolver, Operator
 from .cg import CG
 from .dense import Dense
 from .factor import Factor
+from .gmres import GMRES
+from .neumann import Neumann
+from .nystrom import Nystrom

@@ -2,4 +2,6 @@
 
 from ._problem import AbstractProblem
 from .box_qp import BoxQP
+from .fixed_point import FixedPoint
 from .smooth import Smooth
+from .stochastic import Stochastic

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ._problem import AbstractProblem
 
@@ -24,3 +24,8 @@ class Smooth(AbstractProblem):
     def functions(self):
         arguments = (self.start, self.args)
         return {"objective": arguments, "hessian": arguments}
+
+    def at(self, step: Int[Array, ""]) -> Callable[[PyTree], Float[Array, ""]]:
+        """The objective as a function of w alone, at whatever step of a path."""
+        del step
+        return lambda w: self.objective(w, self.args)

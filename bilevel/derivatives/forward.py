@@ -1,0 +1,68 @@
+"""Forward mode for few variables: sensitivities carried along the path."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import PyTree
+
+from .._iteration import AbstractIteration
+from .._solver import AbstractSolver, Point
+from .._tree import stop_gradient
+from ._derivative import AbstractDerivative
+from .unroll import arrival, iteration, path
+
+
+class Forward(AbstractDerivative):
+    """The same derivative as `Unroll`, carried forward (Franceschi et al. 2017).
+
+    Memory does not grow with the number of steps; time grows with the number of entries of the
+    problem's arrays that are differentiated, one tangent each. More than `most` of them raise
+    `ValueError`. Serves jvp and vjp alike.
+    """
+
+    most: int = 64
+
+    def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
+        state = _end(problem, stop_gradient(warm), iteration(solver), self.most)
+        return arrival(iteration(solver), problem, state)
+
+
+def _path(problem: PyTree, warm: PyTree, solver: AbstractIteration) -> PyTree:
+    warm = solver.cold(problem) if warm is None else warm
+    return path(solver, problem, solver.begin(problem, warm), 0, solver.steps, 1)
+
+
+@eqx.filter_custom_jvp
+def _end(problem: PyTree, warm: PyTree, solver: AbstractIteration, most: int) -> PyTree:
+    """The last state."""
+    del most
+    return _path(problem, warm, solver)
+
+
+@_end.def_jvp
+def _end_jvp(primals, tangents):
+    problem, warm, solver, most = primals
+    t_problem = tangents[0]
+    moving = jax.tree.map(lambda t: t is not None, t_problem, is_leaf=lambda t: t is None)
+    moved, fixed = eqx.partition(problem, moving)
+    flat, unravel = ravel_pytree(moved)
+    if flat.size > most:
+        raise ValueError(
+            f"derivative: Forward() would carry {flat.size} tangents, one for each differentiated "
+            f"entry of the problem, expected at most {most}: use Unroll(), or raise `most`"
+        )
+
+    def end(flat):
+        state = _path(eqx.combine(unravel(flat), fixed), warm, solver)
+        return eqx.partition(state, eqx.is_inexact_array)
+
+    def column(direction):
+        return jax.jvp(end, (flat,), (direction,), has_aux=True)
+
+    # One program carries the state once and all tangents beside it.
+    basis = jnp.eye(flat.size, dtype=flat.dtype)
+    smooth, columns, rest = jax.vmap(column, out_axes=(None, 0, None))(basis)
+    t_flat, _ = ravel_pytree(t_problem)
+    t_smooth = jax.tree.map(lambda c: jnp.tensordot(t_flat, c, axes=1), columns)
+    return eqx.combine(smooth, rest), eqx.combine(t_smooth, jax.tree.map(lambda _: None, rest))

@@ -1,0 +1,95 @@
+"""Anderson acceleration for fixed points."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
+
+from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from .._solver import AbstractSolver, Point
+from .._tree import norm, tree_sub
+from ..linear import GMRES
+from ..problems import FixedPoint
+
+
+class Anderson(AbstractSolver):
+    """Fixed points of a contraction, accelerated over the last `memory` steps (Walker & Ni 2011).
+
+    The derivative is that of w - map(w, args) = 0, whose Jacobian need not be symmetric; it is
+    solved by GMRES on products, so that no matrix is formed.
+
+    - `tol`: |map(w) - w| relative to |w| at which the iteration ends; the result is a failure if
+      it is not reached, or if rounding stops it more than a hundredfold above.
+    - `damping`: share of the plain step in each update.
+    """
+
+    tol: float = 1e-14
+    max_steps: int = 1000
+    memory: int = 5
+    damping: float = 1.0
+
+    symmetric = False
+
+    def cold(self, problem: FixedPoint) -> PyTree:
+        return problem.start
+
+    def run(self, problem: FixedPoint, warm: PyTree) -> Point:
+        w, unravel = ravel_pytree(warm)
+        eps = jnp.finfo(w.dtype).eps
+
+        def residual(w):
+            return ravel_pytree(problem.map(unravel(w), problem.args))[0] - w
+
+        def body(state):
+            w, r, dw, dr, best, best_size, stall, step = state
+            # least squares by normal equations, regularised: history columns grow parallel
+            gram = dr @ dr.T
+            ridge = 1e-14 * jnp.trace(gram) + jnp.finfo(w.dtype).tiny
+            mix = jnp.linalg.solve(gram + ridge * jnp.eye(self.memory, dtype=w.dtype), dr @ r)
+            new = w + self.damping * r - mix @ (dw + self.damping * dr)
+            new_r = residual(new)
+            # an extrapolation that did harm is replaced by the plain step
+            bad = ~(norm(new_r) < 2 * norm(r))
+            new = jnp.where(bad, w + self.damping * r, new)
+            new_r = lax.cond(bad, lambda: residual(new), lambda: new_r)
+            slot = step % self.memory
+            dw, dr = dw.at[slot].set(new - w), dr.at[slot].set(new_r - r)
+            size = norm(new_r)
+            better = size < best_size
+            best, stall = jnp.where(better, new, best), jnp.where(better, 0, stall + 1)
+            best_size = jnp.minimum(size, best_size)
+            return new, new_r, dw, dr, best, best_size, stall, step + 1
+
+        def go(state):
+            _, _, _, _, best, size, stall, step = state
+            # far from rounding a stall is no reason to stop, at rounding it is
+            floor = (stall > 3) & (size <= 1e3 * eps * norm(best))
+            return (size > self.tol * norm(best)) & (step < self.max_steps) & ~floor
+
+        r = residual(w)
+        blank = jnp.zeros((self.memory, w.size), w.dtype)
+        start = (w, r, blank, blank, w, norm(r), jnp.int32(0), jnp.int32(0))
+        *_, w, size, _, steps = lax.while_loop(go, body, start)
+        close = size <= 100 * jnp.maximum(self.tol, eps) * norm(w)
+        result = jnp.where(close, CONVERGED, MAX_STEPS)
+        result = jnp.where(jnp.isfinite(size), result, NON_FINITE).astype(jnp.int32)
+        w = unravel(w)
+        return Point(w, w, w, result, {"steps": steps, "residual": size})
+
+    def conditions(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> PyTree:
+        return tree_sub(unknowns, problem.map(unknowns, problem.args))
+
+    def value(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> PyTree:
+        return unknowns
+
+    def backsolve(self, problem: FixedPoint, frozen: PyTree, rhs: PyTree) -> PyTree:
+        _, product = jax.linearize(lambda w: self.conditions(problem, w, None), frozen)
+        return GMRES(precondition=False).solve(product, lambda r: r, rhs)
+
+    def backsolve_transposed(self, problem: FixedPoint, frozen: PyTree, rhs: PyTree) -> PyTree:
+        _, pull = jax.vjp(lambda w: self.conditions(problem, w, None), frozen)
+        return GMRES(precondition=False).solve(lambda v: pull(v)[0], lambda r: r, rhs)
+
+    def slack(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> Array:
+        return jnp.zeros(0, jax.tree.leaves(unknowns)[0].dtype)

@@ -1,0 +1,109 @@
+"""Directional derivatives by reverse mode against central differences, for one function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+STEPS = tuple(10.0 ** (-k / 2) for k in range(4, 17))
+"""Relative to the size of the argument. A wrong derivative is wrong at all of them."""
+
+
+def numbers(tree: PyTree) -> Array:
+    """The floating arrays of a tree in one vector of the widest dtype among them."""
+    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+    if not leaves:
+        return jnp.zeros(0)
+    dtype = jnp.result_type(*[jnp.zeros((), leaf.dtype) for leaf in leaves])
+    return jnp.concatenate([leaf.astype(dtype).ravel() for leaf in leaves])
+
+
+def difference(
+    function: Callable[[PyTree], PyTree],
+    x: PyTree,
+    key: PRNGKeyArray,
+    slope: Callable[[PyTree, PyTree], Array] | None = None,
+) -> float:
+    """How well `function` agrees with its own derivative at x, along a random direction and
+    against a random cotangent. `slope(x, direction)` replaces the derivative by reverse mode (of
+    a scalar function). The error is relative; zero if rounding hides every slope.
+    """
+    leaves, structure = jax.tree.flatten(x)
+    moving = [eqx.is_inexact_array(leaf) and leaf.size > 0 for leaf in leaves]
+    flat, unravel = ravel_pytree([leaf for leaf, m in zip(leaves, moving, strict=True) if m])
+    if flat.size == 0:
+        return 0.0
+    first, second = jax.random.split(key)
+    sizes = [jnp.full(leaf.shape, _size(leaf)) for leaf in unravel(flat)]
+    direction = jax.random.normal(first, flat.shape, flat.dtype) * ravel_pytree(sizes)[0]
+
+    def tree(flat):
+        moved = iter(unravel(flat))
+        return structure.unflatten(
+            [next(moved) if m else leaf for leaf, m in zip(leaves, moving, strict=True)]
+        )
+
+    def run(flat):
+        return numbers(function(tree(flat)))
+
+    @jax.jit
+    def measure(flat, direction):
+        base, pull = jax.vjp(run, flat) if slope is None else (run(flat), None)
+        cotangent = jax.random.normal(second, base.shape, base.dtype)
+        if pull is None:
+            cotangent = jnp.ones_like(base)
+            expected = slope(tree(flat), tree(direction))  # pyright: ignore
+        else:
+            expected = jnp.vdot(pull(cotangent)[0], direction)
+
+        steps = jnp.asarray(STEPS, flat.dtype)
+        ahead, behind = jnp.split(
+            lax.map(lambda h: run(flat + h * direction), jnp.concatenate([steps, -steps])), 2
+        )
+        slopes = (ahead - behind) @ cotangent / (2 * steps)
+        noise = 20 * jnp.finfo(base.dtype).eps * jnp.vdot(jnp.abs(cotangent), jnp.abs(base)) / steps
+        gap = jnp.abs(slopes - expected)
+        scale = jnp.maximum(jnp.abs(slopes), jnp.abs(expected))
+        # What rounding may hide counts as error, unless it hides everything at every step.
+        errors = jnp.maximum(gap, noise) / jnp.where(scale > 0, scale, 1)
+        nothing = jnp.all(scale <= noise)
+        return jnp.where(nothing, 0, jnp.min(errors))
+
+    return float(measure(flat, direction))
+
+
+def _size(leaf: Array) -> Array:
+    """A step's unit for a leaf: its root mean square, or one where it is zero."""
+    size = jnp.sqrt(jnp.mean(leaf * leaf))
+    return jnp.where(size > 0, size, 1)
+
+
+def narrowed(function: Callable[..., Any], *arguments: Any) -> str | None:
+    """`float64 -> float32` if the function casts numbers to fewer bits on the way, else None."""
+    arrays, static = eqx.partition(arguments, eqx.is_array)
+    return _narrowing(jax.make_jaxpr(lambda a: numbers(function(*eqx.combine(a, static))))(arrays))
+
+
+def _narrowing(program: Any) -> str | None:
+    if isinstance(program, ClosedJaxpr):
+        program = program.jaxpr
+    if isinstance(program, list | tuple):
+        return next(filter(None, map(_narrowing, program)), None)
+    if not isinstance(program, Jaxpr):
+        return None
+    for equation in program.eqns:
+        if equation.primitive.name == "convert_element_type":
+            old, new = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype  # pyright: ignore
+            floating = all(jnp.issubdtype(dtype, jnp.floating) for dtype in (old, new))
+            if floating and old.itemsize > new.itemsize:
+                return f"{old} -> {new}"
+        inner = _narrowing(list(equation.params.values()))
+        if inner is not None:
+            return inner
+    return None
