@@ -1,4 +1,4 @@
-"""Error and time of solve + hypergradient on four problems, beside jaxopt, optimistix and qpax.
+"""Error and time of solve + hypergradient on five problems, beside jaxopt, optimistix and qpax.
 
 Every tool at its default and at the best settings found for it, in float64, in one process on one
 core. Times are CPU milliseconds of the fastest repeat; compiling is counted apart. The error is
@@ -24,10 +24,12 @@ from jax import lax
 
 from . import problems
 from .hypergradient_peers_picture import picture
-from .peers import Dual, Method, MissingPeer, Training
+from .peers import Dual, Method, MissingPeer, Sparse, Training
 from .report import Report, UsageError
 
-Problem = Literal["svm-dual-100", "svm-dual-400", "svm-duals-64x100", "logistic-2000x200"]
+Problem = Literal[
+    "svm-dual-100", "svm-dual-400", "svm-duals-64x100", "logistic-2000x200", "lasso-200x1000"
+]
 Tool = Literal["ours", "qpax", "jaxopt", "optimistix"]
 
 PROBLEMS: tuple[Problem, ...] = (
@@ -35,6 +37,7 @@ PROBLEMS: tuple[Problem, ...] = (
     "svm-dual-400",
     "svm-duals-64x100",
     "logistic-2000x200",
+    "lasso-200x1000",
 )
 TOOLS: dict[Tool, str] = {
     "ours": "ours",
@@ -78,7 +81,7 @@ class Task(NamedTuple):
     hyper: dict[str, jax.Array]
     data: Any
     exact: list[problems.Gradients]
-    family: Literal["duals", "logistics"]
+    family: Literal["duals", "logistics", "lassos"]
     batched: bool = False
 
 
@@ -110,6 +113,13 @@ def logistic_value(solve: Callable, hyper: dict[str, jax.Array], data: tuple[jax
     return jnp.mean(jax.nn.softplus(-held_labels * (held_rows @ w))), converged
 
 
+def lasso_value(solve: Callable, hyper: dict[str, jax.Array], data: problems.Lasso):
+    """Held-out error of a LASSO: of lam and the first row."""
+    rows = jnp.asarray(data.rows).at[0].set(hyper["row"])
+    w, converged = solve(Sparse(rows, jnp.asarray(data.targets), hyper["lam"]))
+    return jnp.mean((data.held_rows @ w - data.held_targets) ** 2) / 2, converged
+
+
 def make_task(name: Problem, seed: int) -> Task:
     """Draw a problem, or a batch of them, and solve it by the reference."""
     if name == "logistic-2000x200":
@@ -119,6 +129,11 @@ def make_task(name: Problem, seed: int) -> Task:
         exact = [problems.logistic_reference(p).gradients]
         hyper, data = jax.tree.map(jnp.asarray, (hyper, data))
         return Task(logistic_value, hyper, data, exact, "logistics")
+    if name == "lasso-200x1000":
+        p = problems.lasso(seed=seed)
+        data = jax.tree.map(jnp.asarray, p)
+        exact = [problems.lasso_reference(p).gradients]
+        return Task(lasso_value, {"row": data.rows[0], "lam": data.lam}, data, exact, "lassos")
     batched = name == "svm-duals-64x100"
     n, lanes = (400, 1) if name == "svm-dual-400" else (100, 64 if batched else 1)
     drawn = [problems.dual_svm(n, seed=seed + lane) for lane in range(lanes)]

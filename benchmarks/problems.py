@@ -1,4 +1,4 @@
-"""Two inner problems with known hypergradients, in NumPy and float64: the yardstick of the peers.
+"""Three inner problems with known hypergradients, in NumPy and float64: the yardstick of the peers.
 
 Each generator draws from `numpy.random.RandomState(seed)`, whose stream never changes, so that
 figures from different machines and years are about the same numbers. Each reference solves to
@@ -54,6 +54,19 @@ class Logistic(NamedTuple):
     moving: int
 
 
+class Lasso(NamedTuple):
+    """Half the mean square error on held-out rows, of a LASSO.
+
+    w = argmin 1/(2n) |rows w - targets|^2 + lam |w|_1. Hyper-parameters: lam, and the first row.
+    """
+
+    rows: Float[NDArray, "n d"]
+    targets: Float[NDArray, " n"]
+    held_rows: Float[NDArray, "m d"]
+    held_targets: Float[NDArray, " m"]
+    lam: float
+
+
 def dual_svm(n: int = 100, d: int = 10, seed: int = 0, C: float = 1.0) -> DualSVM:
     """Two Gaussian clouds in d dimensions, .9 apart in each, with alternating labels."""
     random = np.random.RandomState(seed)
@@ -74,6 +87,30 @@ def logistic(n: int = 2000, d: int = 200, held: int = 500, seed: int = 0) -> Log
         np.sign(x @ truth + random.standard_normal(len(x)) / 2) for x in (rows, held_rows)
     )
     return Logistic(rows, labels, held_rows, held_labels, np.ones(n), lam=1e-3, moving=10)
+
+
+def lasso(n: int = 200, d: int = 1000, held: int = 100, seed: int = 0, share: float = 0.1) -> Lasso:
+    """Features that correlate with their neighbours by .5, twenty of which matter (fewer if there
+    are fewer); lam is a share of the one at which all coefficients vanish.
+    """
+    random = np.random.RandomState(seed)
+
+    def draw(k: int) -> NDArray:
+        rows = random.standard_normal((k, d))
+        for j in range(1, d):
+            rows[:, j] = rows[:, j - 1] / 2 + np.sqrt(3 / 4) * rows[:, j]
+        return rows
+
+    rows, held_rows = draw(n), draw(held)
+    matter = min(20, d)
+    sizes = random.standard_normal(matter) + np.sign(random.standard_normal(matter))
+    truth = np.zeros(d)
+    truth[random.permutation(d)[:matter]] = sizes
+    targets, held_targets = (
+        x @ truth + random.standard_normal(len(x)) / 2 for x in (rows, held_rows)
+    )
+    lam = share * float(np.abs(rows.T @ targets).max()) / n
+    return Lasso(rows, targets, held_rows, held_targets, lam)
 
 
 def dual_reference(problem: DualSVM) -> Reference:
@@ -151,6 +188,74 @@ def logistic_reference(problem: Logistic) -> Reference:
         - np.outer((curvature * along)[some], w),
     }
     return Reference(float(np.logaddexp(0, -held_margins).mean()), gradients)
+
+
+def lasso_reference(problem: Lasso) -> Reference:
+    """The path of solutions from no feature at all (LARS with drops, Efron et al. 2004), whose
+    last piece is exact on its support; there one system serves solution and adjoint.
+    """
+    X, y, held, held_y, lam = problem
+    n = len(y)
+    support, signs = _lasso_path(X, y, lam)
+    A = X[:, support]
+    gram = A.T @ A / n
+    w = np.zeros(X.shape[1])
+    w[support] = np.linalg.solve(gram, A.T @ y / n - lam * signs)
+    correlations = X.T @ (y - X @ w) / n
+    outside = np.setdiff1d(np.arange(len(w)), support)
+    if (w[support] * signs <= 0).any() or (np.abs(correlations[outside]) >= lam).any():
+        raise RuntimeError("the path of the LASSO lost its support: draw another seed")
+
+    errors = held @ w - held_y
+    adjoint = np.zeros_like(w)
+    adjoint[support] = np.linalg.solve(gram, held[:, support].T @ errors / len(held_y))
+    residual = X[0] @ w - y[0]
+    gradients = {
+        "lam": np.asarray(-adjoint[support] @ signs),
+        "row": -(adjoint * residual + (X[0] @ adjoint) * w) / n,
+    }
+    return Reference(float(errors @ errors) / (2 * len(held_y)), gradients)
+
+
+def _lasso_path(X: NDArray, y: NDArray, lam: float) -> tuple[NDArray, NDArray]:
+    """Support and signs at `lam`. Along the path all correlations on the support are equal in
+    size; a piece of it ends where another one reaches that size, or a coefficient zero.
+    """
+    n, d = X.shape
+    correlations = X.T @ y / n
+    first = int(np.argmax(np.abs(correlations)))
+    support, signs = [first], [float(np.sign(correlations[first]))]
+    at, came, left = float(np.abs(correlations[first])), first, -1
+    for _ in range(50 * min(n, d)):
+        A, sign = X[:, support], np.asarray(signs)
+        gram = A.T @ A / n
+        # on this piece w = base - t * tilt at a strength of t
+        base, tilt = np.linalg.solve(gram, np.stack([A.T @ y / n, sign], axis=1)).T
+        constant, rate = X.T @ (y - A @ base) / n, X.T @ (A @ tilt) / n
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # constant + t * rate = +-t; where a feature came in or went out, it meets that now
+            entries = np.stack([constant / (1 - rate), -constant / (1 + rate)])
+            exits = base / tilt
+        entries[:, support] = -np.inf
+        if left >= 0:
+            entries[np.argmax(entries[:, left]), left] = -np.inf
+        exits[[i for i, j in enumerate(support) if j == came]] = -np.inf
+        entries[~(entries < at)] = -np.inf
+        exits[~(exits < at)] = -np.inf
+        enter, drop = entries.max(), exits.max()
+        if max(enter, drop) <= lam:
+            return np.asarray(support), sign
+        at, came, left = float(max(enter, drop)), -1, -1
+        if enter > drop:
+            side, came = np.unravel_index(np.argmax(entries), entries.shape)
+            came = int(came)
+            support.append(came)
+            signs.append(1.0 if side == 0 else -1.0)
+        else:
+            gone = int(np.argmax(exits))
+            left = support.pop(gone)
+            signs.pop(gone)
+    raise RuntimeError("the path of the LASSO did not end: use a larger lam, or another seed")
 
 
 def _sigmoid(z: NDArray) -> NDArray:

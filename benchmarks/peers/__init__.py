@@ -1,8 +1,9 @@
 """Other libraries on the same inner problems, one file each: at default and at best settings.
 
-A peer lists methods for `Dual` and for `Training` problems. A method solves one, differentiably
-in every array of it, and says whether its library calls the result converged (None: it does not
-say). Libraries are imported when their methods are asked for, so that each may be missing.
+A peer lists methods for `Dual`, `Training` and `Sparse` problems. A method solves one,
+differentiably in every array of it, and says whether its library calls the result converged (None:
+it does not say). Libraries are imported when their methods are asked for, so that each may be
+missing.
 """
 
 import importlib
@@ -34,6 +35,14 @@ class Training(NamedTuple):
     labels: Float[Array, " n"]
     weights: Float[Array, " n"]
     log_lam: Float[Array, ""]
+
+
+class Sparse(NamedTuple):
+    """min_w 1/(2n) |rows w - targets|^2 + lam |w|_1."""
+
+    rows: Float[Array, "n d"]
+    targets: Float[Array, " n"]
+    lam: Float[Array, ""]
 
 
 class Method(NamedTuple):

@@ -4,13 +4,14 @@ What holds its defaults back is the adjoint: conjugate gradients on the normal e
 at a relative residual of 1e-5, without a word. `implicit_diff_solve` is the way out.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from . import Dual, Method, Training, load, loss
+from . import Dual, Method, Sparse, Training, load, loss
 
 
 def _direct(matvec: Any, b: Any, **_: Any) -> Any:
@@ -53,6 +54,29 @@ def _lbfgs(**settings: Any):
     return solve
 
 
+def _sparse(kind: str, **settings: Any):
+    """Proximal gradient (FISTA), or block coordinate descent, on a LASSO."""
+    jaxopt = load("jaxopt")
+
+    def half_mean_square(w: Any, rows: Any, targets: Any):
+        return jnp.mean((rows @ w - targets) ** 2) / 2
+
+    def solve(problem: Sparse):
+        start = jnp.zeros(problem.rows.shape[1])
+        data = problem.rows, problem.targets
+        if kind == "coordinates":
+            solver = jaxopt.BlockCoordinateDescent(
+                jaxopt.objective.least_squares, jaxopt.prox.prox_lasso, **settings
+            )
+            params, state = solver.run(start, problem.lam, data)
+        else:
+            solver = jaxopt.ProximalGradient(half_mean_square, jaxopt.prox.prox_lasso, **settings)
+            params, state = solver.run(start, problem.lam, *data)
+        return params, state.error <= solver.tol
+
+    return solve
+
+
 def duals() -> list[Method]:
     """Methods for `Dual` problems."""
     tight = {"tol": 1e-13, "maxiter": 20_000, "eq_qp_solve": "lu", "implicit_diff_solve": _direct}
@@ -69,4 +93,24 @@ def logistics() -> list[Method]:
         Method("LBFGS, default", _lbfgs()),
         Method("LBFGS, tol=1e-12, Cholesky", _lbfgs(tol=1e-12, implicit_diff_solve=cholesky)),
         Method("LBFGS, tol=1e-14, Cholesky", _lbfgs(tol=1e-14, implicit_diff_solve=cholesky)),
+    ]
+
+
+def lassos() -> list[Method]:
+    """Methods for `Sparse` problems.
+
+    Below 1e-8 the line search of proximal gradients drowns in rounding and takes 15 times as long.
+    """
+    adjoint = partial(load("jaxopt.linear_solve").solve_bicgstab, tol=1e-12, maxiter=1000)
+    tight = {"tol": 1e-8, "maxiter": 20_000, "implicit_diff_solve": adjoint}
+    name = "tol=1e-8, BiCGSTAB tol=1e-12"
+    return [
+        Method("ProximalGradient, default", _sparse("gradient")),
+        Method(f"ProximalGradient, {name}", _sparse("gradient", **tight)),
+        Method(
+            "ProximalGradient, tol=1e-10, BiCGSTAB tol=1e-12",
+            _sparse("gradient", **(tight | {"tol": 1e-10})),
+        ),
+        Method("BlockCoordinateDescent, default", _sparse("coordinates")),
+        Method(f"BlockCoordinateDescent, {name}", _sparse("coordinates", **tight)),
     ]

@@ -59,3 +59,8 @@ def logistics() -> list[Method]:
         Method("Newton on the gradient, tol=1e-8, Cholesky", _root("Newton", 1e-8)),
         Method("LBFGS tol=.03, then Chord tol=1e-12, Cholesky", _root("Chord", 1e-12, near=0.03)),
     ]
+
+
+def lassos() -> list[Method]:
+    """None: it has no proximal methods."""
+    return []

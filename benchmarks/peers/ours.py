@@ -7,10 +7,13 @@ import jax.numpy as jnp
 
 from bilevel import argmin
 from bilevel._solution import CONVERGED
+from bilevel.penalties import L1
 from bilevel.problems import BoxQP, Smooth
+from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
 from bilevel.solvers import LBFGS, ActiveSet
+from bilevel.solvers.working_set import WorkingSet
 
-from . import Dual, Method, Training, hessian, loss
+from . import Dual, Method, Sparse, Training, hessian, loss
 
 
 def _active_set(problem: Dual):
@@ -24,6 +27,12 @@ def _smooth(problem: Training, solver: LBFGS, curvature: Any):
     start = jnp.zeros(problem.columns.shape[0])
     smooth = Smooth(loss, start, problem, hessian=curvature)
     solution = argmin(smooth, solver=solver, throw=False)
+    return solution.value, solution.result == CONVERGED
+
+
+def _working_set(problem: Sparse):
+    inner = PenalisedLeastSquares(problem.rows, problem.targets, L1(problem.lam))
+    solution = argmin(inner, solver=WorkingSet(), throw=False)
     return solution.value, solution.result == CONVERGED
 
 
@@ -43,3 +52,8 @@ def logistics() -> list[Method]:
             partial(_smooth, solver=LBFGS(rtol=0.03), curvature=rough),
         ),
     ]
+
+
+def lassos() -> list[Method]:
+    """Methods for `Sparse` problems."""
+    return [Method("WorkingSet() (default)", _working_set)]

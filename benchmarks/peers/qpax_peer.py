@@ -40,3 +40,8 @@ def duals() -> list[Method]:
 def logistics() -> list[Method]:
     """None: it has only quadratic programs."""
     return []
+
+
+def lassos() -> list[Method]:
+    """None: as a quadratic program in 2d variables a LASSO is beyond a dense interior point."""
+    return []

@@ -14,6 +14,11 @@ def logistic():
     return problems.logistic(n=80, d=5, held=40)
 
 
+@pytest.fixture(scope="module")
+def lasso():
+    return problems.lasso(n=30, d=60, held=20, share=0.05)
+
+
 def slope(value, step):
     """Derivative at 0 by central differences of fourth order."""
     near, far = value(step) - value(-step), value(2 * step) - value(-2 * step)
@@ -88,9 +93,38 @@ def test_logistic_gradients_are_those_of_central_differences(logistic, name):
     assert slope(value, 1e-3) == pytest.approx(np.sum(exact * direction), rel=1e-8)
 
 
+def test_the_path_of_the_lasso_ends_at_its_minimiser(lasso):
+    """Through entries and exits, over many problems, to the optimality conditions."""
+    for seed in range(20):
+        p = problems.lasso(n=30, d=60, seed=seed, share=0.01)
+        support, signs = problems._lasso_path(p.rows, p.targets, p.lam)
+        A = p.rows[:, support]
+        w = np.linalg.solve(A.T @ A, A.T @ p.targets - 30 * p.lam * signs)
+        correlations = p.rows.T @ (p.targets - A @ w) / 30
+        assert (w * signs > 0).all()
+        np.testing.assert_allclose(correlations[support], p.lam * signs, rtol=1e-8)
+        assert np.abs(correlations).max() <= p.lam * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("name", ["lam", "row"])
+def test_lasso_gradients_are_those_of_central_differences(lasso, name):
+    exact = problems.lasso_reference(lasso).gradients[name]
+    direction = np.random.default_rng(0).standard_normal(exact.shape)
+
+    def value(step):
+        change = step * direction
+        if name == "lam":
+            return problems.lasso_reference(lasso._replace(lam=lasso.lam + change)).value
+        rows = moved(lasso.rows, change[None])
+        return problems.lasso_reference(lasso._replace(rows=rows)).value
+
+    assert slope(value, 1e-5) == pytest.approx(np.sum(exact * direction), rel=1e-8)
+
+
 def test_the_streams_of_random_numbers_never_change():
     assert problems.dual_svm().goal[-1] == pytest.approx(0.663258089679174, rel=1e-12)
     assert problems.logistic().rows.sum() == pytest.approx(187.89015027138817, rel=1e-9)
+    assert problems.lasso().lam == pytest.approx(0.27286090585098366, rel=1e-12)
 
 
 def test_the_relative_error_is_the_worst_over_the_arguments():

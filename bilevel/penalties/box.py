@@ -1,0 +1,41 @@
+"""Bounds."""
+
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._penalty import AbstractPenalty, spread
+
+
+class Box(AbstractPenalty):
+    """lower_j <= w_j <= upper_j, each given as the strength of `L1`; infinite ones are none.
+
+    A face says of each coordinate whether it is at its lower bound (-1), at its upper (1) or free.
+    Derivatives in the bounds are those of the coordinates they hold.
+    """
+
+    lower: PyTree
+    upper: PyTree
+
+    def flat(self, w):
+        return Box(spread(self.lower, w, "lower"), spread(self.upper, w, "upper"))
+
+    def prox(self, v, t):
+        return jnp.clip(v, self.lower, self.upper)
+
+    def face(self, w):
+        at = jnp.where(w >= self.upper, 1, 0)
+        return jnp.where(w <= self.lower, -1, at).astype(jnp.int8)
+
+    def free(self, face):
+        return face == 0
+
+    def fixed(self, face):
+        return jnp.where(face > 0, self.upper, jnp.where(face < 0, self.lower, 0))
+
+    def smooth(self, w, face):
+        return jnp.zeros((), w.dtype)
+
+    def slack(self, w, slope, face):
+        inside = jnp.where(face == 0, jnp.minimum(w - self.lower, self.upper - w), jnp.inf)
+        at_bound = jnp.where(self.lower >= self.upper, jnp.inf, jnp.where(face > 0, -slope, slope))
+        return inside, jnp.where(face == 0, jnp.inf, at_bound)

@@ -1,0 +1,26 @@
+"""The elastic net."""
+
+from jaxtyping import PyTree
+
+from ._penalty import spread
+from .kink import AbstractKink
+
+
+class ElasticNet(AbstractKink):
+    """sum_j l1_j |w_j| + 1/2 l2_j w_j^2 (Zou & Hastie 2005).
+
+    Two strengths >= 0, each given as that of `L1`. scikit-learn's `alpha` and `l1_ratio` are
+    l1 = alpha * l1_ratio and l2 = alpha * (1 - l1_ratio).
+    """
+
+    l1: PyTree
+    l2: PyTree
+
+    def flat(self, w):
+        return ElasticNet(spread(self.l1, w, "l1"), spread(self.l2, w, "l2"))
+
+    def kink(self):
+        return -self.l1, self.l1
+
+    def bend(self):
+        return self.l2

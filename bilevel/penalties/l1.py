@@ -1,0 +1,23 @@
+"""The l1 norm."""
+
+from jaxtyping import PyTree
+
+from ._penalty import spread
+from .kink import AbstractKink
+
+
+class L1(AbstractKink):
+    """sum_j strength_j |w_j| (Tibshirani 1996).
+
+    `strength` >= 0: a number, an array with one for each unknown, or a tree of these that begins
+    like that of the unknowns, `{"weights": lam, "bias": 0.0}`. What has strength zero is never
+    dropped.
+    """
+
+    strength: PyTree
+
+    def flat(self, w):
+        return L1(spread(self.strength, w, "strength"))
+
+    def kink(self):
+        return -self.strength, self.strength

@@ -1,0 +1,243 @@
+"""Proximal gradient with momentum, ended by Newton's method on the face: any loss, any penalty."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import cho_solve
+from jaxtyping import Array, PyTree
+
+from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from .._solver import AbstractSolver, Point
+from .._tree import all_finite, norm
+from ..penalties import AbstractPenalty
+from ..problems.composite import Composite
+from . import _support
+from ._support import Support
+
+
+class Face(eqx.Module):
+    """The face of a solution, in the penalty's words, and the factorised Hessian along it."""
+
+    face: Array
+    support: Support
+
+
+class FISTA(AbstractSolver):
+    """FISTA (Beck & Teboulle 2009) with backtracking and adaptive restart (O'Donoghue & Candes
+    2015) until the face stays for some steps; then Newton steps along that face, which make the
+    answer exact; then the optimality conditions are looked at, and if the face was not yet that
+    of the solution, more steps follow.
+
+    - `max_steps`: proximal steps in all.
+    - `patience`: steps for which the face must stay before Newton is tried; doubled whenever that
+      was too early.
+    - `max_newton_steps`: for each trial.
+
+    The factor kept is that of the Hessian over the free coordinates, found by one product with
+    the Hessian for each, all at once: meant for supports of up to some thousand.
+    """
+
+    max_steps: int = 20_000
+    patience: int = 10
+    max_newton_steps: int = 20
+
+    def cold(self, problem: Composite) -> PyTree:
+        return problem.start
+
+    def run(self, problem: Composite, warm: PyTree) -> Point:
+        w, unravel = ravel_pytree(warm)
+        penalty = problem.penalty.flat(problem.start)
+        dtype, eps = w.dtype, jnp.finfo(w.dtype).eps
+        value_and_grad = jax.value_and_grad(lambda w: problem.loss(unravel(w), problem.args))
+
+        def forward(y, value, slope, steep):
+            """A proximal step from y, short enough for the loss to stay below its model."""
+
+            def body(state):
+                steep, first, *_ = state
+                steep = jnp.where(first, steep, 2 * steep)
+                new = penalty.prox(y - slope / steep, 1 / steep)
+                new_value, new_slope = value_and_grad(new)
+                move = new - y
+                model = value + move @ slope + 0.5 * steep * (move @ move)
+                good = new_value <= model + 8 * eps * jnp.abs(value)
+                # where values drown in rounding, slopes still tell the curvature
+                good |= (new_slope - slope) @ move <= 0.5 * steep * (move @ move)
+                return steep, jnp.bool_(False), new, new_value, new_slope, good
+
+            def go(state):
+                return ~state[5] & (state[0] < 1 / eps**2)
+
+            start = (steep, jnp.bool_(True), y, value, slope, jnp.bool_(False))
+            steep, _, new, new_value, new_slope, _ = lax.while_loop(go, body, start)
+            return steep, new, new_value, new_slope
+
+        def step(state):
+            x, slope, y, y_value, y_slope, t, steep, face, stayed, count = state
+            steep, new, value, slope = forward(y, y_value, y_slope, 0.9 * steep)
+            restart = (y - new) @ (new - x) > 0
+            t_new = jnp.where(restart, 1, 0.5 + 0.5 * jnp.sqrt(1 + 4 * t * t))
+            ahead = jnp.where(restart, 0, (t - 1) / t_new)
+            y = new + ahead * (new - x)
+            y_value, y_slope = lax.cond(
+                ahead == 0, lambda: (value, slope), lambda: value_and_grad(y)
+            )
+            new_face = penalty.face(new)
+            stayed = jnp.where(jnp.all(new_face == face), stayed + 1, 0)
+            return new, slope, y, y_value, y_slope, t_new, steep, new_face, stayed, count + 1
+
+        def body(state):
+            x, slope, _, steep, patience, count, *_ = state
+
+            def go(inner):
+                return (inner[8] < patience) & (inner[9] < self.max_steps)
+
+            value, slope = value_and_grad(x)
+            one = jnp.ones((), dtype)
+            start = (x, slope, x, value, slope, one, steep, penalty.face(x), jnp.int32(0), count)
+            x, slope, _, _, _, _, steep, face, _, count = lax.while_loop(go, step, start)
+            w, w_slope, support, settled = _newton(
+                value_and_grad, penalty, x, face, self.max_newton_steps
+            )
+            scaled = _scaled_slack(penalty, w, w_slope, face, jnp.max(jnp.abs(slope)))
+            settled &= jnp.min(scaled, initial=jnp.inf) >= -64 * eps
+            kept = jnp.where(settled, w, x)
+            return (
+                kept,
+                jnp.where(settled, w_slope, slope),
+                Face(face, support),
+                steep,
+                2 * patience,
+                count,
+                settled,
+            )
+
+        def unsettled(state):
+            return ~state[6] & (state[5] < self.max_steps) & all_finite(state[:2])
+
+        w = penalty.prox(w, jnp.zeros((), dtype))
+        face, d = penalty.face(w), w.size
+        blank = Support(
+            penalty.free(face), jnp.zeros(d, jnp.int32), jnp.zeros(d, jnp.int32), jnp.int32(0),
+            jnp.zeros((d, d), dtype),
+        )  # fmt: skip
+        start = (w, jnp.zeros_like(w), Face(face, blank), jnp.ones((), dtype),
+                 jnp.int32(self.patience), jnp.int32(0), jnp.bool_(False))  # fmt: skip
+        w, slope, frozen, _, _, count, settled = lax.while_loop(unsettled, body, start)
+        finite = all_finite((w, slope))
+        result = jnp.where(settled, CONVERGED, jnp.where(finite, MAX_STEPS, NON_FINITE))
+        stats = {"steps": count, "support": jnp.sum(frozen.support.free, dtype=jnp.int32)}
+        unknowns = jnp.where(frozen.support.free, w, 0)
+        return Point(unknowns, frozen, unravel(w), result.astype(jnp.int32), stats)
+
+    def conditions(self, problem: Composite, unknowns: Array, frozen: Face) -> Array:
+        penalty, w, slope = _at(problem, unknowns, frozen)
+        slope = slope + jax.grad(penalty.smooth)(w, frozen.face)
+        return jnp.where(frozen.support.free, slope, unknowns)
+
+    def value(self, problem: Composite, unknowns: Array, frozen: Face) -> PyTree:
+        penalty = problem.penalty.flat(problem.start)
+        return ravel_pytree(problem.start)[1](_place(penalty, unknowns, frozen.face))
+
+    def backsolve(self, problem: Composite, frozen: Face, rhs: Array) -> Array:
+        return _support.backsolve(frozen.support, rhs)
+
+    def slack(self, problem: Composite, unknowns: Array, frozen: Face) -> Array:
+        """Per inequality of the penalty: in units of w over the largest of w, in units of the
+        slope over the steepest slope of the loss, here or at the start.
+        """
+        penalty, w, slope = _at(problem, unknowns, frozen)
+        begin = jax.grad(problem.loss)(problem.start, problem.args)
+        return _scaled_slack(
+            penalty, w, slope, frozen.face, jnp.max(jnp.abs(ravel_pytree(begin)[0]))
+        )
+
+
+def _place(penalty: AbstractPenalty, unknowns: Array, face: Array) -> Array:
+    return jnp.where(penalty.free(face), unknowns, penalty.fixed(face))
+
+
+def _at(problem: Composite, unknowns: Array, frozen: Face) -> tuple[AbstractPenalty, Array, Array]:
+    """(flat penalty, point, slope of the loss)."""
+    unravel = ravel_pytree(problem.start)[1]
+    penalty = problem.penalty.flat(problem.start)
+    w = _place(penalty, unknowns, frozen.face)
+    return penalty, w, jax.grad(lambda w: problem.loss(unravel(w), problem.args))(w)
+
+
+def _scaled_slack(penalty, w, slope, face, steep) -> Array:
+    inside, outside = penalty.slack(w, slope, face)
+    most = jnp.max(jnp.abs(w))
+    steep = jnp.maximum(steep, jnp.max(jnp.abs(slope)))
+    most, steep = (lax.stop_gradient(jnp.where(s > 0, s, 1)) for s in (most, steep))
+    return jnp.minimum(inside / most, outside / steep)
+
+
+def _newton(
+    value_and_grad: Callable[[Array], tuple[Array, Array]],
+    penalty: AbstractPenalty,
+    w: Array,
+    face: Array,
+    max_steps: int,
+) -> tuple[Array, Array, Support, Array]:
+    """Newton's method along a face: (point, slope of the loss, factor, whether it settled)."""
+    free = penalty.free(face)
+    index, position, count = _support.gather(free)
+    sizes = _support.buckets(w.size)
+    bucket = _support.bucket_of(count, sizes)
+    eps = jnp.finfo(w.dtype).eps
+
+    def slope_along(w):
+        _, slope = value_and_grad(w)
+        return slope + jax.grad(penalty.smooth)(w, face), slope
+
+    def of_size(k: int):
+        def branch():
+            chosen = index[:k]
+            inside = free[chosen]
+
+            def hessian(w):
+                directions = jnp.where(
+                    inside[:, None], jax.nn.one_hot(chosen, w.size, dtype=w.dtype), 0
+                )
+                _, product = jax.linearize(lambda w: slope_along(w)[0], w)
+                block = jax.vmap(product)(directions)[:, chosen]
+                return _support.masked_cholesky(0.5 * (block + block.T), inside)
+
+            def body(state):
+                w, (along, _), _, before, _, step = state
+                chol = hessian(w)
+                move = cho_solve((chol, True), jnp.where(inside, along[chosen], 0))
+                w = w.at[chosen].add(-move)
+                length = norm(move)
+                size = norm(w)
+                # shorter cannot be, or rounding keeps it from getting shorter
+                over = (length <= 4 * eps * size) | (
+                    (length <= eps**0.625 * size) & (length > 0.25 * before)
+                )
+                return w, slope_along(w), chol, length, over, step + 1
+
+            def go(state):
+                return ~state[4] & (state[5] < max_steps) & jnp.isfinite(state[3])
+
+            far = jnp.full((), jnp.finfo(w.dtype).max, w.dtype)
+            start = (
+                w,
+                slope_along(w),
+                jnp.zeros((k, k), w.dtype),
+                far,
+                jnp.bool_(False),
+                jnp.int32(0),
+            )
+            new, (_, slope), chol, _, over, _ = lax.while_loop(go, body, start)
+            padded = jnp.zeros((w.size, w.size), w.dtype).at[:k, :k].set(chol)
+            return new, slope, padded, over
+
+        return branch
+
+    new, slope, chol, over = _support.switch(bucket, sizes, of_size)
+    return new, slope, Support(free, index, position, bucket, chol), over
