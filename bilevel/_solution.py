@@ -9,6 +9,8 @@ from jaxtyping import Array, Int, PyTree
 from ._tree import concrete
 
 CONVERGED, MAX_STEPS, NON_FINITE, INFEASIBLE, ACTIVE_SET, LINEAR_SOLVE = range(6)
+DEGENERATE, UNBOUNDED = 6, 7
+OUT_OF_RANGE = 8
 
 SENTENCES = (
     "converged",
@@ -16,12 +18,19 @@ SENTENCES = (
     "or regularise the inner problem more",
     "the inner solve met NaN or infinity: check the problem's arrays for non-finite values and "
     "rescale features that span many orders of magnitude",
-    "the inner problem is infeasible: no point inside the box meets the equality, "
-    "widen lower/upper or change b",
-    "the interior point converged but its active set could not be settled to working precision "
-    "(a degenerate solution): perturb duplicated rows, or use float64",
+    "the inner problem is infeasible: no point meets all its constraints, widen or drop some "
+    "(of a BoxQP: no point inside the box meets the equality, widen lower/upper or change b)",
+    "the active set could not be settled to working precision (a degenerate solution): perturb or "
+    "drop duplicated rows or features, or use float64",
     "a linear system could not be solved to its tolerance: raise max_steps of the linear solver, "
     "precondition it, or choose a direct one",
+    "the minimiser is degenerate, so its derivative is not unique: active constraints depend on "
+    "each other, one has a zero multiplier, or curvature is missing along them. Drop redundant "
+    "constraints or add a little strong convexity; throw=False returns the point all the same",
+    "the inner problem looks unbounded: its objective keeps falling along feasible points, bound "
+    "the variables or regularise it",
+    "the weights left the range of fixed-point arithmetic or met NaN: check the problem's arrays "
+    "for non-finite values, lower the rate, or rescale the loss",
 )
 
 

@@ -27,7 +27,7 @@ def nan_if(failed: Array, v: PyTree) -> PyTree:
 
 
 def guard(matvec: Operator, rhs: PyTree, v: PyTree, tolerance: float) -> PyTree:
-    return nan_if(norm(tree_sub(rhs, matvec(v))) > tolerance * norm(rhs), v)
+    return nan_if(~(norm(tree_sub(rhs, matvec(v))) <= tolerance * norm(rhs)), v)
 
 
 def loose(rhs: PyTree) -> float:

@@ -27,7 +27,7 @@ class Factor(AbstractLinearSolver):
             better = new_size < size
             v, left = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_left), (v, left))
             worth = (new_size < 0.5 * size) & (new_size > floor)
-            return v, left, jnp.minimum(new_size, size), steps + 1, worth
+            return v, left, jnp.where(better, new_size, size), steps + 1, worth
 
         def go(state):
             return state[4] & (state[3] <= self.max_refinements)
@@ -37,4 +37,4 @@ class Factor(AbstractLinearSolver):
         zero = jax.tree.map(jnp.zeros_like, rhs)
         start = (zero, rhs, size, jnp.int32(0), size > 0)
         v, _, left, _, _ = jax.lax.while_loop(go, body, start)
-        return nan_if(left > loose(rhs) * size, v)
+        return nan_if(~(left <= loose(rhs) * size), v)

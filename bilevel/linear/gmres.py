@@ -7,7 +7,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, PyTree
 
 from .._tree import norm
-from ._linear import AbstractLinearSolver, Operator, guard, loose
+from ._linear import AbstractLinearSolver, Operator, loose, nan_if
 
 
 class GMRES(AbstractLinearSolver):
@@ -25,6 +25,10 @@ class GMRES(AbstractLinearSolver):
 
     def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:
         b, unravel = ravel_pytree(rhs)
+        # Squares of very small or large entries leave the range of floating point.
+        largest = jnp.max(jnp.abs(b), initial=0)
+        scale = jnp.where(largest > 0, largest, 1)
+        b = b / scale
 
         def flat(operator):
             return lambda v: ravel_pytree(operator(unravel(v)))[0]
@@ -47,8 +51,9 @@ class GMRES(AbstractLinearSolver):
             return better & (norm(left) > target) & (steps < self.max_steps)
 
         start = (jnp.zeros_like(b), b, norm(b) > 0, jnp.int32(0))
-        v = unravel(lax.while_loop(go, cycle, start)[0])
-        return guard(matvec, rhs, v, max(100 * self.tol, loose(rhs)))
+        x, left, _, _ = lax.while_loop(go, cycle, start)
+        solved = norm(left) <= max(100 * self.tol, loose(rhs)) * norm(b)  # not so if NaN
+        return nan_if(~solved, unravel(scale * x))
 
     def _cycle(self, product, prepare, left, target) -> tuple[Array, Array]:
         """The best correction within one Krylov space of at most `restart` dimensions."""

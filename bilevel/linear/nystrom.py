@@ -36,4 +36,7 @@ class Nystrom(AbstractLinearSolver):
         core = columns[:, chosen]
         # Woodbury: (shift I + C' W^-1 C)^-1 r = (r - C' (shift W + C C')^-1 C r) / shift
         small = self.shift * core + columns @ columns.T
+        # A column of zeros (a weight without curvature) or a dependent one makes it singular.
+        ridge = jnp.finfo(flat.dtype).eps * jnp.trace(small) + jnp.finfo(flat.dtype).tiny
+        small = small + ridge * jnp.eye(rank, dtype=flat.dtype)
         return unravel((flat - columns.T @ jnp.linalg.solve(small, columns @ flat)) / self.shift)

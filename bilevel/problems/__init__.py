@@ -2,6 +2,10 @@
 
 from ._problem import AbstractProblem
 from .box_qp import BoxQP
+from .composite import Composite
+from .constrained import AbstractConstrained, Constrained
 from .fixed_point import FixedPoint
+from .penalised_least_squares import PenalisedLeastSquares
+from .qp import QP
 from .smooth import Smooth
 from .stochastic import Stochastic

@@ -1,8 +1,15 @@
 """Solvers of inner problems. Each states the conditions its minimiser satisfies."""
 
+from ._kkt import KKTPoint
 from .active_set import ActiveSet
 from .anderson import Anderson
 from .descent import Descent
+from .fista import FISTA
+from .interior_point import PrimalDual
 from .lbfgs import LBFGS
+from .momentum import Momentum
 from .newton import Newton
 from .newton_cg import NewtonCG
+from .proximal_gradient import ProximalGradient
+from .relaxed import Relaxed
+from .working_set import WorkingSet

@@ -1,0 +1,197 @@
+"""The Karush-Kuhn-Tucker system of a constrained problem: its terms, and its factorisation."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import cho_solve
+from jaxtyping import Array, Bool, Float, PyTree
+
+from ..problems.box_qp import BoxQP
+from ..problems.constrained import AbstractConstrained
+from ._face import equality, pinned
+
+
+class KKTPoint(NamedTuple):
+    """A point and its multipliers: the gradient of cost + nu'equality + lam'inequality is zero.
+
+    Multipliers of inequalities are non-negative, zero where the inequality holds strictly.
+    """
+
+    x: PyTree
+    nu: Float[Array, " p"]
+    lam: Float[Array, " m"]
+
+
+class _Box(AbstractConstrained):
+    """A `BoxQP` as its solvers here see it. A missing bound reads as -1 <= 0; a pinned variable
+    is a dummy that only its own square holds.
+    """
+
+    qp: BoxQP
+
+    def initial(self):
+        return jnp.zeros_like(self.qp.q)
+
+    def cost(self, x):
+        qp, fixed = self.qp, pinned(self.qp)
+        dummy = 0.5 * jnp.sum(jnp.where(fixed, x, 0) ** 2)
+        x = jnp.where(fixed, qp.lower, x)
+        return x @ (0.5 * (qp.Q @ x) + qp.q) + dummy
+
+    def equality(self, x):
+        if self.qp.e is None:
+            return None
+        e, b = equality(self.qp)
+        return (e @ jnp.where(pinned(self.qp), self.qp.lower, x) - b)[None]
+
+    def inequality(self, x):
+        qp, fixed = self.qp, pinned(self.qp)
+        bounds = jnp.stack([qp.lower, qp.upper])
+        has = jnp.isfinite(bounds) & ~fixed[None, :]
+        bounds = jnp.where(has, bounds, 0)  # a difference with infinity has no derivative
+        sides = jnp.stack([bounds[0] - x, x - bounds[1]])
+        return jnp.where(has, sides, -1).reshape(-1)
+
+
+def constrained(problem: PyTree) -> AbstractConstrained:
+    """The problem as one with a cost, equalities and inequalities."""
+    if isinstance(problem, AbstractConstrained):
+        return problem
+    if isinstance(problem, BoxQP):
+        return _Box(problem)
+    raise ValueError(
+        f"problem: got {type(problem).__name__}; expected Constrained, QP or BoxQP, or another "
+        "AbstractConstrained; for other problems choose their own solvers"
+    )
+
+
+class Flat:
+    """A problem over the raveled x: `functions(x)` is the cost, the equalities, the inequalities,
+    in one vector of 1 + p + m. The user gave `given` inequalities.
+    """
+
+    def __init__(self, problem: AbstractConstrained):
+        self.problem = problem
+        self.start, self.unravel = ravel_pytree(problem.initial())
+        shapes = jax.eval_shape(self._parts, problem.initial())
+        for name, part, rank in zip(("objective", "equalities", "inequalities"), shapes, (0, 1, 1),
+                                    strict=True):  # fmt: skip
+            if part.ndim != rank:
+                expected = "a scalar" if rank == 0 else "a vector"
+                raise ValueError(f"{name}: returned shape {part.shape}, expected {expected}")
+        self.p, self.given = shapes[1].size, shapes[2].size
+        # without inequalities there is one that always holds: XLA:CPU on a single core fails to
+        # compile some loops over empty arrays
+        self.m = max(self.given, 1)
+
+    def _parts(self, x):
+        none = jnp.zeros(0, self.start.dtype)
+        parts = self.problem.cost(x), self.problem.equality(x), self.problem.inequality(x)
+        return tuple(none if part is None else part for part in parts)
+
+    def functions(self, x: Float[Array, " n"]) -> Float[Array, " k"]:
+        cost, equal, unequal = self._parts(self.unravel(x))
+        always = -jnp.ones(self.m - self.given, x.dtype)
+        return jnp.concatenate([cost[None], equal, unequal, always])
+
+    def padded(self, lam: Float[Array, " given"]) -> Float[Array, " m"]:
+        return jnp.concatenate([lam, jnp.zeros(self.m - self.given, lam.dtype)])
+
+    def local(self, x: Float[Array, " n"], y: Float[Array, " c"]) -> "Local":
+        """Everything Newton's method asks for at x and the multipliers y = (nu, lam)."""
+        weights = jnp.concatenate([jnp.ones(1, x.dtype), y])
+        jacobian = jax.jacfwd if x.size < weights.size else jax.jacrev
+        J = jacobian(self.functions)(x)
+        H = jax.jacfwd(jax.grad(lambda x: weights @ self.functions(x)))(x)
+        value = self.functions(x)
+        return Local(value[0], value[1:], J[0], J[1:], (H + H.T) / 2)
+
+
+class Local(eqx.Module):
+    """Cost and its gradient, constraints and their Jacobian, Hessian of the Lagrangian."""
+
+    cost: Float[Array, ""]
+    c: Float[Array, " c"]
+    gradient: Float[Array, " n"]
+    J: Float[Array, "c n"]
+    H: Float[Array, "n n"]
+
+    def scaled(self, cost: Array, rows: Array) -> "Local":
+        return Local(cost * self.cost, rows * self.c, cost * self.gradient,
+                     rows[:, None] * self.J, cost * self.H)  # fmt: skip
+
+
+class Factor(eqx.Module):
+    """Of [[H, J'], [J, -D]] with D >= 0 diagonal, by two Cholesky factors.
+
+    With the rows of J normalised, the system is that of M = H + J' Sigma J for any diagonal Sigma
+    with Sigma D < 1, its multipliers scaled. A Sigma large enough makes M positive definite if,
+    and only if, H is so on the null space of the rows with D = 0 (Debreu 1952): that is the
+    second-order condition. The Schur complement of M is singular if, and only if, rows with
+    D = 0 depend on each other.
+
+    - `curved`, `independent`: whether both hold beyond rounding; a ridge keeps the factors
+      defined where they do not, and refinement takes its effect away.
+    """
+
+    size: Float[Array, " c"]
+    J: Float[Array, "c n"]
+    sigma: Float[Array, " c"]
+    shrink: Float[Array, " c"]  # 1 / (1 - Sigma D)
+    chol: Float[Array, "n n"]
+    T: Float[Array, "n c"]
+    schur: Float[Array, "c c"]
+    equilibrate: Float[Array, " c"]
+    curved: Bool[Array, ""]
+    independent: Bool[Array, ""]
+
+    def solve(self, a: Float[Array, " n"], b: Float[Array, " c"]) -> tuple[Array, Array]:
+        """(x, y) with H x + J'y = a and J x - D y = b."""
+        b = b / self.size
+        w = cho_solve((self.chol, True), a + self.J.T @ (self.sigma * b))
+        scale = self.equilibrate
+        y = scale * cho_solve((self.schur, True), scale * (self.J @ w - b))
+        return w - self.T @ y, self.shrink * y / self.size
+
+
+def factorise(H: Array, J: Array, D: Array) -> Factor:
+    n, k, eps = H.shape[0], J.shape[0], float(jnp.finfo(H.dtype).eps)
+    size = jnp.sqrt(jnp.sum(J**2, axis=1))
+    size = jnp.where(size > 0, size, 1)
+    J, D = J / size[:, None], D / size**2
+    top = jnp.max(jnp.abs(H))
+    top = jnp.where(top > 0, top, 1)
+
+    def attempt(state):
+        """Cholesky factor of M for a Sigma of one size; a larger one where that was too small."""
+        sigma, *_, tries = state
+        shrink = 1 + sigma * D
+        rows = sigma / shrink
+        M = H + J.T @ (rows[:, None] * J)
+        most = jnp.max(jnp.abs(jnp.diagonal(M)))
+        chol = lax.linalg.cholesky(M + 16 * n * eps * most * jnp.eye(n, dtype=H.dtype),
+                                   symmetrize_input=False)  # fmt: skip
+        curved = jnp.min(jnp.diagonal(chol)) ** 2 > 64 * n * eps * most
+        return 100 * sigma, chol, rows, shrink, curved, tries + 1
+
+    zero = jnp.zeros((n, n), H.dtype)
+    start = top, zero, D, D, jnp.bool_(False), jnp.int32(0)
+    _, chol, rows, shrink, curved, _ = lax.while_loop(lambda s: ~s[4] & (s[5] < 4), attempt, start)
+    # An indefinite M has no factor; any other will do where the answer is "singular".
+    usable = jnp.all(jnp.isfinite(chol))
+    chol = jnp.where(usable, chol, jnp.sqrt(top) * jnp.eye(n, dtype=H.dtype))
+    T = cho_solve((chol, True), J.T)
+    S = J @ T
+    S = S + jnp.diag(D * shrink)
+    diagonal = jnp.diagonal(S)
+    equilibrate = lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
+    S = equilibrate[:, None] * S * equilibrate[None, :]
+    S = S + 16 * k * eps * jnp.eye(k, dtype=H.dtype)
+    schur = lax.linalg.cholesky(S, symmetrize_input=False)
+    independent = jnp.min(jnp.diagonal(schur)) ** 2 > 64 * k * eps
+    schur = jnp.where(jnp.all(jnp.isfinite(schur)), schur, jnp.eye(k, dtype=H.dtype))
+    return Factor(size, J, rows, shrink, chol, T, schur, equilibrate, curved & usable, independent)

@@ -1,0 +1,276 @@
+"""What solvers of constrained problems share: an interior point, then Newton on the conditions."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from .._solution import (
+    ACTIVE_SET,
+    CONVERGED,
+    DEGENERATE,
+    INFEASIBLE,
+    MAX_STEPS,
+    NON_FINITE,
+    UNBOUNDED,
+)
+from .._solver import AbstractSolver, Point
+from .._tree import all_finite
+from ..problems.box_qp import BoxQP
+from . import _barrier
+from ._barrier import Iterate, Scales, most
+from ._kkt import Factor, Flat, KKTPoint, Local, constrained, factorise
+
+
+class Warm(eqx.Module):
+    """Where the last solve ended. Unless `known`, it stands for none."""
+
+    x: Float[Array, " n"]
+    y: Float[Array, " c"]
+    active: Bool[Array, " m"]
+    known: Bool[Array, ""]
+
+
+class Face(eqx.Module):
+    """Which inequalities are active, the factorised KKT matrix there, and the units in which
+    distances to the next change are small or not.
+    """
+
+    active: Bool[Array, " m"]
+    factor: Factor
+    force: Float[Array, " m"]
+    length: Float[Array, " m"]
+    regular: Bool[Array, ""]  # solved, and the matrix is not singular
+
+
+class Rows(eqx.Module):
+    """How inequalities enter the conditions: those kept in the Lagrangian, the conditions, and
+    minus their derivative in their own multiplier (in x it is the kept gradient).
+    """
+
+    keep: Bool[Array, " m"]
+    residual: Float[Array, " m"]
+    D: Float[Array, " m"]
+
+
+class State(eqx.Module):
+    """Of a loop whose steps are the interior point's or, when `polishing`, Newton's."""
+
+    it: Iterate
+    scales: Scales
+    fresh: Bool[Array, ""]  # the interior point has not begun
+    x: Float[Array, " n"]
+    y: Float[Array, " c"]
+    face: Face
+    polishing: Bool[Array, ""]
+    last: Bool[Array, ""]  # attempt to polish
+    target: Float[Array, ""]
+    before: Float[Array, ""]
+    updates: Int[Array, ""]
+    interior: Int[Array, ""]
+    total: Int[Array, ""]
+    residual: Float[Array, ""]
+    seen: Bool[Array, ""]  # a degenerate face on which Newton settled
+    result: Int[Array, ""]
+
+
+UPDATES = 12
+"""Newton steps per attempt: from a face found they are four or five."""
+
+RUNNING = -1
+
+
+class AbstractKKTSolver(AbstractSolver):
+    """Interior point until `target`, then Newton on the conditions until rounding; where that
+    does not settle, more of the interior point.
+    """
+
+    max_steps: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def barrier(self) -> float:
+        """The complementarity s lam to end at."""
+
+    @abc.abstractmethod
+    def rows(self, g: Array, lam: Array, active: Array) -> Rows:
+        """The conditions on inequalities, differentiable."""
+
+    @abc.abstractmethod
+    def update(self, g: Array, lam: Array, active: Array, tolerances: tuple[Array, Array]) -> Array:
+        """The active set after a step to g and lam, violations within tolerance being none."""
+
+    @abc.abstractmethod
+    def margin(self, g: Array, lam: Array, face: Face) -> Array:
+        """Per inequality, the scaled distance to a change; not positive if it is on the point."""
+
+    def cold(self, problem: PyTree) -> Warm:
+        flat = Flat(constrained(problem))
+        y = jnp.zeros(flat.p + flat.m, flat.start.dtype)
+        return Warm(flat.start, y, jnp.zeros(flat.m, bool), jnp.bool_(False))
+
+    def run(self, problem: PyTree, warm: Warm) -> Point:
+        flat = Flat(constrained(problem))
+        dtype = flat.start.dtype
+        eps = float(jnp.finfo(dtype).eps)
+        floor = eps**0.25 if self.barrier() == 0 else min(eps**0.25, 0.1 * self.barrier())
+        one, zero, no = jnp.ones((), dtype), jnp.int32(0), jnp.bool_(False)
+        n, k = flat.start.size, flat.p + flat.m
+        shapes = jax.eval_shape(
+            factorise, jnp.zeros((n, n), dtype), jnp.zeros((k, n), dtype), jnp.zeros(k, dtype)
+        )
+        factor = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        units = jnp.ones(flat.m, dtype)
+        start = State(
+            it=eqx.tree_at(lambda i: i.y, _barrier.blank(flat), jnp.zeros(k, dtype)),
+            scales=Scales(one, jnp.ones(k, dtype)), fresh=jnp.bool_(True),
+            x=warm.x, y=warm.y, face=Face(warm.active, factor, units, units, no),
+            polishing=warm.known, last=no, target=floor * one, before=jnp.inf * one,
+            updates=zero, interior=zero, total=zero, residual=jnp.inf * one,
+            seen=no, result=jnp.int32(RUNNING),
+        )  # fmt: skip
+
+        def body(state):
+            x = jnp.where(state.polishing, state.x, state.it.x)
+            inside = state.it.y * state.scales.rows / state.scales.cost
+            y = jnp.where(state.polishing, state.y, jnp.where(state.fresh, 0, inside))
+            local = flat.local(x, y)
+            return lax.cond(
+                state.polishing,
+                lambda: self._polish(flat, local, state),
+                lambda: self._interior(flat, local, state),
+            )
+
+        end = lax.while_loop(lambda s: s.result == RUNNING, body, start)
+        solved = (end.result == CONVERGED) | (end.result == DEGENERATE)
+        face = eqx.tree_at(lambda f: f.regular, end.face, end.face.regular & solved)
+        p, k = flat.p, flat.p + flat.given
+        unknowns = KKTPoint(flat.unravel(end.x), end.y[:p], end.y[p:k])
+        stats = {"steps": end.interior, "updates": end.total, "residual": end.residual}
+        warm = Warm(end.x, end.y, end.face.active, end.result == CONVERGED)
+        return Point(unknowns, face, warm, end.result, stats)
+
+    def _interior(self, flat: Flat, local: Local, state: State) -> State:
+        eps = float(jnp.finfo(flat.start.dtype).eps)
+        found = _barrier.scales(local)
+        scale = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), found, state.scales)
+        local = local.scaled(scale.cost, scale.rows)
+        begun = _barrier.begin(local, state.it)
+        it = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), begun, state.it)
+
+        left = _barrier.errors(local, it, flat.start)
+        wanted = scale.cost * self.barrier()
+        close = left.total if self.barrier() == 0 else jnp.maximum(left.barrier, it.mu - wanted)
+        end = close <= state.target * (1 if self.barrier() == 0 else scale.cost)
+        stuck = (it.stalls > _barrier.PATIENCE) | (state.interior >= self.max_steps)
+        result = jnp.where(left.unbounded, UNBOUNDED, RUNNING)
+        result = jnp.where(left.infeasible & ~state.fresh, INFEASIBLE, result)
+        result = jnp.where(left.finite, result, NON_FINITE).astype(jnp.int32)
+
+        floor = jnp.maximum(wanted, 0.1 * eps**0.625)
+        new = _barrier.tighten(local, it, left, floor)
+        new = _barrier.step(flat, scale, local, new, floor)
+        polish = end | stuck
+        it = jax.tree.map(lambda a, b: jnp.where(polish, a, b), it, new)
+
+        p = flat.p
+        active = it.y[p:] > it.s if self.barrier() == 0 else jnp.ones(flat.m, bool)
+        keep = jnp.concatenate([jnp.ones(p, bool), active])
+        y = jnp.where(keep, it.y * scale.rows / scale.cost, 0)
+        return State(
+            it=it, scales=scale, fresh=jnp.bool_(False), x=it.x, y=y,
+            face=eqx.tree_at(lambda f: f.active, state.face, active), polishing=polish,
+            last=stuck | (state.target <= eps**0.625), target=state.target,
+            before=jnp.full_like(state.before, jnp.inf), updates=jnp.int32(0),
+            interior=state.interior + jnp.where(polish, 0, 1), total=state.total,
+            residual=left.total, seen=state.seen, result=result,
+        )  # fmt: skip
+
+    def _polish(self, flat: Flat, local: Local, state: State) -> State:
+        eps, p = float(jnp.finfo(flat.start.dtype).eps), flat.p
+        g, lam = local.c[p:], state.y[p:]
+        norms = jnp.sqrt(jnp.sum(local.J[p:] ** 2, axis=1))
+        steep, far = 1 + most(local.gradient), 1 + most(state.x)
+        length = far * jnp.where(norms > 0, norms, 1)
+        force = steep / jnp.where(norms > 0, norms, 1)
+        noise = 64 * eps + jnp.minimum(8 * state.before, eps**0.625)
+        active = self.update(g, lam, state.face.active, (noise * length, noise * force))
+        same = jnp.all(active == state.face.active)
+
+        rows = self.rows(g, lam, active)
+        keep = jnp.concatenate([jnp.ones(p, bool), rows.keep])
+        D = jnp.concatenate([jnp.zeros(p, g.dtype), rows.D])
+        J = jnp.where(keep[:, None], local.J, 0)
+        factor = factorise(local.H, J, D)
+        dual = local.gradient + J.T @ state.y
+        residual = jnp.concatenate([local.c[:p], rows.residual])
+        dx, dy = factor.solve(-dual, -residual)
+        x, y = state.x + dx, jnp.where(keep, state.y + dy, 0)
+        step = jnp.maximum(most(dx) / far, most(dy) / (1 + most(state.y)))
+        rough = eps**0.5
+        settled = same & ((step <= 4 * eps) | ((step < rough) & (step > 0.25 * state.before)))
+        settled &= most(dual) <= rough * (steep + most(state.y))
+        singular = ~factor.curved | ~factor.independent
+        face = Face(active, factor, force, length, settled & ~singular)
+        finite = all_finite((x, y))
+        updates = state.updates + 1
+        over = settled | (updates >= UPDATES) | ~finite
+        margin = jnp.min(self.margin(g + local.J[p:] @ dx, y[p:], face), initial=jnp.inf)
+        good = settled & ~singular & (margin > eps**0.75 + 8 * step)
+        short = jnp.where(state.interior >= self.max_steps, MAX_STEPS, ACTIVE_SET)
+        why = jnp.where(settled, DEGENERATE, short)
+        # A degenerate face met twice is what there is.
+        last = state.last | (settled & state.seen)
+        result = jnp.where(good, CONVERGED, jnp.where(over & last, why, RUNNING))
+        back = over & ~good & ~last
+        lost = over & ~settled
+        return State(
+            it=state.it, scales=state.scales, fresh=state.fresh,
+            x=jnp.where(lost, state.it.x, x), y=jnp.where(lost & ~finite, 0, y), face=face,
+            polishing=~back, last=state.last,
+            target=jnp.where(back & ~state.fresh, eps**0.125, 1) * state.target,
+            before=jnp.where(same, step, jnp.inf), updates=updates, interior=state.interior,
+            total=state.total + 1, residual=jnp.maximum(most(dual), most(residual)),
+            seen=state.seen | (settled & ~state.fresh), result=result.astype(jnp.int32),
+        )  # fmt: skip
+
+    def conditions(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> KKTPoint:
+        """Gradient of the Lagrangian, equalities, and what `rows` says of the inequalities."""
+        flat = Flat(constrained(problem))
+        x, unravel = ravel_pytree(unknowns.x)
+        values, pull = jax.vjp(flat.functions, x)
+        g = values[1 + flat.p :]
+        lam = flat.padded(unknowns.lam)
+        rows = self.rows(g, lam, frozen.active)
+        weights = jnp.ones(1, x.dtype), unknowns.nu, jnp.where(rows.keep, lam, 0)
+        (slope,) = pull(jnp.concatenate(weights))
+        residual = rows.residual[: flat.given]
+        return KKTPoint(unravel(slope), values[1 : 1 + flat.p], residual)
+
+    def value(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> PyTree:
+        """`KKTPoint(x, nu, lam)`; of a `BoxQP` (x, multiplier of the equality)."""
+        if isinstance(problem, BoxQP):
+            x = jnp.where(problem.lower >= problem.upper, problem.lower, unknowns.x)
+            nu = unknowns.nu[0] if problem.e is not None else jnp.zeros((), x.dtype)
+            return x, nu
+        return unknowns
+
+    def backsolve(self, problem: PyTree, frozen: Face, rhs: KKTPoint) -> KKTPoint:
+        x, unravel = ravel_pytree(rhs.x)
+        flat = Flat(constrained(problem))
+        p, k = flat.p, flat.p + flat.given
+        dx, dy = frozen.factor.solve(x, jnp.concatenate([rhs.nu, flat.padded(rhs.lam)]))
+        # A singular system may have answers, none of which is the derivative: no answer at all,
+        # from which the linear solver sees that it has none.
+        dx, dy = jnp.where(frozen.regular, dx, 0), jnp.where(frozen.regular, dy, 0)
+        return KKTPoint(unravel(dx), dy[:p], dy[p:k])
+
+    def slack(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> Array:
+        """Per inequality, see `margin`; and zero for a singular face."""
+        flat = Flat(constrained(problem))
+        g = flat.functions(ravel_pytree(unknowns.x)[0])[1 + flat.p :]
+        margin = self.margin(g, flat.padded(unknowns.lam), frozen)[: flat.given]
+        return jnp.append(margin, jnp.where(frozen.regular, jnp.inf, 0).astype(margin.dtype))
