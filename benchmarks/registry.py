@@ -28,6 +28,22 @@ EXPERIMENTS = {
         "svm_gradient",
         "Our hypergradient, finite differences, and the formula that papers print",
     ),
+    "hypergradients": Experiment(
+        "hypergradients",
+        "Every derivative on four inner problems: error, time, memory; the lag of unrolling",
+    ),
+    "memory": Experiment(
+        "memory",
+        "Peak memory and time of unrolled hypergradients against the number of steps",
+    ),
+    "stochastic": Experiment(
+        "stochastic",
+        "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient",
+    ),
+    "hyperparameters": Experiment(
+        "hyperparameters",
+        "No attack: one l2 penalty per feature tuned by hypergradient, against grid search",
+    ),
     "hypergradient-peers": Experiment(
         "hypergradient_peers",
         "Error and time of hypergradients, beside jaxopt, optimistix and qpax",

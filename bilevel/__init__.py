@@ -1,6 +1,15 @@
 """bilevel: differentiable bilevel optimisation, with hypergradients that say how right they are."""
 
-from . import derivatives, learners, linear, problems, solvers, study
+from . import (
+    derivatives,
+    learners,
+    linear,
+    penalties,
+    problems,
+    solvers,
+    stochastic,
+    study,
+)
 from ._argmin import argmin
 from ._bilevel import AbstractBilevel, Bilevel
 from ._solution import Solution, SolveError

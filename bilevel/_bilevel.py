@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -24,8 +24,17 @@ class Info(eqx.Module):
 class AbstractBilevel(eqx.Module):
     """z -> F(z, w*(z)) with w*(z) the minimiser of an inner problem that depends on z."""
 
-    solver: eqx.AbstractVar[AbstractSolver]
-    derivative: eqx.AbstractVar[AbstractDerivative]
+    if TYPE_CHECKING:  # properties, lest they come first among a subclass's arguments
+
+        @property
+        def solver(self) -> AbstractSolver: ...
+
+        @property
+        def derivative(self) -> AbstractDerivative: ...
+
+    else:
+        solver: eqx.AbstractVar[AbstractSolver]
+        derivative: eqx.AbstractVar[AbstractDerivative]
 
     @property
     def linear(self) -> AbstractLinearSolver:

@@ -1,6 +1,7 @@
 """Solvers that are a loop of equal steps, so that their path can be differentiated."""
 
 import abc
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,7 +14,13 @@ from ._solver import AbstractSolver, Point
 class AbstractIteration(AbstractSolver):
     """`steps` times the same map, from `begin` to `arrive`. All of it is differentiable."""
 
-    steps: eqx.AbstractVar[int]
+    if TYPE_CHECKING:  # a property, lest it come first among a subclass's arguments
+
+        @property
+        def steps(self) -> int: ...
+
+    else:
+        steps: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def begin(self, problem: PyTree, warm: PyTree) -> PyTree:

@@ -16,10 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("bilevel", "attacks", "defenses", "benchmarks", "tests")
 MOST_LINES = 500
 FORBIDDEN = {
-    "bilevel": {"attacks", "defenses", "benchmarks", "tests", "jaxopt", "optimistix"},
+    "bilevel": {"attacks", "defenses", "benchmarks", "tests"},
     "attacks": {"defenses", "benchmarks", "tests"},
     "defenses": {"attacks", "benchmarks", "tests"},
 }
+# Libraries that the core does without: adapters import them, inside functions only.
+OPTIONAL = {"jaxopt", "optimistix"}
+ADAPTERS = ROOT / "bilevel" / "adapters"
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -38,6 +41,18 @@ def imported(source: str) -> Iterator[str]:
             target = node.args[0]
             if name in {"import_module", "__import__"} and isinstance(target, ast.Constant):
                 yield str(target.value)
+
+
+def at_once(source: str) -> Iterator[str]:
+    """Yields the module names that are imported as soon as a source is."""
+    left: list[ast.AST] = [ast.parse(source)]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imported(ast.unparse(node))
+        left.extend(ast.iter_child_nodes(node))
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +86,36 @@ def test_imports_point_in_one_direction(folder: str) -> None:
         if name.split(".")[0] in FORBIDDEN[folder]
     ]
     assert wrong == []
+
+
+def test_only_adapters_import_what_is_optional_and_lazily() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in python_files("bilevel")
+        for scan in [at_once if path.is_relative_to(ADAPTERS) else imported]
+        for name in scan(path.read_text())
+        if name.split(".")[0] in OPTIONAL
+    ]
+    assert wrong == []
+
+
+def test_the_lazy_import_scanner_tells_functions_from_the_rest() -> None:
+    assert list(at_once("def f():\n    import jaxopt\ng = lambda: __import__('jaxopt')")) == []
+    assert list(at_once("class A:\n    if True:\n        import jaxopt.tree_util")) == [
+        "jaxopt.tree_util"
+    ]
+    assert list(at_once("try:\n    from optimistix import BFGS\nexcept ImportError: pass")) == [
+        "optimistix"
+    ]
+
+
+def test_importing_the_core_and_its_adapters_imports_no_optional_library() -> None:
+    script = (
+        f"import sys, bilevel, bilevel.adapters\nprint(sorted({OPTIONAL!r} & sys.modules.keys()))\n"
+    )
+    run = python("-c", script)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

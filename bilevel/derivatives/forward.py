@@ -1,12 +1,13 @@
 """Forward mode for few variables: sensitivities carried along the path."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
-from .._iteration import AbstractIteration
 from .._solver import AbstractSolver, Point
 from .._tree import stop_gradient
 from ._derivative import AbstractDerivative
@@ -17,45 +18,49 @@ class Forward(AbstractDerivative):
     """The same derivative as `Unroll`, carried forward (Franceschi et al. 2017).
 
     Memory does not grow with the number of steps; time grows with the number of entries of the
-    problem's arrays that are differentiated, one tangent each. More than `most` of them raise
-    `ValueError`. Serves jvp and vjp alike.
+    problem's (and the solver's) arrays that are differentiated, one tangent each. More than `most`
+    of them raise `ValueError`. Serves jvp and vjp alike.
     """
 
     most: int = 64
 
     def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
-        state = _end(problem, stop_gradient(warm), iteration(solver), self.most)
-        return arrival(iteration(solver), problem, state)
+        solver = iteration(solver)
+        warm = stop_gradient(warm)
 
+        def walk(problem, warm):
+            warm = solver.cold(problem) if warm is None else warm
+            return path(solver, problem, solver.begin(problem, warm), 0, solver.steps, 1)
 
-def _path(problem: PyTree, warm: PyTree, solver: AbstractIteration) -> PyTree:
-    warm = solver.cold(problem) if warm is None else warm
-    return path(solver, problem, solver.begin(problem, warm), 0, solver.steps, 1)
+        # A rule sees no closures: what the solver holds (a rate) becomes an array of the walk.
+        converted = eqx.filter_closure_convert(walk, problem, warm)
+        return arrival(solver, problem, _end(problem, warm, converted, self.most))
 
 
 @eqx.filter_custom_jvp
-def _end(problem: PyTree, warm: PyTree, solver: AbstractIteration, most: int) -> PyTree:
+def _end(problem: PyTree, warm: PyTree, walk: Callable[..., PyTree], most: int) -> PyTree:
     """The last state."""
     del most
-    return _path(problem, warm, solver)
+    return walk(problem, warm)
 
 
 @_end.def_jvp
 def _end_jvp(primals, tangents):
-    problem, warm, solver, most = primals
-    t_problem = tangents[0]
-    moving = jax.tree.map(lambda t: t is not None, t_problem, is_leaf=lambda t: t is None)
-    moved, fixed = eqx.partition(problem, moving)
+    problem, warm, walk, most = primals
+    inputs, t_inputs = (problem, walk), (tangents[0], tangents[2])
+    moving = jax.tree.map(lambda t: t is not None, t_inputs, is_leaf=lambda t: t is None)
+    moved, fixed = eqx.partition(inputs, moving)
     flat, unravel = ravel_pytree(moved)
     if flat.size > most:
         raise ValueError(
             f"derivative: Forward() would carry {flat.size} tangents, one for each differentiated "
-            f"entry of the problem, expected at most {most}: use Unroll(), or raise `most`"
+            f"entry of the problem and its solver, expected at most {most}: use Unroll(), or raise "
+            "`most`"
         )
 
     def end(flat):
-        state = _path(eqx.combine(unravel(flat), fixed), warm, solver)
-        return eqx.partition(state, eqx.is_inexact_array)
+        problem, walk = eqx.combine(unravel(flat), fixed)
+        return eqx.partition(walk(problem, warm), eqx.is_inexact_array)
 
     def column(direction):
         return jax.jvp(end, (flat,), (direction,), has_aux=True)
@@ -63,6 +68,6 @@ def _end_jvp(primals, tangents):
     # One program carries the state once and all tangents beside it.
     basis = jnp.eye(flat.size, dtype=flat.dtype)
     smooth, columns, rest = jax.vmap(column, out_axes=(None, 0, None))(basis)
-    t_flat, _ = ravel_pytree(t_problem)
+    t_flat, _ = ravel_pytree(t_inputs)
     t_smooth = jax.tree.map(lambda c: jnp.tensordot(t_flat, c, axes=1), columns)
     return eqx.combine(smooth, rest), eqx.combine(t_smooth, jax.tree.map(lambda _: None, rest))

@@ -10,6 +10,7 @@ from .lbfgs import LBFGS
 from .momentum import Momentum
 from .newton import Newton
 from .newton_cg import NewtonCG
+from .projected_gradient import ProjectedGradient
 from .proximal_gradient import ProximalGradient
 from .relaxed import Relaxed
 from .working_set import WorkingSet

@@ -49,8 +49,9 @@ class Anderson(AbstractSolver):
             mix = jnp.linalg.solve(gram + ridge * jnp.eye(self.memory, dtype=w.dtype), dr @ r)
             new = w + self.damping * r - mix @ (dw + self.damping * dr)
             new_r = residual(new)
-            # an extrapolation that did harm is replaced by the plain step
-            bad = ~(norm(new_r) < 2 * norm(r))
+            # An extrapolation that did harm is replaced by the plain step, and so is one to where
+            # no contraction leads: |r| / (1 - rate) away at most, rate = 1 - 1e-6.
+            bad = ~((norm(new_r) < 2 * norm(r)) & (norm(new - w) < 1e6 * norm(r)))
             new = jnp.where(bad, w + self.damping * r, new)
             new_r = lax.cond(bad, lambda: residual(new), lambda: new_r)
             slot = step % self.memory

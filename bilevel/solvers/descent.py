@@ -18,8 +18,7 @@ class Descent(AbstractTraining):
 
     - `optimizer`: `optax.sgd(.1, momentum=.9)`, `optax.adam(1e-3)`, ...
     - `tol`: with a norm of the gradient above it the solve counts as failed. Infinite by default:
-      a path of this length is what was asked for. Of a `Stochastic` problem, the gradient of the
-      mini-batch that would come next.
+      a path of this length is what was asked for. Of a `Stochastic` problem, the last mini-batch's.
     """
 
     optimizer: optax.GradientTransformation

@@ -15,6 +15,7 @@ from .._solution import CONVERGED, SENTENCES
 from .._tree import all_finite, dot, norm
 from ..certificate import certify
 from ..derivatives import Implicit
+from ..problems import Smooth
 from ._differences import difference, narrowed, numbers
 from ._method import evaluated, relative
 
@@ -126,7 +127,7 @@ def _parts(objective: AbstractBilevel, z: PyTree, tol: float, key) -> Iterator[F
         if cast is not None:
             yield Finding(part, float("inf"), False, f"casts {cast}: digits are lost")
         yield _compared(part, function, argument, tol, jax.random.fold_in(key, number))
-    if isinstance(objective.derivative, Implicit) and hasattr(problem, "objective"):
+    if isinstance(objective.derivative, Implicit) and isinstance(problem, Smooth):
         yield _stationarity(objective, problem, u, frozen, tol, key)
 
 

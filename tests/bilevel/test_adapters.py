@@ -1,0 +1,135 @@
+"""Foreign minimisers as inner solvers: their way there, our derivative."""
+
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bilevel import SolveError, argmin
+from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from bilevel.adapters import Jaxopt, Optimistix
+from bilevel.problems import Smooth
+from bilevel.solvers import Newton, NewtonCG
+
+RNG = np.random.default_rng(5)
+X = jnp.asarray(RNG.normal(size=(30, 4)))
+Z = {"y": jnp.asarray(RNG.normal(size=30)), "log_l2": jnp.asarray(-1.0)}
+LOOSE = {"rtol": 1e-3, "atol": 1e-3}
+TIGHT = {"rtol": 1e-13, "atol": 1e-13}
+FINISHED = {
+    "jaxopt LBFGS": Jaxopt("LBFGS", {"tol": 1e-2}),
+    "jaxopt GradientDescent": Jaxopt("GradientDescent", {"tol": 1e-2}, finish=NewtonCG()),
+    "optimistix BFGS": Optimistix("BFGS", LOOSE),
+    "optimistix NonlinearCG": Optimistix("NonlinearCG", LOOSE, finish=NewtonCG()),
+}
+ALONE = {
+    "jaxopt BFGS": Jaxopt("BFGS", {"tol": 1e-11, "maxiter": 200}, finish=None),
+    "optimistix LBFGS": Optimistix("LBFGS", TIGHT, finish=None),
+}
+
+
+def problem(z):
+    def objective(w, _):
+        fit = jnp.sum(jnp.log(jnp.cosh(X @ w["slope"] + w["bias"] - z["y"])))
+        return fit + 0.5 * jnp.exp(z["log_l2"]) * (jnp.sum(w["slope"] ** 2) + w["bias"] ** 2)
+
+    return Smooth(objective, {"slope": jnp.zeros(4), "bias": jnp.zeros(())})
+
+
+@eqx.filter_jit
+def solved(z, solver):
+    """The solution, and the gradient of a function of it in everything."""
+
+    def score(z):
+        solution = argmin(problem(z), solver=solver, throw=False)
+        w = solution.value
+        return jnp.sin(w["slope"][0]) + w["slope"][1] * w["bias"], solution
+
+    (_, solution), gradient = jax.value_and_grad(score, has_aux=True)(z)
+    return solution, gradient
+
+
+def agree(a, b, tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=tolerance), a, b)
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_finished_answer_is_newtons(name):
+    wanted, slope = solved(Z, Newton())
+    found, got = solved(Z, FINISHED[name])
+    assert int(found.result) == CONVERGED
+    assert bool(found.stats["foreign_converged"])
+    assert 1 <= int(found.stats["foreign_steps"]) <= 500
+    agree(found.value, wanted.value, 1e-12)
+    agree(got, slope, 1e-11)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_an_unfinished_answer_is_as_good_as_its_tolerance(name):
+    wanted, slope = solved(Z, Newton())
+    found, got = solved(Z, ALONE[name])
+    assert int(found.result) == CONVERGED
+    assert 1 <= int(found.stats["steps"]) <= 500
+    agree(found.value, wanted.value, 1e-6)
+    agree(got, slope, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("jaxopt LBFGS", marks=pytest.mark.slow), "optimistix BFGS"]
+)
+def test_batches_loops_and_second_derivatives(name):
+    def weights(log_l2, solver):
+        return argmin(problem({**Z, "log_l2": log_l2}), solver=solver).value["slope"]
+
+    grid = jnp.asarray([-2.0, 0.0, 2.0])
+    first = jax.jacfwd(weights)
+
+    def both(solver):
+        def run(t):
+            return first(t, solver), jax.jacfwd(first)(t, solver)
+
+        return jax.jit(jax.vmap(run))(grid)
+
+    agree(both(FINISHED[name]), both(Newton()), 1e-10)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        Jaxopt("LBFGS", {"tol": 1e-12, "maxiter": 2}, finish=None),
+        Optimistix("BFGS", TIGHT, max_steps=2, finish=None),
+    ],
+)
+def test_their_failure_is_ours(solver):
+    found, _ = solved(Z, solver)
+    assert int(found.result) == MAX_STEPS
+    assert int(found.stats["steps"]) == 2
+    with pytest.raises(SolveError, match="max_steps"):
+        argmin(problem(Z), solver=solver)
+    spoiled, _ = solved({**Z, "log_l2": jnp.asarray(jnp.nan)}, solver)
+    assert int(spoiled.result) == NON_FINITE
+
+
+def test_a_finish_judges_the_answer_that_it_gives():
+    finished, _ = solved(Z, Jaxopt("LBFGS", {"tol": 1e-12, "maxiter": 2}))
+    assert int(finished.result) == CONVERGED
+    assert not bool(finished.stats["foreign_converged"])
+    failed, _ = solved(Z, Optimistix("BFGS", LOOSE, finish=Newton(max_steps=1)))
+    assert int(failed.result) == MAX_STEPS
+    assert bool(failed.stats["foreign_converged"])
+
+
+@pytest.mark.parametrize("adapter", [Jaxopt, Optimistix])
+def test_an_unknown_name_gets_a_sentence(adapter):
+    with pytest.raises(ValueError, match=r"name: got 'LBGFS', expected the name of a solver"):
+        argmin(problem(Z), solver=adapter("LBGFS"))
+
+
+@pytest.mark.parametrize(("adapter", "library"), [(Jaxopt, "jaxopt"), (Optimistix, "optimistix")])
+def test_a_missing_library_names_its_extra(adapter, library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf"pip install bilevel\[{library}\]"):
+        argmin(problem(Z), solver=adapter("LBFGS", LOOSE))

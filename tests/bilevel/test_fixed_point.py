@@ -1,0 +1,166 @@
+"""Fixed points whose map has no symmetric Jacobian: the derivative must be solved both ways."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from bilevel import Bilevel, SolveError, argmin, certify
+from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from bilevel.derivatives import Implicit
+from bilevel.linear import Dense
+from bilevel.linear.gmres import GMRES
+from bilevel.problems.fixed_point import FixedPoint
+from bilevel.solvers.anderson import Anderson
+
+RNG = np.random.default_rng(3)
+N = 6
+MIX = RNG.normal(size=(N + 2, N + 2))
+MIX *= 1.2 / np.linalg.norm(MIX, 2)
+START = {"u": jnp.zeros(N), "v": jnp.zeros(2)}
+Z = {"shift": jnp.asarray(RNG.normal(size=N + 2)), "gain": jnp.asarray(0.7)}
+
+
+def layer(w, z, shift):
+    """An equilibrium layer: not symmetric, spectral radius below one."""
+    flat, unravel = ravel_pytree(w)
+    return unravel(z["gain"] * jnp.tanh(jnp.asarray(MIX) @ flat + shift) + 0.1 * shift)
+
+
+def given(z):
+    return FixedPoint(lambda w, z: layer(w, z, z["shift"]), START, z)
+
+
+def closed(z):
+    return FixedPoint(lambda w, gain: layer(w, {"gain": gain}, z["shift"]), START, z["gain"])
+
+
+def outer(z, w):
+    return jnp.sum(jnp.sin(w["u"])) + w["u"][0] * w["v"][1] + z["gain"] * w["v"][0]
+
+
+def score(z, problem=given, derivative=None):
+    return outer(z, argmin(problem(z), solver=Anderson(), derivative=derivative).value)
+
+
+def iterated(z):
+    """The same by plain iteration to the last digit."""
+    problem = given(z)
+    return outer(z, jax.lax.fori_loop(0, 400, lambda _, w: problem.map(w, z), START))
+
+
+@eqx.filter_jit
+def differences(function, flat, step=1e-3):
+    """Central differences of sixth order in every entry."""
+
+    def along(e):
+        pairs = ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
+        ahead = [weight * function(flat + k * step * e) for k, weight in pairs]
+        behind = [weight * function(flat - k * step * e) for k, weight in pairs]
+        return (sum(ahead) - sum(behind)) / step
+
+    return jax.lax.map(along, jnp.eye(flat.size))
+
+
+FLAT, UNRAVEL = ravel_pytree(Z)
+
+
+@pytest.mark.parametrize("problem", [given, closed])
+@pytest.mark.parametrize("derivative", [Implicit(), Implicit(GMRES(precondition=False)),
+                                        Implicit(Dense())])  # fmt: skip
+def test_gradients_agree_with_differences_in_arguments_and_closures(problem, derivative):
+    def run(flat):
+        return score(UNRAVEL(flat), problem, derivative)
+
+    value, gradient = jax.jit(jax.value_and_grad(run))(FLAT)
+    if problem is given:
+        _, pushed = jax.jit(lambda f: jax.jvp(run, (f,), (jnp.cos(f),)))(FLAT)
+        np.testing.assert_allclose(pushed, gradient @ jnp.cos(FLAT), rtol=1e-11)
+    np.testing.assert_allclose(value, iterated(Z), rtol=1e-13)
+    wanted = differences(lambda flat: iterated(UNRAVEL(flat)), FLAT)
+    np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_forward_and_reverse_mode_and_second_derivatives():
+    def run(flat):
+        return score(UNRAVEL(flat))
+
+    gradient, hessian = jax.jit(lambda f: (jax.jacfwd(run)(f), jax.hessian(run)(f)))(FLAT)
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(run))(FLAT), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-11)
+    slope = jax.grad(lambda flat: score(UNRAVEL(flat)))
+    wanted = differences(lambda flat: slope(flat) @ jnp.ones(N + 3), FLAT)
+    np.testing.assert_allclose(hessian.sum(0), wanted, rtol=0, atol=1e-8)
+
+
+def test_batches_are_loops():
+    gains = jnp.asarray([0.1, 0.5, 0.75])
+
+    def run(gain):
+        return jax.value_and_grad(lambda g: score({**Z, "gain": g}))(gain)
+
+    batched, looped = jax.jit(jax.vmap(run))(gains), jax.jit(lambda g: jax.lax.map(run, g))(gains)
+    np.testing.assert_allclose(batched, looped, rtol=1e-11)
+
+
+def test_acceleration_pays_and_a_warm_start_too():
+    solution = argmin(given(Z), solver=Anderson())
+    plain = argmin(given(Z), solver=Anderson(memory=1, damping=0.5))
+    again = argmin(given(Z), solution.warm, solver=Anderson())
+    assert int(solution.stats["steps"]) < int(plain.stats["steps"])
+    assert int(again.stats["steps"]) <= 3
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), solution.value, plain.value
+    )
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.99, -0.99])
+def test_slow_contractions(rate):
+    """The residual at rounding says how far the fixed point is: rounding / (1 - rate)."""
+    problem = FixedPoint(lambda w, t: rate * jnp.cos(w) * w + t, jnp.ones(3), jnp.arange(3.0) / 9)
+    solution = argmin(problem, solver=Anderson())
+    left = problem.map(solution.value, problem.args) - solution.value
+    assert float(jnp.max(jnp.abs(left))) < 1e-12
+    assert int(solution.stats["steps"]) < 200
+
+
+def test_a_fixed_point_at_zero():
+    problem = FixedPoint(lambda w, t: t * jnp.tanh(w), jnp.ones(3), jnp.asarray(0.5))
+    solution = argmin(problem, solver=Anderson())
+    np.testing.assert_allclose(solution.value, 0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("move", "codes"),
+    [
+        (lambda w, t: w + 1.0 + t, {MAX_STEPS}),  # no fixed point
+        (lambda w, t: w**2 + 1.0 + t, {MAX_STEPS, NON_FINITE}),  # none either, and it explodes
+        (lambda w, t: jnp.where(w > 0, -1.0 - w, 2.0 - w) + t, {MAX_STEPS}),  # a jump
+        (lambda w, t: jnp.log(w - 2.0) + t, {NON_FINITE}),
+    ],
+)
+def test_what_does_not_contract_is_reported(move, codes):
+    problem = FixedPoint(move, jnp.asarray([0.3, 1.4]), jnp.asarray(0.0))
+    failed = argmin(problem, solver=Anderson(max_steps=100), throw=False)
+    assert int(failed.result) in codes
+    with pytest.raises(SolveError):
+        argmin(problem, solver=Anderson(max_steps=100))
+
+
+def test_too_few_steps_are_reported():
+    failed = argmin(given(Z), solver=Anderson(max_steps=3), throw=False)
+    assert int(failed.result) == MAX_STEPS
+    assert int(failed.stats["steps"]) == 3
+    assert int(argmin(given(Z), solver=Anderson()).result) == CONVERGED
+
+
+def test_the_certificate_solves_the_transposed_system():
+    objective = Bilevel(given, outer, Anderson())
+    found = certify(objective, Z)
+    wanted = jax.grad(score)(Z)
+    error = np.sqrt(sum(np.sum((found.gradient[k] - wanted[k]) ** 2) for k in Z))
+    assert error < 1e-10
+    assert error <= float(found.error_bound) < 1e-8
