@@ -239,8 +239,9 @@ def _rounded(
 
     This is Monte Carlo arithmetic (Parker 1997) where it matters. A product is right to its last
     digit; only a sum whose terms cancel makes more of that, and terms may cancel anywhere: in an
-    objective, a learner, a kernel, or between the two ends of a derivative. The inside of loops
-    and of the linear solve stays as it is: residuals measure it.
+    objective, a learner, a kernel, or between the two ends of a derivative. The linear solve stays
+    as it is, for its residual is known; so does the inside of loops (`scan`, `while`, `cond`) in an
+    objective, whose own rounding is not seen.
     """
     leaves, structure = jax.tree.flatten(at)
     closed, shape = jax.make_jaxpr(
