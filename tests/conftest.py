@@ -1,5 +1,6 @@
 """Strict settings for all tests: float64, no silent broadcasting or promotion, our own code."""
 
+import gc
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -50,6 +51,16 @@ def pytest_configure() -> None:
     problem = foreign_package()
     if problem is not None:
         pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """Frees what a file has compiled: each program holds memory maps, of which a process may have
+    some 65,000 only, and XLA crashes beyond them.
+    """
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
