@@ -96,6 +96,7 @@ def test_batches_loops_and_second_derivatives(name):
     agree(both(FINISHED[name]), both(Newton()), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [

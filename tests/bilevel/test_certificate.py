@@ -119,6 +119,7 @@ def ratios(name, seeds, scale=1.0, solver=None) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @extended
 def test_the_oracle_is_the_derivative_of_its_own_value():
     for name in KERNELS:

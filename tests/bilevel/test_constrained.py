@@ -372,6 +372,7 @@ def tree_problem(start, radius):
     )
 
 
+@pytest.mark.slow
 def test_trees_other_dtypes_and_failures():
     @eqx.filter_jit
     def solve(start, radius):
@@ -441,6 +442,7 @@ def test_relaxed_kkt_is_differentiated_exactly_and_tends_to_the_solution():
     assert 1e-8 < gaps[1] < 1e-3 * gaps[0]
 
 
+@pytest.mark.slow
 def test_relaxed_kkt_gives_a_direction_where_the_gradient_of_an_svm_is_zero():
     rng = np.random.default_rng(0)
     y = np.where(np.arange(10) % 2, 1.0, -1.0)

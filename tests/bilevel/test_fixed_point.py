@@ -96,6 +96,7 @@ def test_forward_and_reverse_mode_and_second_derivatives():
     np.testing.assert_allclose(hessian.sum(0), wanted, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_batches_are_loops():
     gains = jnp.asarray([0.1, 0.5, 0.75])
 

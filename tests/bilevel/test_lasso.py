@@ -171,6 +171,7 @@ def test_forward_reverse_and_second_order_agree(name):
     assert abs(curvature) > 1e-3
 
 
+@pytest.mark.slow
 def test_vmap_is_a_loop_and_each_lane_has_its_result():
     strengths = jnp.asarray([0.5, 0.1, jnp.nan, 0.01])
 

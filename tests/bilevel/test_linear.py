@@ -241,6 +241,7 @@ def test_the_certificate_reports_the_residual_of_an_inexact_adjoint(linear):
     assert error <= float(found.error_bound) < np.inf
 
 
+@pytest.mark.slow
 def test_gmres_answers_the_adjoint_of_a_minimiser():
     z = jnp.asarray(RHS)
     wanted = jax.grad(Bilevel(training, outer, Newton()))(z)

@@ -56,6 +56,7 @@ def test_the_path_is_differentiated_exactly() -> None:
         assert abs(slope - difference) < 1e-8 * max(1, abs(difference)), name
 
 
+@pytest.mark.slow
 def test_the_end_of_a_long_path_has_the_implicit_gradient() -> None:
     def implicit(z):
         x, nu = argmin(make(z), solver=ActiveSet()).value

@@ -253,6 +253,7 @@ def test_a_group_about_to_enter_is_reported():
     assert float(certificate.error_bound) == np.inf
 
 
+@pytest.mark.slow
 def test_a_duplicated_feature_is_reported():
     a = arguments("logistic")
     w = np.asarray(solve(a, "logistic").value)

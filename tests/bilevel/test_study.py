@@ -51,6 +51,7 @@ def test_a_right_gradient_passes_and_says_how_right_it_is() -> None:
     assert "hypergradient" in str(report)
 
 
+@pytest.mark.slow
 def test_a_quadratic_program_passes() -> None:
     root = jnp.asarray(ROWS[3, :6])
 
@@ -177,7 +178,13 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
+REST = {"a wrong sign in the solution", "a detached part of the solution", "a truncated path",
+        "a wrong adjoint", "an unconverged solve"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "bug", [pytest.param(bug, marks=[pytest.mark.slow] * (bug in REST)) for bug in BUGS]
+)
 def test_a_planted_bug_is_found_and_named(bug: str) -> None:
     problem, part = BUGS[bug]
     report = check(problem, Z)
@@ -185,6 +192,7 @@ def test_a_planted_bug_is_found_and_named(bug: str) -> None:
     assert part in report.wrong, str(report)
 
 
+@pytest.mark.slow
 def test_a_part_that_is_right_is_not_blamed() -> None:
     problem, _ = BUGS["a lost term"]
     assert check(problem, Z).wrong == ["outer objective, in z", "hypergradient"]
@@ -192,6 +200,7 @@ def test_a_part_that_is_right_is_not_blamed() -> None:
     assert check(problem, Z).wrong == ["adjoint by Neumann", "hypergradient"]
 
 
+@pytest.mark.slow
 def test_the_message_names_the_leaf() -> None:
     problem, part = BUGS["a wrong sign"]
     (finding,) = (f for f in check(problem, Z).findings if f.part == part)
