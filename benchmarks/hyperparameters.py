@@ -95,7 +95,7 @@ def split(name: Name, seed: int, folds: int) -> Split:
 
 def losses(w: jax.Array, rows: jax.Array, labels: jax.Array) -> jax.Array:
     """Logistic losses of each row (last axis) under each of some weights (leading axes)."""
-    return jax.nn.softplus(-labels * (w @ rows.T))
+    return jax.nn.softplus(-(w @ (labels[:, None] * rows).T))
 
 
 def training(w: jax.Array, args: Any) -> jax.Array:
@@ -109,7 +109,7 @@ def curvature(w: jax.Array, args: Any) -> jax.Array:
     """Hessian of `training`: a block X'DX for each fold."""
     rows, labels, share, l2 = args
     k, d = w.shape
-    slope = jax.nn.sigmoid(labels * (w @ rows.T))
+    slope = jax.nn.sigmoid(w @ (labels[:, None] * rows).T)
     blocks = jnp.einsum("ki,ip,iq->kpq", share * slope * (1 - slope), rows, rows)
     places = jnp.arange(1, d)
     blocks = blocks.at[:, places, places].add(l2)
