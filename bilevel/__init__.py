@@ -4,6 +4,7 @@ from . import (
     derivatives,
     learners,
     linear,
+    losses,
     penalties,
     problems,
     solvers,

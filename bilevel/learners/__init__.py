@@ -2,4 +2,9 @@
 
 from . import kernels
 from ._learner import AbstractLearner, AbstractModel
+from ._linear_model import LinearModel
+from .lasso import ElasticNet, Lasso
+from .logistic import Logistic
+from .ridge import Ridge
+from .softmax import Softmax, SoftmaxModel
 from .svm import SVM, SVMModel

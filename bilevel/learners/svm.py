@@ -2,14 +2,13 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from .._solver import AbstractSolver
-from .._tree import concrete
 from ..data import Data
 from ..problems import BoxQP
 from ..solvers import ActiveSet
+from ._checks import require_classes, require_weights, strength
 from ._learner import AbstractLearner, AbstractModel
 from .kernels import AbstractKernel, Linear, Terms
 
@@ -48,9 +47,7 @@ class SVM(AbstractLearner):
     def __init__(
         self, C=1.0, kernel: AbstractKernel | None = None, solver: AbstractSolver | None = None
     ):
-        if concrete(C) and not (np.ndim(C) == 0 and 0 < float(C) < np.inf):
-            raise ValueError(f"C: got {C}, expected a positive number")
-        self.C = jnp.asarray(C, float)
+        self.C = strength("C", C)
         self.kernel = Linear() if kernel is None else kernel
         self.solver = ActiveSet() if solver is None else solver
         self.known = None
@@ -61,22 +58,8 @@ class SVM(AbstractLearner):
                 f"x: got {data.x.dtype}, expected float64: an SVM's active set is decided by small "
                 "differences. Run jax.config.update('jax_enable_x64', True) before making arrays"
             )
-        if not concrete(data.y):
-            return
-        labels = np.unique(np.asarray(data.y))
-        if not np.all(np.isin(labels, (-1, 1))):
-            raise ValueError(
-                f"y: got labels {labels[:5]}, expected only -1 and +1; map yours to them"
-            )
-        if not concrete(data.weight):
-            return
-        if np.any(np.asarray(data.weight) < 0):
-            raise ValueError("weight: got a negative weight, expected weights >= 0")
-        trained = np.unique(np.asarray(data.y)[np.asarray(data.weight) > 0])
-        if trained.size < 2:
-            raise ValueError(
-                f"y: got only the class {trained}, expected rows of both classes with weight > 0"
-            )
+        require_weights(data)
+        require_classes(data)
 
     def prepare(self, data: Data) -> "SVM":
         known = Known(data.x, self.kernel.gram(data.x, data.x) * jnp.outer(data.y, data.y))

@@ -1,0 +1,52 @@
+"""What learners ask of their data and strengths, in sentences."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._tree import concrete
+from ..data import Data
+
+
+def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
+    """A regularisation strength as an array; ValueError unless a number > 0 (or >= 0)."""
+    if concrete(value) and not (
+        np.ndim(value) == 0 and 0 <= float(value) < np.inf and (zero or float(value) > 0)
+    ):
+        wanted = "a finite number >= 0" if zero else "a finite number > 0"
+        raise ValueError(f"{name}: got {value}, expected {wanted}")
+    return jnp.asarray(value, float)
+
+
+def require_weights(data: Data) -> None:
+    """ValueError without rows, if a weight is negative, or all are zero. Traced ones pass."""
+    if data.rows == 0:
+        raise ValueError("x: got no rows, expected some to train on")
+    if not concrete(data.weight):
+        return
+    weight = np.asarray(data.weight)
+    if np.any(weight < 0):
+        raise ValueError(f"weight: got {weight.min()}, expected weights >= 0; 0 leaves a row out")
+    if not np.any(weight > 0):
+        raise ValueError(
+            f"weight: got {weight.size} weights, all zero, expected some > 0; give rows to train on"
+        )
+
+
+def require_classes(data: Data) -> None:
+    """ValueError unless labels are -1 and +1 and both have rows of weight > 0."""
+    if not concrete(data.y):
+        return
+    labels = np.unique(np.asarray(data.y))
+    if not np.all(np.isin(labels, (-1, 1))):
+        raise ValueError(
+            f"y: got labels {labels[:5]}, expected -1 and +1 alone; relabel the classes so"
+        )
+    if not concrete(data.weight):
+        return
+    trained = np.unique(np.asarray(data.y)[np.asarray(data.weight) > 0])
+    if trained.size == 1:
+        raise ValueError(
+            f"y: every row with weight > 0 has the label {trained[0]:g}, expected rows of both "
+            "classes; add some of the other"
+        )

@@ -1,0 +1,221 @@
+"""Smooth linear learners: their problem, and Newton's method by the smaller of two factors."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.linalg import cho_solve
+from jaxtyping import Array, Float, PyTree
+
+from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from .._solver import AbstractSolver, Point
+from .._tree import all_finite
+from ..data import Data
+from ..losses import Logistic, Squares
+from ..problems import Smooth
+from ..solvers import Newton
+from ..solvers._smooth import AbstractSmoothSolver
+from ._learner import AbstractLearner
+from ._linear_model import LinearModel
+from .kernels import Linear
+
+Unknowns = Float[Array, " d+1"]
+"""The weights w, and the bias behind them."""
+
+
+class Fit(eqx.Module):
+    """What the objective is made of. `share` is the weights, scaled to the sum 1.
+
+    `gram`, the products of all pairs of rows, is given where there are more features than rows.
+    It serves the solver and has no part in the objective, nor in any derivative.
+    """
+
+    x: Float[Array, "n d"]
+    y: Float[Array, " n"]
+    share: Float[Array, " n"]
+    l2: Float[Array, ""]
+    l2_bias: Float[Array, ""]
+    gram: Float[Array, "n n"] | None
+    loss: Squares | Logistic
+
+    def mean_loss(self, f: Float[Array, " n"]) -> Float[Array, ""]:
+        return jnp.sum(self.share * self.loss(self.y, f))
+
+    def slope_and_curvature(self, f: Float[Array, " n"]) -> tuple[Array, Array]:
+        """Derivatives of the mean loss in each decision."""
+        return jax.jvp(jax.grad(self.mean_loss), (f,), (jnp.ones_like(f),))
+
+
+def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
+    w, bias = unknowns[:-1], unknowns[-1]
+    penalty = fit.l2 * jnp.sum(w * w) + fit.l2_bias * bias * bias
+    return fit.mean_loss(fit.x @ w + bias) + 0.5 * penalty
+
+
+def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
+    w, bias = unknowns[:-1], unknowns[-1]
+    _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
+    block = (fit.x * curvature[:, None]).T @ fit.x + fit.l2 * jnp.eye(w.size, dtype=w.dtype)
+    side = curvature @ fit.x
+    corner = jnp.sum(curvature) + fit.l2_bias
+    return jnp.block([[block, side[:, None]], [side[None, :], corner[None, None]]])
+
+
+class GramFactor(eqx.Module):
+    """Factor of G = l2 I + E K E, K = XX', E^2 the curvatures: through it, the inverse of
+    [l2 I + X'EEX, X'EE1; 1'EEX, 1'EE1 + l2_bias], by the matrix inversion lemma.
+    """
+
+    chol: Float[Array, "n n"]
+    root: Float[Array, " n"]  # E
+    along: Float[Array, " n"]  # G^-1 E1
+    bias: Float[Array, ""]  # Schur complement of the bias
+
+    def split(self, fit: Fit, moved: Float[Array, " n"], of_bias: Array) -> tuple[Array, Array]:
+        """(a, step of the bias) for the right side (r, of_bias) with Xr = moved: then the step of
+        w is (r - X'a) / l2.
+        """
+        seen = self.root * moved
+        bias = (of_bias - self.along @ seen) / self.bias
+        a = self.root * (cho_solve((self.chol, True), seen) + fit.l2 * bias * self.along)
+        return a, bias
+
+
+class LinearNewton(AbstractSmoothSolver):
+    """Newton's method with line search for `Smooth` problems whose arguments are a `Fit`.
+
+    With d features and n rows: by the Hessian if d <= n (see `Newton`), otherwise in n unknowns,
+    w = X'a, by the Gram matrix; in either case a step costs what the smaller of the two does. A
+    factor is kept while steps with it shrink the gradient by `reuse`: ridge needs one.
+    """
+
+    tol: float = 1e-12
+    max_steps: int = 100
+    reuse: float = 0.1
+
+    def cold(self, problem: Smooth) -> PyTree:
+        if problem.args.gram is None:
+            return problem.start
+        return jnp.zeros_like(problem.args.y), jnp.zeros((), problem.start.dtype)
+
+    def run(self, problem: Smooth, warm: PyTree) -> Point:
+        fit = problem.args
+        if fit.gram is None:
+            return Newton(self.tol, self.max_steps, self.reuse).run(problem, warm)
+        K, eps = fit.gram, float(jnp.finfo(fit.gram.dtype).eps)
+
+        def value_at(a, moved, bias):
+            """`moved` is Ka."""
+            penalty = fit.l2 * (a @ moved) + fit.l2_bias * bias * bias
+            return fit.mean_loss(moved + bias) + 0.5 * penalty
+
+        def factor(curvature):
+            root = jnp.sqrt(jnp.maximum(curvature, 0))
+            G = root[:, None] * K * root[None, :] + fit.l2 * jnp.eye(root.size, dtype=K.dtype)
+            chol = lax.linalg.cholesky(G, symmetrize_input=False)
+            along = cho_solve((chol, True), root)
+            return GramFactor(chol, root, along, fit.l2_bias + fit.l2 * (root @ along))
+
+        def body(state):
+            a, moved, bias, kept, before, before_length, step, _ = state
+            slope, curvature = fit.slope_and_curvature(moved + bias)
+            c, of_bias = slope + fit.l2 * a, jnp.sum(slope) + fit.l2_bias * bias
+            Kc = K @ c
+            size = jnp.sqrt(jnp.maximum(c @ Kc, 0) + of_bias**2)
+            fresh = ~(size <= self.reuse * before)
+            kept = lax.cond(fresh, lambda: factor(curvature), lambda: kept)
+            part, db = kept.split(fit, Kc, of_bias)
+            da, db = (part - c) / fit.l2, -db
+            Kda = K @ da
+            fall, value = Kda @ c + db * of_bias, value_at(a, moved, bias)
+
+            def rises(t):
+                new = value_at(a + t * da, moved + t * Kda, bias + t * db)
+                return ~(new <= value + 1e-4 * t * fall + 8 * eps * jnp.abs(value))
+
+            t = lax.while_loop(lambda t: rises(t) & (t > 1e-10), lambda t: t / 2, jnp.ones_like(db))
+            length = jnp.sqrt(jnp.maximum(da @ Kda, 0) + db * db)
+            a, bias = a + t * da, bias + t * db
+            moved = K @ a  # not moved + t Kda, which gathers rounding
+            length = length / (jnp.sqrt(jnp.maximum(a @ moved, 0) + bias * bias) + eps**2)
+            floor = (length < eps**0.5) & (length > 0.5 * before_length)
+            over = (t == 1) & ((length <= self.tol) | floor)
+            return a, moved, bias, kept, size, length, step + 1, over
+
+        def go(state):
+            return ~state[7] & (state[6] < self.max_steps) & jnp.isfinite(state[4] + state[2])
+
+        a, bias = warm
+        one = jnp.ones_like(bias)
+        blank = GramFactor(jnp.zeros_like(K), jnp.zeros_like(a), jnp.zeros_like(a), one)
+        start = (a, K @ a, bias, blank, -one, jnp.inf * one, jnp.int32(0), jnp.bool_(False))
+        a, _, bias, kept, size, _, steps, over = lax.while_loop(go, body, start)
+        result = jnp.where(over, CONVERGED, MAX_STEPS)
+        result = jnp.where(all_finite((a, bias, size)), result, NON_FINITE).astype(jnp.int32)
+        stats = {"steps": steps, "residual": size}
+        return Point(jnp.append(a @ fit.x, bias), kept, (a, bias), result, stats)
+
+    def backsolve(self, problem: Smooth, frozen: PyTree, rhs: Unknowns) -> Unknowns:
+        fit = problem.args
+        if fit.gram is None:
+            return Newton().backsolve(problem, frozen, rhs)
+        r, of_bias = rhs[:-1], rhs[-1]
+        a, bias = frozen.split(fit, fit.x @ r, of_bias)
+        return jnp.append((r - a @ fit.x) / fit.l2, bias)
+
+
+class Known(eqx.Module):
+    """Rows that every data set begins with, and the products of all pairs of them."""
+
+    x: Float[Array, "k d"]
+    gram: Float[Array, "k k"]
+
+
+class AbstractLinearLearner(AbstractLearner):
+    """min_{w, b} sum_i share_i loss(y_i, w'x_i + b) + l2/2 |w|^2 + l2_bias/2 b^2, where share is
+    the weights over their sum.
+    """
+
+    l2: eqx.AbstractVar[Float[Array, ""]]
+    l2_bias: eqx.AbstractVar[Float[Array, ""]]
+    solver: eqx.AbstractVar[AbstractSolver]
+    known: eqx.AbstractVar[Known | None]
+
+    @property
+    @abc.abstractmethod
+    def loss(self) -> Squares | Logistic:
+        """Loss of each row: convex and twice differentiable in f."""
+
+    def prepare(self, data):
+        """Keeps the products of the clean rows where features outnumber them; else nothing."""
+        if data.x.shape[1] <= data.rows:
+            return self
+        known = Known(data.x, data.x @ data.x.T)
+        return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
+
+    def prepare_rows(self, x):
+        return Linear().prepare(x, x)
+
+    def problem(self, data: Data) -> Smooth:
+        share = data.weight / jnp.sum(data.weight)
+        strengths = self.l2.astype(data.x.dtype), self.l2_bias.astype(data.x.dtype)
+        gram = self._gram(data.x) if data.x.shape[1] > data.rows else None
+        fit = Fit(data.x, data.y, share, *strengths, gram, self.loss)
+        start = jnp.zeros(data.x.shape[1] + 1, data.x.dtype)
+        return Smooth(objective, start, fit, hessian)
+
+    def _gram(self, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+        x = lax.stop_gradient(x)
+        if self.known is None:
+            return x @ x.T
+        known = self.known.gram
+        side = x[known.shape[0] :] @ x.T
+        return jnp.concatenate(
+            [jnp.concatenate([known, side[:, : known.shape[0]].T], axis=1), side]
+        )
+
+    def model(self, data: Data, value: Unknowns) -> LinearModel:
+        del data
+        return LinearModel(value[:-1], value[-1])

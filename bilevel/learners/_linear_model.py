@@ -1,0 +1,15 @@
+"""The model that linear learners train."""
+
+from jaxtyping import Array, Float
+
+from ._learner import AbstractModel
+
+
+class LinearModel(AbstractModel):
+    """f(x) = x'w + bias."""
+
+    w: Float[Array, " d"]
+    bias: Float[Array, ""]
+
+    def decision(self, x):
+        return x @ self.w + self.bias

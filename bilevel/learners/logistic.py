@@ -1,0 +1,38 @@
+"""Logistic regression of two classes."""
+
+from jaxtyping import Array, Float
+
+from .. import losses
+from .._solver import AbstractSolver
+from ..data import Data
+from ._checks import require_classes, require_weights, strength
+from ._linear_fit import AbstractLinearLearner, Known, LinearNewton
+
+
+class Logistic(AbstractLinearLearner):
+    """min_{w, b} sum_i share_i log(1 + exp(-y_i (w'x_i + b))) + l2/2 |w|^2 + l2_bias/2 b^2,
+    where share is the weights over their sum.
+
+    The bias is not regularised unless `l2_bias` is given; liblinear's convention is
+    `l2_bias = l2`. Labels are -1 and +1. Differentiable in rows, weights and both strengths, and
+    in labels as numbers. scikit-learn's `C` is 1 / (l2 times the sum of the weights).
+    """
+
+    l2: Float[Array, ""]
+    l2_bias: Float[Array, ""]
+    solver: AbstractSolver
+    known: Known | None
+
+    def __init__(self, l2=1.0, l2_bias=0.0, solver: AbstractSolver | None = None):
+        self.l2 = strength("l2", l2)
+        self.l2_bias = strength("l2_bias", l2_bias, zero=True)
+        self.solver = LinearNewton() if solver is None else solver
+        self.known = None
+
+    def check(self, data: Data) -> None:
+        require_weights(data)
+        require_classes(data)
+
+    @property
+    def loss(self):
+        return losses.Logistic()

@@ -1,0 +1,38 @@
+"""Ridge regression, also as a classifier."""
+
+from jaxtyping import Array, Float
+
+from .._solver import AbstractSolver
+from ..data import Data
+from ..losses import Squares
+from ._checks import require_weights, strength
+from ._linear_fit import AbstractLinearLearner, Known, LinearNewton
+
+
+class Ridge(AbstractLinearLearner):
+    """min_{w, b} sum_i share_i 1/2 (w'x_i + b - y_i)^2 + l2/2 |w|^2 + l2_bias/2 b^2
+    (Hoerl & Kennard 1970), where share is the weights over their sum.
+
+    The bias is not regularised unless `l2_bias` is given. Targets are any numbers; with labels -1
+    and +1 it is a classifier. Differentiable in rows, targets, weights and both strengths. One
+    Cholesky factor, of d + 1 unknowns or, for d > n, of the Gram matrix, serves the solution and
+    every cotangent. scikit-learn's `alpha` is l2 times the sum of the weights.
+    """
+
+    l2: Float[Array, ""]
+    l2_bias: Float[Array, ""]
+    solver: AbstractSolver
+    known: Known | None
+
+    def __init__(self, l2=1.0, l2_bias=0.0, solver: AbstractSolver | None = None):
+        self.l2 = strength("l2", l2)
+        self.l2_bias = strength("l2_bias", l2_bias, zero=True)
+        self.solver = LinearNewton() if solver is None else solver
+        self.known = None
+
+    def check(self, data: Data) -> None:
+        require_weights(data)
+
+    @property
+    def loss(self):
+        return Squares()

@@ -1,0 +1,80 @@
+"""What the tests of linear learners share: data, and the judgement of gradients and attacks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from central import direction, slope
+
+from attacks import Box, Insert, compose, indiscriminate
+from attacks.goals import Logistic
+from bilevel import Data, certify
+
+SHAPES = {"tall": (18, 4), "wide": (9, 14)}
+
+
+def rows(shape, seed=0):
+    """(x, y = -1 or +1, weights), with one weight zero."""
+    n, d = SHAPES[shape]
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(n) % 2, 1.0, -1.0)
+    x = rng.normal(size=(n, d)) + 0.4 * y[:, None] + 1.0
+    weight = rng.uniform(0.5, 2, size=n)
+    weight[2] = 0
+    return x, y, weight
+
+
+def validation(shape):
+    x, y, _ = rows(shape, seed=1)
+    return x[:8], y[:8]
+
+
+def without(data: Data, row):
+    kept = np.arange(data.rows) != row
+    return Data(data.x[kept], data.y[kept], data.weight[kept])
+
+
+def assert_gradients(loss, at: dict, rtol=1e-8):
+    """Gradient of `loss`, a function of a dictionary of arrays, against central differences."""
+    function = eqx.filter_jit(loss)
+    gradient = eqx.filter_jit(eqx.filter_grad(loss))(at)
+    for name, leaf in direction(at, seed=3).items():
+        along = {k: leaf if k == name else jnp.zeros_like(v) for k, v in at.items()}
+        expected = slope(function, at, along, step=5e-4)
+        assert abs(expected) > 1e-5, name
+        ours = float(jnp.sum(gradient[name] * leaf))
+        np.testing.assert_allclose(ours, expected, rtol=rtol, err_msg=name)
+
+
+def validation_loss(learner, data, shape):
+    x, y = (jnp.asarray(a) for a in validation(shape))
+    f = learner.solve(data, throw=False).value.decision(x)
+    return jnp.mean(jnp.logaddexp(0, -y * f))
+
+
+def assert_attack(learner, shape, rtol=1e-8):
+    """Two rows inserted: the gradient, and a certificate that is right and not idle."""
+    x, y, weight = rows(shape)
+    reach = Insert(np.array([1.0, -1.0]), Box(-5.0, 5.0))
+    goal = indiscriminate(*validation(shape), loss=Logistic())
+    attack = compose(learner, reach, goal, Data(x, y, weight))
+    z = jnp.asarray(np.random.default_rng(5).normal(size=(2, x.shape[1])))
+    certificate = certify(attack, z)
+    along = direction(z, seed=6)
+    value = eqx.filter_jit(lambda attack, z: attack.evaluate(z)[0])
+    expected = slope(lambda z: value(attack, z), z, along, step=5e-4)
+    assert abs(expected) > 1e-4
+    np.testing.assert_allclose(jnp.sum(certificate.gradient * along), expected, rtol=rtol)
+    gradient = eqx.filter_jit(jax.grad(lambda z: attack.evaluate(z)[0]))(z)
+    apart = float(jnp.linalg.norm(gradient - certificate.gradient))
+    assert apart <= float(certificate.error_bound) < 1e-9 * float(jnp.linalg.norm(gradient))
+    return certificate
+
+
+def sentence(function) -> str:
+    """What a ValueError says."""
+    try:
+        function()
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("no ValueError")
