@@ -1,7 +1,10 @@
 """Attacks on training: capabilities (what may change), goals (what for) and their composition."""
 
-from . import goals
+from . import capabilities, domains, frames, goals
 from ._compose import Attack, compose
-from .capabilities import AbstractCapability, Box, Insert, Reseed
-from .goals import indiscriminate
+from .capabilities import XY, AbstractCapability, FlipLabels, Insert, InsertXY, Perturb, Reseed
+from .classifier_poisoning import poison_classifier
+from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
+from .goals import indiscriminate, targeted
+from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p
 from .svm_poisoning import poison_svm

@@ -7,18 +7,16 @@ filters and label sanitisation, which this project does not have yet and has not
 
 from collections.abc import Callable
 
-import equinox as eqx
-import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-import bilevel
 from bilevel import Data
 from bilevel.learners import SVM
 from bilevel.maximize import Optimized, Step, value_only
 
+from ._ascent import ascend, together
 from ._compose import compose
-from .capabilities import Box, Insert
+from .capabilities import Insert
+from .domains import AbstractDomain, Box
 from .goals import indiscriminate
 
 
@@ -29,7 +27,7 @@ def poison_svm(
     validation: Data,
     *,
     learner: SVM | None = None,
-    domain: Box | None = None,
+    domain: AbstractDomain | None = None,
     steps: int = 70,
     first_step: float = 2.0,
     last_step: float = 0.02,
@@ -53,26 +51,7 @@ def poison_svm(
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain)
     goal = indiscriminate(validation.x, validation.y)
     attack = compose(SVM() if learner is None else learner, reach, goal, train)
-    start = reach.check_start(jnp.asarray(start), train)
-    decay = (last_step / first_step) ** (1 / max(steps - 1, 1))
-    lengths = jnp.asarray(first_step, start.dtype), jnp.asarray(decay, start.dtype)
-    return _climb(attack, start, lengths, steps, record, reseed)
-
-
-@eqx.filter_jit
-def _climb(attack, start, lengths, steps, record, reseed) -> Optimized:
-    first, decay = lengths
-    optimizer = optax.chain(
-        optax.normalize_by_update_norm(scale_factor=-(start.shape[0] ** 0.5)),
-        optax.scale_by_schedule(lambda step: first * decay**step),
-    )
-    return bilevel.maximize(
-        attack,
-        start,
-        optimizer=optimizer,
-        project=attack.reach.project,
-        steps=steps,
-        patience=steps,  # the schedule shortens the steps
-        record=record,
-        reseed=reseed,
-    )
+    return ascend(
+        attack, start, together,
+        steps=steps, first_step=first_step, last_step=last_step, record=record, reseed=reseed,
+    )  # fmt: skip

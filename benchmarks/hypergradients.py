@@ -190,7 +190,7 @@ def network(steps: int) -> Case:
         outer_objective=lambda z, w: fit(w, x[300:900], y[300:900]),
         solver=LBFGS(),
     )
-    rate, decay = 0.5, 230 / 256
+    rate, decay = 0.05, 230 / 256
 
     def path(count):
         return Descent(optimizer=optax.sgd(rate, momentum=decay), steps=count)

@@ -28,6 +28,18 @@ EXPERIMENTS = {
         "svm_gradient",
         "Our hypergradient, finite differences, and the formula that papers print",
     ),
+    "regression-house": Experiment(
+        "regression_house",
+        "Poisoned ridge and LASSO on house prices: test error against the poisoning rate",
+    ),
+    "regression-pharm": Experiment(
+        "regression_pharm",
+        "The same on doses of warfarin",
+    ),
+    "regression-loans": Experiment(
+        "regression_loans",
+        "The same on interest rates of loans (OpenIntro's; the paper's file is not to be had)",
+    ),
     "hypergradients": Experiment(
         "hypergradients",
         "Every derivative on four inner problems: error, time, memory; the lag of unrolling",

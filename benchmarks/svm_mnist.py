@@ -7,10 +7,9 @@ errors are those of scikit-learn's SVC, trained anew on the poisoned set.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +21,7 @@ from bilevel import Data
 from bilevel.learners import SVM
 from bilevel.maximize import ZERO_GRADIENT, Optimized, Step
 
+from .clock import timed
 from .data import Rows, Split, drawn_splits, filed_splits, mnist, mnist_full, parse_pair
 from .report import Report, UsageError, shown
 
@@ -91,13 +91,6 @@ def _poison(train: Data, start: jax.Array, validation: Data, C: float, steps: in
         train, start, labels, validation,
         learner=SVM(C), domain=Box(0.0, 1.0), steps=steps, record=_trace,
     )  # fmt: skip
-
-
-def timed(program: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Run it to the end: its result, seconds on the clock, CPU seconds of all threads."""
-    clock, cpu = time.perf_counter(), time.process_time()
-    result = jax.block_until_ready(program())
-    return result, time.perf_counter() - clock, time.process_time() - cpu
 
 
 def judge(split: Split, poison: np.ndarray, C: float) -> Callable[[Rows], tuple[float, float]]:

@@ -41,7 +41,9 @@ class AbstractLearner(eqx.Module):
 
     @abc.abstractmethod
     def prepare(self, data: Data) -> "AbstractLearner":
-        """A learner that knows these rows: whatever data it is given must begin with them."""
+        """A learner that knows these rows, x and y: whatever data it is given must begin with them.
+        Weights may differ.
+        """
 
     def prepare_rows(self, x: Float[Array, "n d"]) -> PyTree:
         """Rows in the form that `decision` of this (prepared) learner's models takes fastest."""

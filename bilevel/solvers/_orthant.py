@@ -7,6 +7,7 @@ from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _support
+from ._independent import independent
 
 SHARE = 0.5
 """Coordinates enter together whose violation is at least this share of the largest."""
@@ -128,4 +129,5 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
              jnp.zeros_like(q.gram), none, no)  # fmt: skip
     w, _, _, size, *_, sign, chol, count, settled = lax.while_loop(go, body, start)
     noise = 64 * eps * (widest * size + steepest)
+    w, sign, chol = independent(q.gram, q.kinkless, w, sign, chol)
     return Minimiser(w, sign, chol, noise, settled, count)

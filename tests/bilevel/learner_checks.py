@@ -7,8 +7,8 @@ import numpy as np
 from central import direction, slope
 
 from attacks import Box, Insert, compose, indiscriminate
-from attacks.goals import Logistic
 from bilevel import Data, certify
+from bilevel.losses import Logistic
 
 SHAPES = {"tall": (18, 4), "wide": (9, 14)}
 

@@ -67,7 +67,7 @@ def test_gradients_are_those_of_central_differences(name, shape):
     at = {"x": x, "y": y, "weight": weight, "l1": jnp.array(0.15)}
     if name == "elastic_net":
         at["l2"] = jnp.array(0.03)
-    chosen = jnp.sum(learner(at).fit(Data(x, y, weight)).w != 0)
+    chosen = jnp.sum(train(learner(at), Data(x, y, weight)).w != 0)
     assert 2 <= int(chosen) < x.shape[1]  # some features in, some out
 
     def loss(p):

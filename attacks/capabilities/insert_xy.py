@@ -1,0 +1,57 @@
+"""Insert rows together with their targets."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bilevel import Data, append
+
+from ..domains import AbstractDomain
+from ._capability import AbstractCapability, require_shapes
+
+
+class XY(NamedTuple):
+    """Rows and their targets."""
+
+    x: Float[Array, "m d"]
+    y: Float[Array, " m"]
+
+
+class InsertXY(AbstractCapability):
+    """Insert `rows` rows x (m, d) in `domain` with targets y (m,) in `targets`, after the clean
+    rows; both are the attacker's to move, as in regression (Jagielski et al., IEEE S&P 2018).
+    """
+
+    rows: int = eqx.field(static=True)
+    domain: AbstractDomain
+    targets: AbstractDomain
+    keeps_rows = True
+
+    def __init__(self, rows: int, domain: AbstractDomain, targets: AbstractDomain):
+        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+            raise ValueError(f"rows: got {rows!r}, expected how many rows to insert, at least 1")
+        self.rows, self.domain, self.targets = rows, domain, targets
+
+    def check(self, data: Data) -> None:
+        expected = self.shapes(data)
+        self.domain.check(expected.x.shape)
+        self.targets.check(expected.y.shape, "targets")
+
+    def shapes(self, data: Data) -> XY:
+        def zeros():
+            width = data.x.shape[1]
+            return XY(
+                jnp.zeros((self.rows, width), data.x.dtype), jnp.zeros(self.rows, data.y.dtype)
+            )
+
+        return jax.eval_shape(zeros)
+
+    def inject(self, z: XY, data: Data) -> Data:
+        require_shapes("z", z, self.shapes(data))
+        return append(data, self.domain.place(z.x), self.targets.place(z.y))
+
+    def project(self, z: XY) -> XY:
+        return XY(self.domain.project(z.x), self.targets.project(z.y))

@@ -1,0 +1,41 @@
+"""Change chosen training rows."""
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, Int
+
+from bilevel import Data
+
+from ..domains import AbstractDomain
+from ._capability import AbstractCapability, indices, require_rows, require_shapes
+
+
+class Perturb(AbstractCapability):
+    """Replace the training rows with indices `rows` (k,) by z (k, d) inside a domain, for example
+    a ball around them. Labels, weights and all other rows stay.
+    """
+
+    rows: Int[Array, " k"]
+    domain: AbstractDomain
+    keeps_rows = False
+
+    def __init__(self, rows, domain: AbstractDomain):
+        self.rows, self.domain = indices(rows), domain
+
+    def check(self, data: Data) -> None:
+        require_rows(self.rows, data)
+        self.domain.check(self.shapes(data).shape)
+
+    def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.rows.shape[0], data.x.shape[1]), data.x.dtype)
+
+    def example(self, data: Data) -> Float[Array, "k d"]:
+        """The rows as they are, or the nearest in the domain."""
+        return self.project(data.x[self.rows])
+
+    def inject(self, z: Float[Array, "k d"], data: Data) -> Data:
+        require_shapes("z", z, self.shapes(data))
+        return eqx.tree_at(lambda d: d.x, data, data.x.at[self.rows].set(self.domain.place(z)))
+
+    def project(self, z: Float[Array, "k d"]) -> Array:
+        return self.domain.project(z)

@@ -1,0 +1,18 @@
+"""Draw stuck rows anew."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class Reseed(eqx.Module):
+    """For `maximize(reseed=...)`: rows whose hypergradient is exactly zero are drawn anew from a
+    pool of candidate rows (k, d).
+    """
+
+    pool: Float[Array, "k d"]
+
+    def __call__(self, key: PRNGKeyArray, z: Array, gradient: Array) -> Array:
+        drawn = jax.random.choice(key, self.pool, (z.shape[0],))
+        return jnp.where(jnp.all(gradient == 0, axis=1)[:, None], drawn, z)

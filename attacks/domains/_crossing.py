@@ -1,0 +1,36 @@
+"""Roots of monotone functions of one number that are simple on each piece."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+Numbers = Float[Array, "*batch"]
+
+
+def crossing(
+    at: Callable[[Numbers], tuple[Bool[Array, "*batch"], Numbers]],
+    start: Numbers,
+    low: Numbers,
+    high: Numbers,
+) -> Numbers:
+    """The root in [low, high], to rounding, of each of a batch of monotone functions.
+
+    `at(t)` says whether the root lies beyond t, and where it would lie if the piece that t is on
+    went on forever. Newton's method from `start`. As the functions are not convex it may cycle
+    between the ends, or creep: then, and at every third step, it bisects.
+    """
+    eps = 4 * float(jnp.finfo(start.dtype).eps)
+
+    def body(state):
+        low, high, t, _, step = state
+        beyond, guess = at(t)
+        low, high = jnp.where(beyond, t, low), jnp.where(beyond, high, t)
+        there = jnp.abs(guess - t) <= eps * jnp.abs(t)
+        good = there | ((low < guess) & (guess < high) & (step % 3 < 2))
+        new = jnp.where(good, guess, 0.5 * (low + high))
+        return low, high, new, jnp.any(jnp.abs(new - t) > eps * jnp.abs(t)), step + 1
+
+    state = low, high, start, jnp.bool_(True), 0
+    return lax.while_loop(lambda s: s[3] & (s[4] < 300), body, state)[2]

@@ -1,0 +1,39 @@
+"""The contract of domains."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Values = Float[Array, "*shape"]
+"""Rows (m, d), or targets (m,): whatever shape `check` accepted."""
+
+
+class AbstractDomain(eqx.Module):
+    """Which values are valid, and a convex set around them, in which an attack takes its steps."""
+
+    @abc.abstractmethod
+    def check(self, shape: tuple[int, ...], name: str = "domain") -> None:
+        """ValueError with a sentence, about `name`, if this domain holds no values of a shape."""
+
+    @abc.abstractmethod
+    def project(self, z: Values) -> Values:
+        """The nearest point of the convex set."""
+
+    @abc.abstractmethod
+    def place(self, z: Values) -> Values:
+        """A valid point near a z of the convex set; its derivative in z is the identity, save in
+        features that cannot move, where it is zero.
+        """
+
+    def outside(self, x: Values) -> float:
+        """The largest change of a value by placing (concrete) `x`: 0 if valid, up to rounding."""
+        gap = jnp.abs(x - self.place(self.project(x)))
+        return float(jnp.max(jnp.where(jnp.isnan(gap), jnp.inf, gap)))
+
+
+def straight_through(z: Values, valid: Values) -> Values:
+    """The values of `valid`, to the bit, with the derivative of z (finite)."""
+    return lax.stop_gradient(valid) + (z - lax.stop_gradient(z))

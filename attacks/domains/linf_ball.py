@@ -1,0 +1,24 @@
+"""l-infinity balls."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._ball import AbstractBall, ball
+from .box import Box
+
+
+class LinfBall(AbstractBall):
+    """|x_ij - centre_ij| <= radius for every feature j of each row i, inside a box."""
+
+    centre: Float[Array, "m d"]
+    radius: Float[Array, ""]
+    inside: Box
+
+    def __init__(self, centre, radius, inside: Box):
+        self.centre, self.radius, self.inside = ball(centre, radius, inside)
+
+    def norm(self, step):
+        return jnp.max(jnp.abs(step), axis=-1, keepdims=True)
+
+    def shrink(self, size, cap, radius):
+        return jnp.minimum(jnp.minimum(size, cap), radius)

@@ -1,0 +1,39 @@
+"""Make training end at parameters of the attacker's choice."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from bilevel.learners import AbstractModel
+
+from ._goal import AbstractGoal
+
+
+class Towards(AbstractGoal):
+    """-1/2 |parameters - wanted parameters|^2 (Mei & Zhu, AAAI 2015, "parameter attack").
+
+    `wanted` is a model of the kind that the learner returns, `LinearModel(w, bias)`.
+    """
+
+    wanted: AbstractModel
+
+    def check(self, data):
+        del data
+
+    def prepare(self, learner):
+        del learner
+        return self
+
+    def score(self, model):
+        here, there = jax.tree.leaves(model), jax.tree.leaves(self.wanted)
+        if jax.tree.map(jnp.shape, here) != jax.tree.map(jnp.shape, there):
+            raise ValueError(
+                f"wanted: got a {type(self.wanted).__name__} of shapes "
+                f"{[leaf.shape for leaf in there]}, expected a {type(model).__name__} of shapes "
+                f"{[leaf.shape for leaf in here]}, as the learner returns"
+            )
+        squares = [jnp.sum((a - b) ** 2) for a, b in zip(here, there, strict=True)]
+        return -0.5 * sum(squares[1:], squares[0])
+
+    def kinks(self, model) -> Array:
+        return jnp.zeros(0, jax.tree.leaves(model)[0].dtype)
