@@ -8,3 +8,11 @@ from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
 from .goals import indiscriminate, targeted
 from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p
 from .svm_poisoning import poison_svm
+from .transfer import (
+    Alignment,
+    Sizes,
+    gradient_alignment,
+    gradient_size,
+    input_gradient_size,
+    loss_variability,
+)

@@ -13,57 +13,45 @@ from bilevel.maximize import Optimized, Step, value_only
 
 from ._compose import Attack
 
-Direction = Callable[[PyTree], PyTree]
 
-
-def together(gradient: PyTree) -> PyTree:
+def unit(gradient: PyTree) -> PyTree:
     """The gradient at length 1, root mean square over rows: those that matter more move more."""
     leaves = jax.tree.leaves(gradient)
     size = jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in leaves) / leaves[0].shape[0])
     return jax.tree.map(lambda leaf: leaf / jnp.where(size > 0, size, 1), gradient)
 
 
-def each_row(gradient: PyTree) -> PyTree:
-    """The gradient with every poison row, its target included, at length 1."""
-    leaves = jax.tree.leaves(gradient)
-    rows = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
-    size = jnp.sqrt(sum(jnp.sum(row * row, axis=1) for row in rows))
-    scale = 1 / jnp.where(size > 0, size, 1)
-
-    def scaled(leaf):
-        return leaf * scale.reshape(-1, *[1] * (leaf.ndim - 1))
-
-    return jax.tree.map(scaled, gradient)
-
-
 def ascend(
     attack: Attack,
     start: PyTree,
-    direction: Direction,
     *,
     steps: int,
     first_step: float | Float[Array, ""],
     last_step: float | Float[Array, ""],
+    momentum: float = 0.0,
     record: Callable[[Step], object] = value_only,
     reseed: Callable[[PRNGKeyArray, PyTree, PyTree], PyTree] | None = None,
 ) -> Optimized:
     """Climb `attack` from `start`, whose leaves have a row per poison row.
 
-    Evaluation t of `steps` moves along `direction` of the gradient by a length, in units of a
-    feature, that falls geometrically from `first_step` to `last_step`. Compiled once per shape.
+    All rows move along the normalised gradient by a length, root mean square over rows and in
+    units of a feature, that falls geometrically from `first_step` to `last_step` over `steps`
+    evaluations. A step goes on with `momentum` times the one before: that carries rows over where
+    their valid values do not change. Compiled once per shape.
     """
     start = attack.reach.check_start(jax.tree.map(jnp.asarray, start), attack.data)
     dtype = jax.tree.leaves(start)[0].dtype
     decay = (last_step / first_step) ** (1 / max(steps - 1, 1))
     lengths = jnp.asarray(first_step, dtype), jnp.asarray(decay, dtype)
-    return _ascend(attack, start, direction, lengths, steps, record, reseed)
+    return _ascend(attack, start, lengths, steps, momentum, record, reseed)
 
 
 @eqx.filter_jit
-def _ascend(attack, start, direction, lengths, steps, record, reseed) -> Optimized:
+def _ascend(attack, start, lengths, steps, momentum, record, reseed) -> Optimized:
     first, decay = lengths
     optimizer = optax.chain(
-        optax.stateless(lambda updates, _: jax.tree.map(jnp.negative, direction(updates))),
+        optax.stateless(lambda updates, _: jax.tree.map(jnp.negative, unit(updates))),
+        optax.trace(momentum) if momentum else optax.identity(),
         optax.scale_by_schedule(lambda step: first * decay**step),
     )
     return bilevel.maximize(

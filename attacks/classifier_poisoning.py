@@ -11,11 +11,12 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from bilevel import Data
+from bilevel.derivatives import AbstractDerivative
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Logistic
 from bilevel.maximize import Optimized, Step, value_only
 
-from ._ascent import ascend, together
+from ._ascent import ascend
 from ._compose import compose
 from .capabilities import Insert
 from .domains import AbstractDomain, Box
@@ -35,6 +36,7 @@ def poison_classifier(
     first_step: float = 2.0,
     last_step: float = 0.02,
     record: Callable[[Step], object] = value_only,
+    derivative: AbstractDerivative | None = None,
 ) -> Optimized:
     """Insert m rows that raise the validation loss of the retrained classifier; all move at once.
 
@@ -45,12 +47,13 @@ def poison_classifier(
     - `steps`: evaluations of value and hypergradient. Points move by a length, root mean square
       over points and in units of a feature, that falls geometrically from `first_step` to
       `last_step`.
+    - `derivative`: of the inner minimiser (default `Implicit()`).
     """
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain)
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Logistic())
-    attack = compose(learner, reach, goal, train)
+    attack = compose(learner, reach, goal, train, derivative)
     return ascend(
-        attack, start, together,
+        attack, start,
         steps=steps, first_step=first_step, last_step=last_step, record=record,
     )  # fmt: skip

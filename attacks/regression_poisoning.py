@@ -16,7 +16,7 @@ from bilevel.learners import AbstractLearner, AbstractModel
 from bilevel.losses import Squares
 from bilevel.maximize import Optimized, Step, value_only
 
-from ._ascent import ascend, each_row
+from ._ascent import ascend
 from ._compose import compose
 from .capabilities import XY, InsertXY
 from .domains import AbstractDomain, Box
@@ -33,8 +33,9 @@ def poison_regression(
     targets: AbstractDomain | None = None,
     goal: AbstractGoal | None = None,
     steps: int = 100,
-    first_step: float = 0.5,
-    last_step: float = 0.02,
+    first_step: float = 0.3,
+    last_step: float = 0.01,
+    momentum: float = 0.8,
     record: Callable[[Step], object] = value_only,
 ) -> Optimized:
     """Insert m rows with targets that raise the validation error of the retrained regression.
@@ -44,8 +45,9 @@ def poison_regression(
       levels are valid at every step, not only at the end: rounding afterwards undoes the attack.
     - `goal`: half the mean square on `validation` (W_val) unless given. W_tr, the regularised
       loss on the training rows, is `goals.Penalised(indiscriminate(x, y, Squares()), l2=...)`.
-    - `steps`: evaluations of value and hypergradient. Every row moves, with its target, by a
-      length in units of a feature that falls geometrically from `first_step` to `last_step`.
+    - `steps`: evaluations of value and hypergradient. Rows move, with their targets, by a length,
+      root mean square over rows and in units of a feature, that falls geometrically from
+      `first_step` to `last_step`, and go on with `momentum` times their last step.
 
     The result's `z` is relaxed: what is inserted is `domain.place(z.x)`, `targets.place(z.y)`.
     """
@@ -55,8 +57,9 @@ def poison_regression(
         goal = indiscriminate(validation.x, validation.y, Squares())
     attack = compose(learner, reach, goal, train)
     return ascend(
-        attack, start, each_row,
-        steps=steps, first_step=first_step, last_step=last_step, record=record,
+        attack, start,
+        steps=steps, first_step=first_step, last_step=last_step,
+        momentum=momentum, record=record,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from bilevel import Data
 from bilevel.learners import SVM
 from bilevel.maximize import Optimized, Step, value_only
 
-from ._ascent import ascend, together
+from ._ascent import ascend
 from ._compose import compose
 from .capabilities import Insert
 from .domains import AbstractDomain, Box
@@ -52,6 +52,6 @@ def poison_svm(
     goal = indiscriminate(validation.x, validation.y)
     attack = compose(SVM() if learner is None else learner, reach, goal, train)
     return ascend(
-        attack, start, together,
+        attack, start,
         steps=steps, first_step=first_step, last_step=last_step, record=record, reseed=reseed,
     )  # fmt: skip

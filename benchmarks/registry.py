@@ -40,9 +40,29 @@ EXPERIMENTS = {
         "regression_loans",
         "The same on interest rates of loans (OpenIntro's; the paper's file is not to be had)",
     ),
+    "breast-cancer": Experiment(
+        "breast_cancer",
+        "Poisoned ridge and logistic classifiers: error against the number of poison points",
+    ),
+    "spam": Experiment(
+        "spam",
+        "The same on spam filters",
+    ),
+    "targeted-mnist": Experiment(
+        "targeted_mnist",
+        "Softmax regression on MNIST: 8s taken for 3s, against what is lost elsewhere",
+    ),
+    "transfer": Experiment(
+        "transfer",
+        "Poison made on one learner, tried on others: surrogate x target, and R against damage",
+    ),
     "hypergradients": Experiment(
         "hypergradients",
         "Every derivative on four inner problems: error, time, memory; the lag of unrolling",
+    ),
+    "scaling": Experiment(
+        "scaling",
+        "What a hypergradient costs on top of training, against the number of rows",
     ),
     "memory": Experiment(
         "memory",

@@ -33,7 +33,7 @@ class Factor(AbstractLinearSolver):
             return state[4] & (state[3] <= self.max_refinements)
 
         size = norm(rhs)
-        floor = 4 * jnp.finfo(size.dtype).eps * size
+        floor = 64 * jnp.finfo(size.dtype).eps * size
         zero = jax.tree.map(jnp.zeros_like, rhs)
         start = (zero, rhs, size, jnp.int32(0), size > 0)
         v, _, left, _, _ = jax.lax.while_loop(go, body, start)

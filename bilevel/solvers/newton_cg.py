@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jax import lax
 from jaxtyping import PyTree
 
 from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import Point
 from .._tree import all_finite, norm
+from ..linear.cg import conjugate_gradients
 from ..problems import Smooth
 from ._smooth import AbstractSmoothSolver, descend
 
@@ -53,8 +53,4 @@ class NewtonCG(AbstractSmoothSolver):
 
     def _cg(self, problem: Smooth, w: PyTree, rhs: PyTree, tol: float) -> PyTree:
         _, product = jax.linearize(lambda w: jax.grad(problem.objective)(w, problem.args), w)
-        operator = lx.FunctionLinearOperator(
-            product, jax.eval_shape(lambda: rhs), lx.positive_semidefinite_tag
-        )
-        solver = lx.CG(rtol=tol, atol=0.0, max_steps=self.cg_steps, norm=norm)
-        return lx.linear_solve(operator, rhs, solver, throw=False).value
+        return conjugate_gradients(product, rhs, tol, self.cg_steps)

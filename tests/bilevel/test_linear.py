@@ -248,3 +248,12 @@ def test_gmres_answers_the_adjoint_of_a_minimiser():
     for linear in (GMRES(), GMRES(precondition=False)):
         found = jax.grad(Bilevel(training, outer, Newton(), Implicit(linear)))(z)
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
+
+
+def test_cg_is_not_stopped_by_zeros_in_the_right_side():
+    """A pixel that is blank in every row: its component of the gradient is exactly zero."""
+    matrix = SYSTEMS["definite"].copy()
+    matrix[:5, 5:] = matrix[5:, :5] = 0
+    rhs = np.where(np.arange(N) < 5, 0, RHS)
+    found = answer(CG(precondition=False), matrix, np.eye(N), rhs)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, rhs), rtol=1e-7, atol=1e-9)
