@@ -52,6 +52,14 @@ EXPERIMENTS = {
         "targeted_mnist",
         "Softmax regression on MNIST: 8s taken for 3s, against what is lost elsewhere",
     ),
+    "lasso-features": Experiment(
+        "lasso_features",
+        "Poisoned LASSO, elastic net and ridge: test error and stability of the selected features",
+    ),
+    "label-flips": Experiment(
+        "label_flips",
+        "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings",
+    ),
     "transfer": Experiment(
         "transfer",
         "Poison made on one learner, tried on others: surrogate x target, and R against damage",

@@ -2,6 +2,7 @@
 reserve, every answer polished to working precision on its face.
 """
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -46,7 +47,7 @@ class ActiveSet(AbstractSolver):
         scales = _face.scales(qp)
 
         def update(state):
-            sets, _, _, _, count, interior = state
+            sets, _, _, _, count, interior, _ = state
             sets, interior = lax.cond(
                 count == self.max_updates,
                 lambda: interior_point(qp, scales, self.max_interior_steps),
@@ -86,7 +87,7 @@ class ActiveSet(AbstractSolver):
             # from a broken face, straight on to the interior point, or to the end
             budget = jnp.where(count < self.max_updates, self.max_updates, 2 * self.max_updates)
             count = jnp.where(finite, count + 1, budget).astype(jnp.int32)
-            return Sets(lower, upper), u, face, settled & finite, count, interior
+            return Sets(lower, upper), u, face, settled & finite, count, interior, slope < 0
 
         def unsettled(state):
             return ~state[3] & (state[4] < 2 * self.max_updates)
@@ -96,8 +97,12 @@ class ActiveSet(AbstractSolver):
         square = jnp.zeros((n, n), dtype)
         # overwritten by the first update
         face = Face(sets, indices, indices, zero, square, nothing, none, nothing, none)
-        start = (sets, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero)
-        _, u, face, settled, updates, interior = lax.while_loop(unsettled, update, start)
+        start = (sets, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero, fixed)
+        end = lax.while_loop(unsettled, update, start)
+        _, u, face, settled, updates, interior, up = end
+        # A pinned variable follows, when its bounds part, the one that it presses against.
+        sets = Sets(face.sets.lower & ~(fixed & up), face.sets.upper | (fixed & up))
+        face = eqx.tree_at(lambda f: f.sets, face, sets)
 
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
         # comparisons with a NaN bound are false, so that only looking for it finds it

@@ -255,3 +255,23 @@ ROW = np.full((1, D), 0.5)
 def test_impossible_capabilities_are_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("name", ["svm", "logistic"])
+def test_the_hypergradient_of_whole_flips_is_one_sided(name):
+    """Rows of weight zero: for an SVM their multipliers are pinned between equal bounds."""
+    reach = FlipLabels(ROWS, 3)
+    attack = compose(LEARNERS[name], reach, GOAL, DATA)
+    learner = LEARNERS[name]
+
+    @jax.jit
+    def partly(z):
+        return GOAL.score(learner.solve(reach.mix(z, DATA), throw=False).value)
+
+    z = jnp.zeros(ROWS.size).at[1].set(1.0)
+    found, h = gradient(attack, z), 1e-5
+    for i in range(ROWS.size):
+        inward = jnp.zeros(ROWS.size).at[i].set(h if z[i] == 0 else -h)
+        one, two, here = partly(z + inward), partly(z + 2 * inward), partly(z)
+        slope = float(4 * one - two - 3 * here) / (2 * float(inward[i]))
+        np.testing.assert_allclose(found[i], slope, atol=1e-8)

@@ -1,0 +1,133 @@
+"""Poisoning feature selection (Xiao et al., "Is feature selection secure against training data
+poisoning?", ICML 2015): LASSO, elastic net and ridge choose features by their weights.
+
+Needs to know: the training rows, the learner and its strengths, and validation rows. Needs to
+touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
+filters and label sanitisation, which this project does not have yet and has not measured.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from bilevel import Data
+from bilevel.learners import ElasticNet, Lasso, Ridge
+from bilevel.losses import Squares
+from bilevel.maximize import Optimized, Step, value_only
+
+from .classifier_poisoning import poison_classifier
+from .domains import AbstractDomain
+from .goals import Penalised, indiscriminate
+
+Features = Sequence[int] | np.ndarray
+"""Indices of selected features, in any order."""
+
+Sets = Sequence[Features]
+
+
+def poison_feature_selection(
+    train: Data,
+    start: Float[Array, "m d"],
+    labels: Float[Array, " m"],
+    validation: Data,
+    learner: Lasso | ElasticNet | Ridge,
+    *,
+    domain: AbstractDomain | None = None,
+    steps: int = 70,
+    first_step: float = 2.0,
+    last_step: float = 0.02,
+    record: Callable[[Step], object] = value_only,
+) -> Optimized:
+    """`poison_classifier` with the paper's objective: the learner's own, on validation rows.
+
+    That is the mean of half the squares on `validation` plus the learner's penalty of its weights.
+    It says nothing of features: that other ones are selected is what the attack brings about, and
+    `kuncheva_index` measures it. The arguments are those of `poison_classifier`.
+    """
+    strengths: dict[str, Any] = {
+        name: getattr(learner, name) for name in ("l1", "l2") if hasattr(learner, name)
+    }
+    goal = Penalised(indiscriminate(validation.x, validation.y, Squares()), **strengths)
+    return poison_classifier(
+        train, start, labels, validation, learner,
+        goal=goal, domain=domain, steps=steps, first_step=first_step, last_step=last_step,
+        record=record,
+    )  # fmt: skip
+
+
+def selected(weights: Float[np.ndarray, " d"], count: int | None = None) -> np.ndarray:
+    """Indices (k,), ascending, of the features that a linear model selects.
+
+    They are the `count` of largest |weight|, or all of weight other than 0. Of features of equal
+    weight the first counts as the larger. ValueError unless 1 <= `count` <= d.
+    """
+    weights = np.asarray(weights)
+    if count is None:
+        return np.flatnonzero(weights)
+    if not 1 <= count <= weights.size:
+        raise ValueError(f"count: got {count}, expected 1 to {weights.size}, the features")
+    return np.sort(np.argsort(-np.abs(weights), kind="stable")[:count])
+
+
+def kuncheva_index(sets: Sets, features: int) -> float:
+    """Stability of sets of k selected features among d, by Kuncheva's index, mean of all pairs.
+
+        (r - k^2/d) / (k - k^2/d), r the size of the intersection
+
+    (Kuncheva, "A stability index for feature selection", 2007.) 1 for equal sets, about 0 for sets
+    drawn at random, at least -1. ValueError unless there are two sets or more, of one size k with
+    0 < k < d: of sets of other sizes take `lustgarten_index`, or the top k by |weight|.
+    """
+    sizes = {len(s) for s in _checked(sets, features)}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"sets: got sizes {sorted(sizes)}, expected one size; take the top k features by "
+            "selected(weights, k), or lustgarten_index"
+        )
+    k = sizes.pop()
+    if not 0 < k < features:
+        raise ValueError(f"sets: got {k} of {features} features, expected some but not all")
+    chance = k * k / features
+    return _mean_over_pairs(sets, lambda a, b: (_common(a, b) - chance) / (k - chance))
+
+
+def lustgarten_index(sets: Sets, features: int) -> float:
+    """Stability of sets of any sizes k1, k2 among d, by Lustgarten's index, mean of all pairs.
+
+        (r - k1 k2 / d) / (min(k1, k2) - max(0, k1 + k2 - d))
+
+    (Lustgarten, Gopalakrishnan & Visweswaran, "Measuring stability of feature selection in
+    biomedical datasets", 2009.) About 0 for sets drawn at random; equal sets reach 1 - k/d, not 1
+    (for k <= d/2), so it is not Kuncheva's index where sizes agree. A pair whose intersection
+    cannot vary (an empty set, or all features) counts 0.
+    """
+
+    def one(a, b):
+        k1, k2 = len(a), len(b)
+        room = min(k1, k2) - max(0, k1 + k2 - features)
+        return (_common(a, b) - k1 * k2 / features) / room if room else 0.0
+
+    return _mean_over_pairs(_checked(sets, features), one)
+
+
+def _checked(sets: Sets, features: int) -> Sets:
+    if len(sets) < 2:
+        raise ValueError(f"sets: got {len(sets)}, expected two or more sets of features")
+    for one in sets:
+        if len(set(map(int, one))) < len(one) or not all(0 <= int(j) < features for j in one):
+            raise ValueError(
+                f"sets: got {np.asarray(one)}, expected different indices from 0 to "
+                f"{features - 1}; of a mask take np.flatnonzero(mask)"
+            )
+    return sets
+
+
+def _common(a: Features, b: Features) -> int:
+    return len(np.intersect1d(a, b))
+
+
+def _mean_over_pairs(sets, index: Callable[[Any, Any], float]) -> float:
+    return float(np.mean([index(a, b) for a, b in itertools.combinations(sets, 2)]))

@@ -1,0 +1,160 @@
+"""Label flips: each choice against brute force, the hypergradient against finite differences."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attacks.goals import indiscriminate
+from attacks.label_flips import (
+    LabelFlips,
+    _none,
+    _trial,
+    flip_by_hypergradient,
+    flip_greedy,
+    flip_random,
+)
+from bilevel import Data
+from bilevel._solution import MAX_STEPS
+from bilevel.learners import SVM, AbstractLearner, Logistic, Ridge
+from bilevel.learners._linear_fit import LinearNewton
+from bilevel.losses import Logistic as LogisticLoss
+
+N, D, BUDGET = 16, 3, 3
+RNG = np.random.default_rng(0)
+Y = np.where(np.arange(N) % 2, 1.0, -1.0)
+X = RNG.normal(size=(N, D)) + 0.8 * Y[:, None]
+TRAIN = Data(X, Y, RNG.uniform(0.5, 2, N))
+SIDES = np.where(np.arange(40) % 2, 1.0, -1.0)
+HELD_OUT = Data(RNG.normal(size=(40, D)) + 0.8 * SIDES[:, None], SIDES)
+LEARNERS: dict[str, AbstractLearner] = {
+    "ridge": Ridge(0.1), "logistic": Logistic(0.1), "svm": SVM(0.5)
+}  # fmt: skip
+GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y, LogisticLoss())
+
+
+def retrained(learner: AbstractLearner, labels) -> float:
+    return float(GOAL.score(learner.fit(Data(X, labels, TRAIN.weight))))
+
+
+def check_values(flips: LabelFlips, learner: AbstractLearner) -> None:
+    """Different rows, and the goal of the learner trained on their flipped labels."""
+    rows = np.asarray(flips.rows)
+    assert len(set(rows.tolist())) == BUDGET
+    assert int(flips.result) == 0
+    assert flips.message == "converged"
+    for many in (1, BUDGET):
+        labels = Y.copy()
+        labels[rows[:many]] *= -1
+        np.testing.assert_array_equal(flips.flip(TRAIN, many).y, labels)
+        np.testing.assert_allclose(flips.values[many - 1], retrained(learner, labels), rtol=1e-8)
+    np.testing.assert_array_equal(flips.flip(TRAIN).y, labels)
+
+
+@pytest.fixture(scope="module")
+def greedy() -> dict[str, LabelFlips]:
+    return {name: flip_greedy(TRAIN, BUDGET, HELD_OUT, LEARNERS[name]) for name in LEARNERS}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_greedy_takes_the_best_flip_of_all(name, greedy):
+    flips, learner = greedy[name], LEARNERS[name]
+    check_values(flips, learner)
+    np.testing.assert_array_equal(flips.trainings, N * np.arange(1, BUDGET + 1))
+    tried = []
+    for i in range(N):
+        labels = Y.copy()
+        labels[i] *= -1
+        tried.append(retrained(learner, labels))
+    assert int(flips.rows[0]) == int(np.argmax(tried))
+    assert flips.values.tolist() == sorted(flips.values.tolist())
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_few_verified_flips_are_as_good(name, greedy):
+    learner = LEARNERS[name]
+    smooth = Logistic(1 / (0.5 * N)) if name == "svm" else None
+    flips = flip_by_hypergradient(TRAIN, BUDGET, HELD_OUT, learner, ranking=smooth)
+    check_values(flips, learner)
+    np.testing.assert_array_equal(flips.trainings, 6 * np.arange(1, BUDGET + 1))
+    assert float(flips.values[-1]) >= 0.97 * float(greedy[name].values[-1])
+
+
+def test_all_flips_verified_is_greedy(greedy):
+    flips = flip_by_hypergradient(TRAIN, BUDGET, HELD_OUT, LEARNERS["ridge"], verify=N + 5)
+    np.testing.assert_array_equal(flips.rows, greedy["ridge"].rows)
+    assert int(flips.trainings[0]) == N + 1
+
+
+def test_random_flips_are_rows_of_their_own():
+    learner = LEARNERS["ridge"]
+    a, b = (flip_random(jax.random.key(k), TRAIN, BUDGET, HELD_OUT, learner) for k in (0, 1))
+    check_values(a, learner)
+    assert a.rows.tolist() != b.rows.tolist()
+    np.testing.assert_array_equal(a.trainings, 0)
+
+
+def test_only_the_rows_given_are_flipped_even_if_all_are():
+    rows = np.array([9, 2, 4])
+    for verify in (1, 3):
+        flips = flip_by_hypergradient(
+            TRAIN, 3, HELD_OUT, LEARNERS["ridge"], rows=rows, verify=verify
+        )
+        assert set(flips.rows.tolist()) == {9, 2, 4}
+    flips = flip_random(jax.random.key(0), TRAIN, 3, HELD_OUT, LEARNERS["ridge"], rows=rows)
+    assert set(flips.rows.tolist()) == {9, 2, 4}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_slopes_are_those_of_finite_differences(name):
+    """One-sided: of a flip only begun, or of one not quite made. Also for an SVM, for which a copy
+    of weight zero is on no side of its constraint.
+    """
+    trial = _trial(TRAIN, BUDGET, HELD_OUT, LEARNERS[name], None, None)
+    z = _none(trial).at[jnp.asarray([1, 6])].set(1)
+    warm = trial.cold(trial.reach.mix(z, TRAIN))
+    slopes, _, code = eqx.filter_jit(trial.slopes)(z, warm)
+    assert int(code) == 0
+
+    value = jax.jit(lambda z: trial.train(trial.reach.mix(z, TRAIN), warm)[0])
+    for i in (0, 1, 5, 8, 11, 15):
+        h = 1e-5 * (1 - 2 * float(z[i]))
+        v = [float(value(z.at[i].add(k * h))) for k in (0, 1, 2)]
+        difference = (-3 * v[0] + 4 * v[1] - v[2]) / (2 * h)
+        np.testing.assert_allclose(slopes[i], difference, rtol=2e-4, atol=1e-6)
+
+
+def test_it_maps_over_data_sets(greedy):
+    """Under `jit` and `vmap`, where no value is known."""
+
+    def values(x):
+        return flip_greedy(Data(x, Y, TRAIN.weight), BUDGET, HELD_OUT, LEARNERS["ridge"]).values
+
+    both = jax.jit(jax.vmap(values))(jnp.stack([TRAIN.x, TRAIN.x[:, ::-1]]))
+    np.testing.assert_allclose(both[0], greedy["ridge"].values, rtol=1e-10)
+
+
+def test_a_training_that_fails_is_told_and_gives_no_number():
+    hasty = Logistic(0.001, solver=LinearNewton(max_steps=1))
+    flips = flip_by_hypergradient(TRAIN, BUDGET, HELD_OUT, hasty)
+    assert int(flips.result) == MAX_STEPS
+    assert np.all(np.isnan(flips.values))
+    assert len(set(flips.rows.tolist())) == BUDGET
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: flip_greedy(TRAIN, 17, HELD_OUT, Ridge()), r"^budget: got 17, .* 1 to 16"),
+        (lambda: flip_greedy(TRAIN, 0, HELD_OUT, Ridge()), r"^budget: got 0"),
+        (lambda: flip_greedy(Data(X, 3 * Y), 1, HELD_OUT, Ridge()), r"^y: got the label -3"),
+        (lambda: flip_greedy(TRAIN, 1, Data(X[:, :2], Y), Ridge()), r"^x_val: got 2 features"),
+        (lambda: flip_greedy(TRAIN, 1, HELD_OUT, Ridge(), rows=jnp.asarray([16])),
+         r"^rows: got the index 16"),
+        (lambda: flip_by_hypergradient(TRAIN, 1, HELD_OUT, Ridge(), verify=0), r"^verify: got 0"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
