@@ -73,15 +73,9 @@ class Trial(eqx.Module):
         return jnp.where(code == CONVERGED, value, jnp.nan), warm, code
 
     def slopes(self, z: Array, warm: PyTree) -> tuple[Array, PyTree, Array]:
-        """Hypergradient of the goal in z, warm start, code.
-
-        A row of weight zero is on no side of its constraint, so that an SVM would have no
-        derivative: every flip is begun, by a step far below the next change of the active set.
-        """
-        least = 64 * jnp.finfo(z.dtype).eps ** 0.5
-        inside = jnp.clip(z, least, 1 - least)
+        """Hypergradient of the goal in z, warm start, code."""
         mixed = jax.grad(lambda z: self.train(self.reach.mix(z, self.data), warm), has_aux=True)
-        slopes, (warm, code) = mixed(inside)
+        slopes, (warm, code) = mixed(z)
         return slopes, warm, code
 
     def cold(self, data: Data) -> PyTree:

@@ -224,7 +224,7 @@ GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y)
         (lambda: compose(SVM(), Insert(ONE, Box(np.zeros(3), 1)), GOAL, DATA),
          r"^domain.lower: got shape \(3,\)"),
         (lambda: attempt(Data(DATA.x[DATA.y > 0], DATA.y[DATA.y > 0]), MIDDLE, -ONE, HELD_OUT),
-         r"^y: got only the class"),
+         r"^y: every row with weight > 0 has the label"),
         (lambda: compose(SVM(), Insert(ONE, Box(0, 1)), GOAL, DATA)(jnp.zeros((2, 64))),
          r"^z: got shape \(2, 64\), expected \(1, 64\)"),
         (lambda: attempt(DATA, MIDDLE, ONE, HELD_OUT, steps=0), r"^steps: got 0"),
