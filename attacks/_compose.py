@@ -1,5 +1,7 @@
 """learner x reach x goal: an attack is their composition, a pure function of the poison."""
 
+import jax.numpy as jnp
+
 from bilevel import AbstractBilevel, Data
 from bilevel._solver import AbstractSolver
 from bilevel.derivatives import AbstractDerivative, Implicit
@@ -36,7 +38,9 @@ class Attack(AbstractBilevel):
         return self.goal.score(self.learner.model(self.reach.inject(z, self.data), value))
 
     def kinks(self, z, value):
-        return self.goal.kinks(self.learner.model(self.reach.inject(z, self.data), value))
+        data = self.reach.inject(z, self.data)
+        of_goal = self.goal.kinks(self.learner.model(data, value))
+        return jnp.concatenate([of_goal, self.learner.kinks(data)])
 
 
 def compose(

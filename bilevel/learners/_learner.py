@@ -1,8 +1,10 @@
 """The contract of learners and models."""
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._argmin import argmin
@@ -27,6 +29,11 @@ class AbstractLearner(eqx.Module):
 
     solver: eqx.AbstractVar[AbstractSolver]
 
+    @property
+    @abc.abstractmethod
+    def loss(self) -> Callable[[Array, Array], Array]:
+        """Loss of a row, of its label y and the decision f, that training minimises the mean of."""
+
     @abc.abstractmethod
     def check(self, data: Data) -> None:
         """ValueError with a sentence if this learner cannot train on (concrete) `data`."""
@@ -48,6 +55,10 @@ class AbstractLearner(eqx.Module):
     def prepare_rows(self, x: Float[Array, "n d"]) -> PyTree:
         """Rows in the form that `decision` of this (prepared) learner's models takes fastest."""
         return x
+
+    def kinks(self, data: Data) -> Float[Array, " k"]:
+        """Quantities at whose zeros the inner problem itself changes abruptly; none here."""
+        return jnp.zeros(0, data.y.dtype)
 
     def solve(self, data: Data, warm: PyTree | None = None, *, throw: bool = True) -> Solution:
         """Train; the solution's value is the model and its `warm` starts the next training."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from .. import penalties
 from .._solver import AbstractSolver
 from ..data import Data
+from ..losses import Squares
 from ..problems import PenalisedLeastSquares
 from ..solvers import WorkingSet
 from ._checks import require_weights, strength
@@ -25,6 +26,10 @@ class AbstractSparseLearner(AbstractLearner):
     @abc.abstractmethod
     def penalty(self) -> penalties.AbstractKink:
         """What is added to the weighted mean of half the squares."""
+
+    @property
+    def loss(self):
+        return Squares()
 
     def check(self, data: Data) -> None:
         require_weights(data)

@@ -48,6 +48,10 @@ class Softmax(AbstractLearner):
         self.l2_bias = strength("l2_bias", l2_bias, zero=True)
         self.solver = NewtonCG() if solver is None else solver
 
+    @property
+    def loss(self):
+        return CrossEntropy()
+
     def check(self, data: Data) -> None:
         require_weights(data)
         if not concrete(data.y):

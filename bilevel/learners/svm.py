@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from .._solver import AbstractSolver
 from ..data import Data
+from ..losses import Hinge
 from ..problems import BoxQP
 from ..solvers import ActiveSet
 from ._checks import require_classes, require_weights, strength
@@ -51,6 +52,10 @@ class SVM(AbstractLearner):
         self.kernel = Linear() if kernel is None else kernel
         self.solver = ActiveSet() if solver is None else solver
         self.known = None
+
+    @property
+    def loss(self):
+        return Hinge()
 
     def check(self, data: Data) -> None:
         if data.x.dtype != jnp.float64:

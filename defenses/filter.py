@@ -1,0 +1,100 @@
+"""Outlier filters: rows far from where their class lies are dropped before training.
+
+Steinhardt, Koh & Liang, "Certified defenses for data poisoning attacks", NeurIPS 2017; Koh,
+Steinhardt & Liang, "Stronger data poisoning attacks break data sanitization defenses", 2018.
+"""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bilevel import Data
+from bilevel._tree import stop_gradient
+from bilevel.learners import AbstractLearner
+
+from ._defense import AbstractDefense, Inspection, reweighed, share_argument
+from ._selection import kept_count, lowest, mask_of, soft_lowest
+from .scores import AbstractScore
+
+CLASSES = (-1.0, 1.0)
+
+
+class AbstractFilter(AbstractDefense):
+    """Scores rows within each of `classes`, or all together if that is empty (regression)."""
+
+    learner: eqx.AbstractVar[AbstractLearner]
+    score: eqx.AbstractVar[AbstractScore]
+    contamination: eqx.AbstractVar[float]
+    classes: eqx.AbstractVar[tuple[float, ...]]
+
+    @abc.abstractmethod
+    def shares(self, score: Float[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, " n"]:
+        """How much of each row of positive weight is kept, by their scores."""
+
+    def inspect(self, data: Data) -> Inspection:
+        keep, scores = jnp.zeros_like(data.y), jnp.zeros_like(data.y)
+        for label in self.classes or (None,):
+            inside = jnp.ones_like(data.y, bool) if label is None else data.y == label
+            own = jnp.where(inside, data.weight, 0)
+            score = self.score(data.x, own, data.weight - own)
+            keep = jnp.where(inside, self.shares(score, own), keep)
+            scores = jnp.where(inside, score, scores)
+        return Inspection(reweighed(data, keep), scores, jnp.int32(0))
+
+
+class Filter(AbstractFilter):
+    """Drops, of each class, the share `contamination` of highest score.
+
+    - `score`: `scores.Distance()`, `Slab()`, `Residual()`, `Neighbours()`.
+    - `classes`: the labels; empty for regression, where all rows are one class.
+
+    Rows kept carry the derivative of the defended learner; which are kept has none, see
+    `SoftFilter`. Stops points far from their class; optimised poison inside it passes.
+    """
+
+    learner: AbstractLearner
+    score: AbstractScore
+    contamination: float
+    classes: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, learner, score, contamination=0.05, classes=CLASSES):
+        self.learner, self.score, self.classes = learner, score, tuple(classes)
+        self.contamination = share_argument("contamination", contamination)
+
+    def inspect(self, data):
+        found = super().inspect(stop_gradient(data))
+        keep = mask_of(found.kept, data.weight)
+        return eqx.tree_at(lambda f: f.data, found, reweighed(data, keep))
+
+    def shares(self, score, weight):
+        used = weight > 0
+        return lowest(score, used, kept_count(used, self.contamination)).astype(score.dtype)
+
+
+class SoftFilter(AbstractFilter):
+    """The attacker's smooth surrogate of `Filter`: rows keep a share sigmoid((threshold - score) /
+    temperature), so that the derivative sees a row being thrown out.
+
+    `temperature` is in units of the mean score of the class.
+    """
+
+    learner: AbstractLearner
+    score: AbstractScore
+    contamination: float
+    temperature: float
+    classes: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, learner, score, contamination=0.05, temperature=0.1, classes=CLASSES):
+        self.learner, self.score, self.classes = learner, score, tuple(classes)
+        self.contamination = share_argument("contamination", contamination)
+        if not temperature > 0:
+            raise ValueError(f"temperature: got {temperature}, expected a number > 0")
+        self.temperature = temperature
+
+    def shares(self, score, weight):
+        used = (weight > 0).astype(score.dtype)
+        unit = jnp.sum(used * score) / jnp.maximum(jnp.sum(used), 1)
+        count = (1 - self.contamination) * jnp.sum(used)
+        return soft_lowest(score, used, count, self.temperature * unit)

@@ -1,0 +1,28 @@
+"""The contract of outlier scores."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+
+
+class AbstractScore(eqx.Module):
+    """How far each row lies from where the rows of its class lie; larger is further.
+
+    Written against the array API: NumPy arrays give NumPy's, JAX's are traced and differentiated.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, x: Any, own: Any, other: Any) -> Any:
+        """Scores (n,) of all rows x (n, d) as members of a class.
+
+        `own` (n,) are the weights of the rows of that class and zero elsewhere, `other` (n,) those
+        of the rest.
+        """
+
+
+def mean(x: Any, weight: Any) -> Any:
+    """Weighted mean row (d,); zero without weights."""
+    xp = x.__array_namespace__()
+    total = xp.sum(weight)
+    return weight @ x / xp.where(total > 0, total, xp.ones_like(total))

@@ -1,0 +1,81 @@
+"""A smooth TRIM: every row keeps a share, so that the derivative sees rows being thrown out."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from bilevel import Data, argmin
+from bilevel._tree import norm, stop_gradient
+from bilevel.learners import AbstractLearner
+from bilevel.problems import FixedPoint
+from bilevel.solvers import Anderson
+
+from ._defense import AbstractDefense, Inspection, reweighed, share_argument
+from ._selection import row_losses, soft_lowest
+
+
+class SoftTrim(AbstractDefense):
+    """The attacker's smooth surrogate of `Trim`: score what it finds with `Trim` itself.
+
+    Shares s_i = sigmoid((threshold - loss_i) / T) that sum to (1 - contamination) n, with losses of
+    the model trained with weights s, are a fixed point: training and sharing in turn lower
+    sum_i s_i loss_i - T entropy(s). It is found from all rows and differentiated implicitly.
+
+    `temperature`: T in units of the mean loss of the rows kept.
+    """
+
+    learner: AbstractLearner
+    contamination: float
+    temperature: float
+    max_trainings: int
+
+    def __init__(
+        self,
+        learner: AbstractLearner,
+        contamination: float = 0.2,
+        temperature: float = 1.0,
+        max_trainings: int = 300,
+    ):
+        if not temperature > 0:
+            raise ValueError(f"temperature: got {temperature}, expected a number > 0")
+        self.learner = learner
+        self.contamination = share_argument("contamination", contamination)
+        self.temperature, self.max_trainings = temperature, max_trainings
+
+    def inspect(self, data: Data) -> Inspection:
+        count = (1 - self.contamination) * jnp.sum(lax.stop_gradient(data.weight > 0))
+
+        def losses(share: Float[Array, " n"]) -> Float[Array, " n"]:
+            subset = reweighed(data, share)
+            solver = self.learner.solver
+            trained = argmin(self.learner.problem(subset), solver=solver, throw=False)
+            f = self.learner.model(subset, trained.value).decision(data.x)
+            return row_losses(self.learner.loss, data.y, f)
+
+        def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
+            score = losses(share)
+            used = (data.weight > 0).astype(score.dtype)
+            mass = used * share
+            unit = jnp.sum(mass * jnp.abs(score)) / jnp.sum(mass)
+            return soft_lowest(score, used, count, self.temperature * unit)
+
+        def settle(state):
+            share, _, step = state
+            return share_again(share, None), share, step + 1
+
+        def unsettled(state):
+            share, before, step = state
+            return (norm(share - before) > 1e-6 * norm(share)) & (step < self.max_trainings)
+
+        # Turns of training and sharing go down, extrapolation need not: it is for the last digits.
+        start = jnp.full_like(data.y, 1 - self.contamination)
+        state = start, jnp.zeros_like(start), jnp.int32(0)
+        near, _, steps = stop_gradient(lax.while_loop(unsettled, settle, stop_gradient(state)))
+        share = argmin(
+            FixedPoint(share_again, near),
+            solver=Anderson(tol=1e-12, max_steps=self.max_trainings),
+            throw=False,
+        )
+        keep = jnp.where(share.result == 0, share.value, jnp.nan)
+        steps = steps + share.stats["steps"] + 1
+        return Inspection(reweighed(data, keep), losses(stop_gradient(keep)), steps)
