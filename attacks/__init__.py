@@ -2,7 +2,16 @@
 
 from . import capabilities, domains, frames, goals
 from ._compose import Attack, compose
-from .capabilities import XY, AbstractCapability, FlipLabels, Insert, InsertXY, Perturb, Reseed
+from .capabilities import (
+    XY,
+    AbstractCapability,
+    FlipLabels,
+    Insert,
+    InsertNear,
+    InsertXY,
+    Perturb,
+    Reseed,
+)
 from .classifier_poisoning import poison_classifier
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
 from .feature_selection import (

@@ -3,7 +3,7 @@ regression (Mei & Zhu, AAAI 2015), for any number of points.
 
 Needs to know: the training rows, the learner and its strengths, and validation rows. Needs to
 touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
-filters and label sanitisation, which this project does not have yet and has not measured.
+filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
 """
 
 from collections.abc import Callable
@@ -30,6 +30,7 @@ def poison_classifier(
     validation: Data,
     learner: AbstractLearner,
     *,
+    weight: Float[Array, " m"] | None = None,
     goal: AbstractGoal | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 70,
@@ -41,6 +42,7 @@ def poison_classifier(
     """Insert m rows that raise the validation loss of the retrained classifier; all move at once.
 
     - `start`: usually rows of the attacked class, given the attacker's `labels` (-1 or +1).
+    - `weight`: of the inserted rows, one unless given; rows of weight zero are not there.
     - `goal`: the logistic loss on `validation` unless given; Xiao et al. add the learner's
       penalty, `goals.Penalised`.
     - `domain`: where a row may lie (default [0, 1] in every feature).
@@ -49,7 +51,7 @@ def poison_classifier(
       `last_step`.
     - `derivative`: of the inner minimiser (default `Implicit()`).
     """
-    reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain)
+    reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain, weight)
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Logistic())
     attack = compose(learner, reach, goal, train, derivative)

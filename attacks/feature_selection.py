@@ -3,7 +3,7 @@ poisoning?", ICML 2015): LASSO, elastic net and ridge choose features by their w
 
 Needs to know: the training rows, the learner and its strengths, and validation rows. Needs to
 touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
-filters and label sanitisation, which this project does not have yet and has not measured.
+filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
 """
 
 import itertools

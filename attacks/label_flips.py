@@ -2,8 +2,8 @@
 or ranked by hypergradient and verified.
 
 Needs to know: the training rows, the learner and its strengths, and validation rows (random flips:
-nothing). Needs to touch: labels of some training rows. What is meant to stop it: label
-sanitisation by nearest neighbours, which this project does not have yet and has not measured.
+nothing). Needs to touch: labels of some training rows. What stops it while
+it does not know of it: label sanitisation by nearest neighbours, `defenses.Relabel`.
 """
 
 from collections.abc import Callable

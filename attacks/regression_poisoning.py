@@ -1,8 +1,8 @@
 """Poisoning linear regression (Jagielski et al., IEEE S&P 2018): ridge, LASSO, elastic net.
 
 Needs to know: the training rows, the learner and its strengths, and validation rows; `stat_p`
-knows moments and a model only. Needs to touch: inserted rows and their targets. What is meant to
-stop it: TRIM, which this project does not have yet.
+knows moments and a model only. Needs to touch: inserted rows and their targets. What stops it,
+if it does not know of it and the regression is regularised enough: `defenses.Trim`.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 Needs to know: the training rows, the learner and its C and kernel, and validation rows. Needs to
 touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
-filters and label sanitisation, which this project does not have yet and has not measured.
+filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
 """
 
 from collections.abc import Callable

@@ -29,9 +29,8 @@ def draw(name: str, train: int, rows: list[dict]) -> Figure:
         axes.set(
             title=f"{name}, {kind}",
             xlabel=f"poison points beside {train} training rows",
-            ylim=(0, None),
         )
         axes.yaxis.set_major_formatter(FuncFormatter(percent))
-    panels[0].set_ylabel("error on test rows")
+    panels[0].set(ylabel="error on test rows", ylim=(0, None))
     panels[0].legend(loc="upper left")
     return fig

@@ -64,6 +64,34 @@ EXPERIMENTS = {
         "transfer",
         "Poison made on one learner, tried on others: surrogate x target, and R against damage",
     ),
+    "arena": Experiment(
+        "arena",
+        "Every attack against every defense, unaware of it and adapted to it: test errors",
+    ),
+    "dilemma": Experiment(
+        "dilemma",
+        "Strong poison stands out: test error with and without TRIM against the size of residuals",
+    ),
+    "trim-house": Experiment(
+        "trim_house",
+        "TRIM and robust regressions on poisoned house prices, unaware and adapted attackers",
+    ),
+    "trim-pharm": Experiment(
+        "trim_pharm",
+        "The same on doses of warfarin",
+    ),
+    "trim-loans": Experiment(
+        "trim_loans",
+        "The same on interest rates of loans",
+    ),
+    "label-sanitisation": Experiment(
+        "label_sanitisation",
+        "Flipped labels and a vote of neighbours: attackers who know of it and who do not",
+    ),
+    "roni-spam": Experiment(
+        "roni_spam",
+        "Mails of all words, and optimised ones, against a spam filter that rejects bad influence",
+    ),
     "hypergradients": Experiment(
         "hypergradients",
         "Every derivative on four inner problems: error, time, memory; the lag of unrolling",

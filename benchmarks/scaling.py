@@ -57,14 +57,17 @@ def value(parts, learner: AbstractLearner, validation: Data) -> tuple[jax.Array,
     return jnp.mean(loss), solution.result
 
 
-def _best(function, repeats: int, *arguments) -> float:
-    jax.block_until_ready(function(*arguments))
-    times = []
-    for _ in range(repeats):
-        begin = time.process_time()
+def _best(functions, repeats: int, *arguments) -> list[float]:
+    """CPU seconds of each, taken in turns, so that a busy machine troubles them alike."""
+    times: list[list[float]] = [[] for _ in functions]
+    for function in functions:
         jax.block_until_ready(function(*arguments))
-        times.append(time.process_time() - begin)
-    return min(times)
+    for _ in range(repeats):
+        for function, taken in zip(functions, times, strict=True):
+            begin = time.process_time()
+            jax.block_until_ready(function(*arguments))
+            taken.append(time.process_time() - begin)
+    return [min(taken) for taken in times]
 
 
 def run(options: Options, report: Report) -> None:
@@ -76,8 +79,7 @@ def run(options: Options, report: Report) -> None:
             continue
         train, validation = made(rows, options.features)
         arguments = (train, jnp.asarray(1e-3)), LEARNERS[name], validation
-        training = _best(solve, options.repeats, *arguments)
-        both = _best(gradient, options.repeats, *arguments)
+        training, both = _best((solve, gradient), options.repeats, *arguments)
         report.row(
             learner=name, rows=rows, training_ms=1e3 * training,
             hypergradient_ms=1e3 * (both - training), ratio=(both - training) / training,

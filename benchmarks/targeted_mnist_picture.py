@@ -1,21 +1,25 @@
 """Success of a targeted attack against what it costs elsewhere."""
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from .style import BLUE, RED, new_figure, percent
+from .style import BLUE, new_figure, percent, ramp
 
 
 def draw(options, rows: list[dict]) -> Figure:
-    """A dot per split and weight; the same rows without moving them, for comparison."""
+    """A dot per split, a diamond for the mean of a weight; and the same rows, not moved."""
     fig = new_figure(6.4, 4.6)
     axes = fig.subplots()
-    lost = [row["rest_err"] - row["clean_rest_err"] for row in rows]
-    axes.scatter(lost, [row["success"] for row in rows], color=RED, label="optimised")
-    for row, x in zip(rows, lost, strict=True):
-        axes.annotate(
-            f"keep {row['keep']:g}", (x, row["success"]), xytext=(5, 3),
-            textcoords="offset points", fontsize=9,
+    keeps = sorted({row["keep"] for row in rows})
+    for keep, colour in zip(keeps, ramp(len(keeps)), strict=True):
+        found = [row for row in rows if row["keep"] == keep]
+        lost = [row["rest_err"] - row["clean_rest_err"] for row in found]
+        success = [row["success"] for row in found]
+        axes.scatter(lost, success, color=colour, s=20)
+        axes.scatter(
+            np.mean(lost), np.mean(success), color=colour, marker="D", s=70,
+            label=f"optimised, weight of the rest {keep:g}",
         )  # fmt: skip
     axes.scatter(
         [row["flip_rest_err"] - row["clean_rest_err"] for row in rows],
@@ -27,5 +31,5 @@ def draw(options, rows: list[dict]) -> Figure:
     )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(percent))
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", fontsize=10)
     return fig

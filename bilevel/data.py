@@ -39,12 +39,18 @@ class Data(eqx.Module):
         return self.x.shape[0]
 
 
-def append(data: Data, x: Float[Array, "m d"], y: Float[Array, " m"]) -> Data:
-    """The data with rows added at the end, weight one each."""
+def append(
+    data: Data,
+    x: Float[Array, "m d"],
+    y: Float[Array, " m"],
+    weight: Float[Array, " m"] | None = None,
+) -> Data:
+    """The data with rows added at the end, of weight one unless given."""
+    more = jnp.ones(y.shape, data.weight.dtype) if weight is None else weight
     return Data(
         jnp.concatenate([data.x, x]),
         jnp.concatenate([data.y, y]),
-        jnp.concatenate([data.weight, jnp.ones(y.shape, data.weight.dtype)]),
+        jnp.concatenate([data.weight, more]),
     )
 
 

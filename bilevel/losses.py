@@ -16,6 +16,23 @@ class Squares(eqx.Module):
         return 0.5 * (f - y) ** 2
 
 
+class Huber(eqx.Module):
+    """1/2 r^2 of r = f - y, and delta |r| - 1/2 delta^2 where |r| > delta (Huber 1964).
+
+    Its slope is continuous, its curvature is not: `kinks` are where that ends.
+    """
+
+    delta: Float[Array, ""]
+
+    def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+        r, delta = f - y, self.delta.astype(f.dtype)
+        near = jnp.clip(r, -delta, delta)
+        return near * (r - 0.5 * near)
+
+    def kinks(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+        return self.delta.astype(f.dtype) - jnp.abs(f - y)
+
+
 class Hinge(eqx.Module):
     """max(0, 1 - y f), labels -1 and +1."""
 

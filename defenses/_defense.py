@@ -3,7 +3,6 @@
 import abc
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -82,6 +81,9 @@ class AbstractDefense(AbstractLearner):
     def model(self, data: Data, value: PyTree):
         return self.learner.model(self.inspect(data).data, value)
 
+    def kinks(self, data: Data) -> Float[Array, " k"]:
+        return self.learner.kinks(self.inspect(data).data)
+
     def prepare(self, data: Data) -> "AbstractDefense":
         return eqx.tree_at(lambda s: s.learner, self, self.learner.prepare(data))
 
@@ -107,5 +109,8 @@ def reweighed(data: Data, keep: Float[Array, " n"]) -> Data:
     return eqx.tree_at(lambda d: d.weight, data, data.weight * keep)
 
 
-def unscored(data: Data) -> Float[Array, " n"]:
-    return jnp.full(data.y.shape, jnp.nan, data.y.dtype)
+def count_argument(name: str, value: int, least: int) -> int:
+    """ValueError unless a whole number, and large enough."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
+    return value

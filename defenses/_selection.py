@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, UInt
+from jaxtyping import Array, Bool, Float, UInt
 
 from bilevel.losses import Hinge
 
@@ -19,10 +19,11 @@ def lowest(score: Any, among: Any, count: Any) -> Any:
 
 
 def kept_count(among: Any, contamination: float) -> Any:
-    """How many rows of a mask are left when this share of them is dropped."""
+    """How many rows of a mask are left when this share of them is dropped: one at least."""
     xp = among.__array_namespace__()
     rows = xp.sum(xp.astype(among, xp.float32))  # exact up to 16 million rows
-    return xp.astype(xp.round((1 - contamination) * rows), xp.int32)
+    left = xp.round((1 - contamination) * rows)
+    return xp.astype(xp.where(left > 1, left, xp.ones_like(left)), xp.int32)
 
 
 def row_losses(loss, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -34,35 +35,42 @@ def soft_lowest(
     score: Float[Array, " n"],
     weight: Float[Array, " n"],
     count: Float[Array, ""],
-    temperature: Float[Array, ""],
+    sharpness: float,
 ) -> Float[Array, " n"]:
-    """Shares in (0, 1), sigmoid((threshold - score) / temperature), that sum to `count` with the
-    weights (n,): what minimises weight'(share * score - temperature * entropy(share)).
+    """Shares 1 / (1 + (score / threshold)^sharpness) that sum to `count` with the weights (n,), for
+    scores >= 0: a sigmoid of the logarithm of the score, so that a row far beyond the threshold
+    still feels which way leads back.
 
     The threshold is found by bisection, and differentiated implicitly.
     """
 
-    def total(threshold, score, temperature):
-        return jnp.sum(weight * jax.nn.sigmoid((threshold - score) / temperature)) - count
+    def shares(log_threshold, score):
+        # The logarithm only where it is finite, lest its derivative at zero be NaN.
+        positive = score > 0
+        log_score = jnp.log(jnp.where(positive, score, 1))
+        return jnp.where(positive, jax.nn.sigmoid(sharpness * (log_threshold - log_score)), 1)
 
-    # The threshold solves one equation: bisection, and Newton's step from there has its derivative.
-    hard, warm = lax.stop_gradient(score), lax.stop_gradient(temperature)
-    used = weight > 0
-    low = jnp.min(jnp.where(used, hard, jnp.inf)) - 40 * warm
-    high = jnp.max(jnp.where(used, hard, -jnp.inf)) + 40 * warm
+    def excess(log_threshold, score):
+        return jnp.sum(weight * shares(log_threshold, score)) - count
+
+    hard = lax.stop_gradient(score)
+    inside = (weight > 0) & (hard > 0)
+    logs = jnp.log(jnp.where(inside, hard, 1))
+    low = jnp.min(jnp.where(inside, logs, jnp.inf)) - 40 / sharpness
+    high = jnp.max(jnp.where(inside, logs, -jnp.inf)) + 40 / sharpness
 
     def halve(_, ends):
         low, high = ends
         middle = 0.5 * (low + high)
-        below = total(middle, hard, warm) < 0
+        below = excess(middle, hard) < 0
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low, high = lax.fori_loop(0, 80, halve, (low, high))
     middle = 0.5 * (low + high)
-    slope = jax.grad(total)(middle, hard, warm)
-    slope = jnp.where(slope > 0, slope, 1)
-    threshold = middle - total(middle, score, temperature) / slope
-    return jax.nn.sigmoid((threshold - score) / temperature)
+    # Newton's step from the root has the root's derivative.
+    slope = jax.grad(excess)(middle, hard)
+    root = middle - excess(middle, score) / jnp.where(slope > 0, slope, 1)
+    return shares(root, score)
 
 
 def row_hash(x: Float[Array, "n d"], y: Float[Array, " n"], seed: int = 0) -> UInt[Array, " n"]:
@@ -72,11 +80,11 @@ def row_hash(x: Float[Array, "n d"], y: Float[Array, " n"], seed: int = 0) -> UI
     rows = lax.stop_gradient(jnp.concatenate([x, y[:, None]], axis=1)).astype(jnp.float32)
     bits = lax.bitcast_convert_type(rows + jnp.float32(0), jnp.uint32)  # + 0: one sign of zero
     columns = jnp.arange(bits.shape[1], dtype=jnp.uint32)[None, :]
-    mixed = _mix(bits ^ _mix(columns + jnp.uint32((0x9E3779B9 * (seed + 1)) & 0xFFFFFFFF)))
-    return _mix(jnp.sum(mixed, axis=1, dtype=jnp.uint32))
+    mixed = mix(bits ^ mix(columns + jnp.uint32((0x9E3779B9 * (seed + 1)) & 0xFFFFFFFF)))
+    return mix(jnp.sum(mixed, axis=1, dtype=jnp.uint32))
 
 
-def _mix(h: UInt[Array, "..."]) -> UInt[Array, "..."]:
+def mix(h: UInt[Array, "..."]) -> UInt[Array, "..."]:
     """The finaliser of MurmurHash3: every bit of the input moves every bit of the output."""
     h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
     h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)
@@ -85,8 +93,3 @@ def _mix(h: UInt[Array, "..."]) -> UInt[Array, "..."]:
 
 def mask_of(keep: Bool[Array, " n"], like: Float[Array, " n"]) -> Float[Array, " n"]:
     return lax.stop_gradient(keep.astype(like.dtype))
-
-
-def order(hashes: UInt[Array, " n"]) -> Int[Array, " n"]:
-    """Place of each row in the order of its hash."""
-    return jnp.argsort(jnp.argsort(hashes))

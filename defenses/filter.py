@@ -74,27 +74,24 @@ class Filter(AbstractFilter):
 
 
 class SoftFilter(AbstractFilter):
-    """The attacker's smooth surrogate of `Filter`: rows keep a share sigmoid((threshold - score) /
-    temperature), so that the derivative sees a row being thrown out.
-
-    `temperature` is in units of the mean score of the class.
+    """The attacker's smooth surrogate of `Filter`: rows keep a share 1 / (1 + (score /
+    threshold)^sharpness), so that the derivative sees a row being thrown out.
     """
 
     learner: AbstractLearner
     score: AbstractScore
     contamination: float
-    temperature: float
+    sharpness: float
     classes: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, learner, score, contamination=0.05, temperature=0.1, classes=CLASSES):
+    def __init__(self, learner, score, contamination=0.05, sharpness=8.0, classes=CLASSES):
         self.learner, self.score, self.classes = learner, score, tuple(classes)
         self.contamination = share_argument("contamination", contamination)
-        if not temperature > 0:
-            raise ValueError(f"temperature: got {temperature}, expected a number > 0")
-        self.temperature = temperature
+        if not sharpness > 0:
+            raise ValueError(f"sharpness: got {sharpness}, expected a number > 0")
+        self.sharpness = sharpness
 
     def shares(self, score, weight):
         used = (weight > 0).astype(score.dtype)
-        unit = jnp.sum(used * score) / jnp.maximum(jnp.sum(used), 1)
         count = (1 - self.contamination) * jnp.sum(used)
-        return soft_lowest(score, used, count, self.temperature * unit)
+        return soft_lowest(score, used, count, self.sharpness)

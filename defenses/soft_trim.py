@@ -11,53 +11,49 @@ from bilevel.problems import FixedPoint
 from bilevel.solvers import Anderson
 
 from ._defense import AbstractDefense, Inspection, reweighed, share_argument
-from ._selection import row_losses, soft_lowest
+from ._selection import soft_lowest
 
 
 class SoftTrim(AbstractDefense):
     """The attacker's smooth surrogate of `Trim`: score what it finds with `Trim` itself.
 
-    Shares s_i = sigmoid((threshold - loss_i) / T) that sum to (1 - contamination) n, with losses of
-    the model trained with weights s, are a fixed point: training and sharing in turn lower
-    sum_i s_i loss_i - T entropy(s). It is found from all rows and differentiated implicitly.
-
-    `temperature`: T in units of the mean loss of the rows kept.
+    Shares s_i = 1 / (1 + (loss_i / threshold)^sharpness) that sum to (1 - contamination) n, with
+    losses of the model trained with weights s, are a fixed point of training and sharing in turn.
+    It is found from all rows and differentiated implicitly; where it is not found, the result is
+    NaN. The tails are heavy, so that poison that is thrown out feels which way leads back in.
     """
 
     learner: AbstractLearner
     contamination: float
-    temperature: float
+    sharpness: float
     max_trainings: int
 
     def __init__(
         self,
         learner: AbstractLearner,
         contamination: float = 0.2,
-        temperature: float = 1.0,
+        sharpness: float = 2.0,
         max_trainings: int = 300,
     ):
-        if not temperature > 0:
-            raise ValueError(f"temperature: got {temperature}, expected a number > 0")
+        if not sharpness > 0:
+            raise ValueError(f"sharpness: got {sharpness}, expected a number > 0")
         self.learner = learner
         self.contamination = share_argument("contamination", contamination)
-        self.temperature, self.max_trainings = temperature, max_trainings
+        self.sharpness, self.max_trainings = sharpness, max_trainings
 
     def inspect(self, data: Data) -> Inspection:
-        count = (1 - self.contamination) * jnp.sum(lax.stop_gradient(data.weight > 0))
+        used = (lax.stop_gradient(data.weight) > 0).astype(data.y.dtype)
+        count = (1 - self.contamination) * jnp.sum(used)
 
         def losses(share: Float[Array, " n"]) -> Float[Array, " n"]:
             subset = reweighed(data, share)
             solver = self.learner.solver
             trained = argmin(self.learner.problem(subset), solver=solver, throw=False)
             f = self.learner.model(subset, trained.value).decision(data.x)
-            return row_losses(self.learner.loss, data.y, f)
+            return self.learner.loss(data.y, f)
 
         def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
-            score = losses(share)
-            used = (data.weight > 0).astype(score.dtype)
-            mass = used * share
-            unit = jnp.sum(mass * jnp.abs(score)) / jnp.sum(mass)
-            return soft_lowest(score, used, count, self.temperature * unit)
+            return soft_lowest(losses(share), used, count, self.sharpness)
 
         def settle(state):
             share, _, step = state

@@ -2,24 +2,42 @@
 again.
 """
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from bilevel import Data, argmin, batch
+from bilevel import Data, batch
 from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
 
 from ._defense import AbstractDefense, Inspection, reweighed, share_argument
 from ._selection import kept_count, lowest, mask_of, row_hash, row_losses
 
+TRIALS, PROMISING = 2, 0.25
+"""Trainings of every restart, and the share of restarts that go on."""
+
+
+class Search(NamedTuple):
+    """Where a search stands: the rows kept next and last, and what the last training told."""
+
+    keep: Bool[Array, " n"]
+    before: Bool[Array, " n"]
+    warm: PyTree
+    score: Float[Array, " n"]
+    loss: Float[Array, ""]
+    trainings: Int[Array, ""]
+
 
 class Trim(AbstractDefense):
     """Drop the share `contamination` of the rows, those with the largest losses under a model that
     is trained on the others.
 
-    From all rows, and from `restarts` random subsets: train, keep the rows of smallest loss, until
-    the set stays (or `max_trainings`); the set of the least mean loss is taken. The search carries
+    Train on all rows, keep those of smallest loss, and again until the set stays. So also from
+    `restarts` random sets, of which the best quarter after two trainings goes on, as in FAST-LTS
+    (Rousseeuw & Van Driessen 2006): the set of the least mean loss is taken. The search carries
     no derivative, the training after it does: where the set stays, that of the defended learner in
     the rows kept is exact, and rows dropped have derivative zero. `SoftTrim` has one in all rows.
 
@@ -51,49 +69,65 @@ class Trim(AbstractDefense):
         self.restarts, self.max_trainings, self.seed = restarts, max_trainings, seed
 
     def inspect(self, data: Data) -> Inspection:
-        data_, learner = stop_gradient(data), stop_gradient(self.learner)
-        used = data_.weight > 0
+        given, learner = stop_gradient(data), stop_gradient(self.learner)
+        used = given.weight > 0
         count = kept_count(used, self.contamination)
 
-        def start(seed: Int[Array, ""]) -> Bool[Array, " n"]:
-            """All rows for seed 0, else a random set of as many as are kept."""
-            hashes = row_hash(data_.x, data_.y, self.seed) ^ (seed.astype(jnp.uint32) << 8)
-            drawn = row_hash(hashes[:, None].astype(jnp.float32), data_.y)
-            return jnp.where(seed == 0, used, lowest(drawn.astype(data_.y.dtype), used, count))
+        def again(state: Search) -> Search:
+            subset = reweighed(given, state.keep.astype(given.weight.dtype))
+            problem = learner.problem(subset)
+            point = learner.solver.run(problem, state.warm)
+            value = learner.solver.value(problem, point.unknowns, point.frozen)
+            f = learner.model(subset, value).decision(given.x)
+            score = row_losses(learner.loss, given.y, f)
+            keep = lowest(score, used, count)
+            mass = jnp.where(keep, given.weight, 0)
+            loss = jnp.sum(mass * score) / jnp.sum(mass)
+            return Search(keep, state.keep, point.warm, score, loss, state.trainings + 1)
 
-        def search(seed: Int[Array, ""]):
-            keep = start(seed)
-            warm = learner.solver.cold(learner.problem(data_))
-            blank = jnp.zeros_like(data_.y)
-            state = keep, ~keep, warm, blank, jnp.int32(0)
-            keep, _, _, score, trainings = lax.while_loop(unsettled, refit, state)
-            loss = jnp.sum(jnp.where(keep, data_.weight * score, 0)) / jnp.sum(keep * data_.weight)
-            return keep, score, trainings, loss
+        def search(state: Search, most: int) -> Search:
+            def unsettled(state: Search):
+                return jnp.any(state.keep != state.before) & (state.trainings < most)
 
-        def unsettled(state):
-            keep, before, _, _, trainings = state
-            return jnp.any(keep != before) & (trainings < self.max_trainings)
+            return lax.while_loop(unsettled, again, state)
 
-        def refit(state):
-            keep, _, warm, _, trainings = state
-            subset = reweighed(data_, keep.astype(data_.weight.dtype))
-            trained = argmin(learner.problem(subset), warm, solver=learner.solver, throw=False)
-            f = learner.model(subset, trained.value).decision(data_.x)
-            score = row_losses(learner.loss, data_.y, f)
-            return lowest(score, used, count), keep, trained.warm, score, trainings + 1
+        def begin(keep: Bool[Array, " n"]) -> Search:
+            warm = learner.solver.cold(learner.problem(given))
+            nan = jnp.full_like(given.y, jnp.nan)
+            return Search(keep, ~keep, warm, nan, nan[0], jnp.int32(0))
 
-        if self.restarts == 0:
-            keep, score, trainings, _ = search(jnp.int32(0))
-        else:
-            found = batch(search)(jnp.arange(self.restarts + 1, dtype=jnp.int32))
-            best = jnp.argmin(jnp.where(jnp.isnan(found[3]), jnp.inf, found[3]))
-            keep, score, trainings = found[0][best], found[1][best], jnp.sum(found[2])
-        return Inspection(reweighed(data, mask_of(keep, data.weight)), score, trainings)
+        found = search(begin(used), self.max_trainings)
+        trainings = found.trainings
+        if self.restarts > 0:
+            drawn = jnp.stack([self._draw(given, number) for number in range(self.restarts)])
+            tried = batch(lambda keep: search(begin(keep), TRIALS))(drawn)
+            few = jnp.argsort(tried.loss)[: max(1, round(PROMISING * self.restarts))]
+            others = batch(lambda state: search(state, self.max_trainings))(_take(tried, few))
+            each = jnp.sum(tried.trainings) - jnp.sum(tried.trainings[few])
+            trainings += (each + jnp.sum(others.trainings)).astype(trainings.dtype)
+            best = _take(others, jnp.argmin(others.loss))
+            better = best.loss < found.loss
+            found = jax.tree.map(lambda a, b: jnp.where(better, a, b), best, found)
+        keep = mask_of(found.keep, data.weight)
+        return Inspection(reweighed(data, keep), found.score, trainings)
+
+    def _draw(self, data: Data, number: int) -> Bool[Array, " n"]:
+        """A random set of as many rows as are kept."""
+        used = data.weight > 0
+        numbers = row_hash(data.x, data.y, self.seed + number).astype(data.y.dtype)
+        return lowest(numbers, used, kept_count(used, self.contamination))
 
     def kinks(self, data: Data) -> Float[Array, " n"]:
-        """How far each row's loss is from the threshold between kept and dropped."""
+        """How far each row's loss is from the threshold between kept and dropped, and then those
+        of the learner.
+        """
         found = self.inspect(data)
         used = data.weight > 0
         most = jnp.max(jnp.where(found.kept, found.score, -jnp.inf))
         least = jnp.min(jnp.where(used & ~found.kept, found.score, jnp.inf))
-        return jnp.where(used, jnp.abs(found.score - 0.5 * (most + least)), jnp.inf)
+        own = jnp.where(used, jnp.abs(found.score - 0.5 * (most + least)), jnp.inf)
+        return jnp.concatenate([own, self.learner.kinks(found.data)])
+
+
+def _take(states: Search, index: Int[Array, "..."]) -> Search:
+    return jax.tree.map(lambda leaf: leaf[index], states)

@@ -4,6 +4,7 @@ from ..domains import Box
 from ._capability import AbstractCapability
 from .flip_labels import FlipLabels
 from .insert import Insert
+from .insert_near import InsertNear
 from .insert_xy import XY, InsertXY
 from .perturb import Perturb
 from .reseed import Reseed

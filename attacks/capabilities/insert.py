@@ -12,21 +12,32 @@ from ._capability import AbstractCapability, require_shapes
 
 
 class Insert(AbstractCapability):
-    """Insert rows z (m, d) with given labels (m,) inside a domain, after the clean rows."""
+    """Insert rows z (m, d) with given labels (m,) inside a domain, after the clean rows.
+
+    Weights (m,) are one unless given. A row of weight zero is not there: attacks with fewer rows
+    than m then share a compiled program.
+    """
 
     labels: Float[Array, " m"]
     domain: AbstractDomain
+    weight: Float[Array, " m"]
     keeps_rows = True
 
-    def __init__(self, labels, domain: AbstractDomain):
+    def __init__(self, labels, domain: AbstractDomain, weight=None):
         self.labels = jnp.asarray(labels, float)
         self.domain = domain
+        self.weight = jnp.ones_like(self.labels) if weight is None else jnp.asarray(weight, float)
         if self.labels.ndim != 1 or self.labels.shape[0] == 0:
             raise ValueError(
                 f"labels: got shape {self.labels.shape}, expected (m,) with one label per poison "
                 "row and m >= 1"
             )
-        require_finite(labels=self.labels)
+        if self.weight.shape != self.labels.shape:
+            raise ValueError(
+                f"weight: got shape {self.weight.shape}, expected {self.labels.shape}, one per "
+                "poison row"
+            )
+        require_finite(labels=self.labels, weight=self.weight)
 
     def check(self, data: Data) -> None:
         self.domain.check(self.shapes(data).shape)
@@ -36,7 +47,9 @@ class Insert(AbstractCapability):
 
     def inject(self, z: Float[Array, "m d"], data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
-        return append(data, self.domain.place(z), self.labels.astype(data.y.dtype))
+        dtype = data.y.dtype
+        labels, weight = self.labels.astype(dtype), self.weight.astype(dtype)
+        return append(data, self.domain.place(z), labels, weight)
 
     def project(self, z: Float[Array, "m d"]) -> Array:
         return self.domain.project(z)

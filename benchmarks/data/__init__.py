@@ -2,6 +2,7 @@
 
 from ._table import Group, Parts, Table
 from .contagio import pdf_malware
+from .enron import enron
 from .files import Poison, filed_parts, filed_poison, numbered_parts
 from .lending_club import encoded, loans, loans_frame
 from .manip_ml import house, pharm

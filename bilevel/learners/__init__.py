@@ -3,6 +3,7 @@
 from . import kernels
 from ._learner import AbstractLearner, AbstractModel
 from ._linear_model import LinearModel
+from .huber import Huber
 from .lasso import ElasticNet, Lasso
 from .logistic import Logistic
 from .ridge import Ridge

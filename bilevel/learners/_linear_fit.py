@@ -13,7 +13,7 @@ from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import AbstractSolver, Point
 from .._tree import all_finite
 from ..data import Data
-from ..losses import Logistic, Squares
+from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
 from ..solvers import Newton
 from ..solvers._smooth import AbstractSmoothSolver
@@ -38,7 +38,7 @@ class Fit(eqx.Module):
     l2: Float[Array, ""]
     l2_bias: Float[Array, ""]
     gram: Float[Array, "n n"] | None
-    loss: Squares | Logistic
+    loss: Squares | Logistic | Huber
 
     def mean_loss(self, f: Float[Array, " n"]) -> Float[Array, ""]:
         return jnp.sum(self.share * self.loss(self.y, f))
@@ -57,10 +57,21 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    block = (fit.x * curvature[:, None]).T @ fit.x + fit.l2 * jnp.eye(w.size, dtype=w.dtype)
+    block = moments(fit.x, curvature) + fit.l2 * jnp.eye(w.size, dtype=w.dtype)
     side = curvature @ fit.x
     corner = jnp.sum(curvature) + fit.l2_bias
     return jnp.block([[block, side[:, None]], [side[None, :], corner[None, None]]])
+
+
+def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
+    """sum_i weight_i x_i x_i'. Of many features, a quarter is mirrored and not multiplied."""
+    weighted, d = x * weight[:, None], x.shape[1]
+    if d < 128:
+        return weighted.T @ x
+    first = weighted[:, : d // 2].T @ x[:, : d // 2]
+    rest = weighted[:, d // 2 :].T @ x
+    above = jnp.concatenate([first, rest[:, : d // 2].T], axis=1)
+    return jnp.concatenate([above, rest])
 
 
 class GramFactor(eqx.Module):
@@ -185,7 +196,7 @@ class AbstractLinearLearner(AbstractLearner):
 
     @property
     @abc.abstractmethod
-    def loss(self) -> Squares | Logistic:
+    def loss(self) -> Squares | Logistic | Huber:
         """Loss of each row: convex and twice differentiable in f."""
 
     def prepare(self, data):

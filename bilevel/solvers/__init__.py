@@ -4,6 +4,7 @@ from ._kkt import KKTPoint
 from .active_set import ActiveSet
 from .anderson import Anderson
 from .descent import Descent
+from .each import Each, Stack
 from .fista import FISTA
 from .interior_point import PrimalDual
 from .lbfgs import LBFGS

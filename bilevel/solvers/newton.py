@@ -43,11 +43,13 @@ class Newton(AbstractSmoothSolver):
             direction = -cho_solve((chol, True), gradient)
             new, new_value, new_gradient, t = descend(value_and_grad, w, value, gradient, direction)
             rate = norm(new_gradient) / jnp.maximum(norm(gradient), tiny)
-            length = norm(direction) / (norm(w) + tiny)
+            length = norm(direction) / (norm(new) + tiny)
             slow = (rate > self.reuse) | (t < 1)
             # Rounding: a fresh factor, a short step, and not a shorter one than before.
             floor = slow & fresh & (length < rough) & (length > 0.5 * before)
-            over = (length <= self.tol) | floor
+            # The error left is that of a step shortened once more as this one was.
+            ahead = length * jnp.where(before <= 1, length / before, 1)
+            over = (length <= self.tol) | (ahead <= self.tol * rough) | floor
             fresh = slow
             return new, new_value, new_gradient, chol, fresh, length, step + 1, over
 

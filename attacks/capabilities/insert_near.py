@@ -1,0 +1,52 @@
+"""Insert rows whose targets stay near what a model expects."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bilevel import Data, append
+from bilevel.learners import AbstractModel
+
+from ..domains import AbstractDomain, Box
+from ._capability import AbstractCapability, require_shapes
+from .insert_xy import XY, InsertXY
+
+
+class InsertNear(AbstractCapability):
+    """Insert `rows` rows x (m, d) in `domain` with targets model(x) + radius * y, cut to [low,
+    high], where y (m,) in [-1, 1] is the attacker's to move: poison that a detector of large
+    residuals under `model` does not see. The smaller the radius, the less it stands out.
+    """
+
+    rows: int = eqx.field(static=True)
+    domain: AbstractDomain
+    model: AbstractModel
+    radius: Float[Array, ""]
+    low: float
+    high: float
+    keeps_rows = True
+
+    def __init__(self, rows: int, domain: AbstractDomain, model, radius, low=0.0, high=1.0):
+        if not low < high:
+            raise ValueError(f"low, high: got {low} and {high}, expected low < high")
+        self.rows, self.domain, self.model = self._free(rows, domain).rows, domain, model
+        self.radius, self.low, self.high = jnp.asarray(radius, float), low, high
+
+    @staticmethod
+    def _free(rows: int, domain: AbstractDomain) -> InsertXY:
+        return InsertXY(rows, domain, Box(-1.0, 1.0))
+
+    def check(self, data: Data) -> None:
+        self._free(self.rows, self.domain).check(data)
+
+    def shapes(self, data: Data) -> XY:
+        return self._free(self.rows, self.domain).shapes(data)
+
+    def inject(self, z: XY, data: Data) -> Data:
+        require_shapes("z", z, self.shapes(data))
+        x = self.domain.place(z.x)
+        y = self.model.decision(x) + self.radius.astype(z.y.dtype) * z.y
+        return append(data, x, jnp.clip(y, self.low, self.high))
+
+    def project(self, z: XY) -> XY:
+        return self._free(self.rows, self.domain).project(z)

@@ -1,0 +1,126 @@
+"""What defenses have in common that look at the training rows first, and train on the rest."""
+
+import abc
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.utils import _safe_indexing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from bilevel import Data
+
+from .._defense import Inspection
+from ._rows import Rows, own_order
+from ._tasks import Task
+
+
+class Verdict(NamedTuple):
+    """What a defense makes of its rows, in the order it got them.
+
+    - `y`: labels or targets to train on; `keep`: the rows to train on.
+    - `score`: what the rows were judged by, larger is worse.
+    - `trainings`: how often the estimator was trained for it.
+    """
+
+    y: Shaped[np.ndarray, " n"]
+    keep: Bool[np.ndarray, " n"]
+    score: Float[np.ndarray, " n"]
+    trainings: int
+
+    def take(self, which: np.ndarray) -> "Verdict":
+        """On these rows, in this order."""
+        return Verdict(self.y[which], self.keep[which], self.score[which], self.trainings)
+
+
+def offers(method: str):
+    """For `available_if`: a defense predicts in the ways that its estimator does."""
+
+    def check(self) -> bool:
+        return hasattr(getattr(self, "estimator_", self.estimator), method)
+
+    return check
+
+
+class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
+    """Judges the rows, then trains a clone of `estimator` on those kept; predicts as that does.
+
+    Nothing depends on the order of the rows, as long as an estimator that draws at random has an
+    integer `random_state` of its own. Rows are dense and numeric: encoders and imputers go ahead
+    of the defense in a pipeline.
+
+    Once fitted: `estimator_`, trained, or a constant if all rows kept have the same label;
+    `support_mask_` (n,), rows kept; `relabelled_` (n,), rows whose label was changed; `scores_`
+    (n,), what rows were judged by, larger is worse; `n_iter_`, how often the estimator was trained
+    to judge them; `message_`, one sentence on all of it.
+    """
+
+    @abc.abstractmethod
+    def _inspect(self, rows: Rows) -> Verdict:
+        """Judges rows that come in an order of their own; ValueError for a bad setting."""
+
+    def fit(self, X, y):
+        """Judge rows X (n, d) with labels or targets y (n,), and train on those kept."""
+        self._fit(X, y)
+        return self
+
+    def _fit(self, X, y) -> Verdict:
+        rows = self._checked(X, y)
+        order = own_order(rows)
+        rows = rows.take(order)
+        found = self._inspect(rows)
+        self.estimator_ = self._train(rows._replace(y=found.y).take(found.keep))
+        back = np.argsort(order)
+        self.relabelled_ = (found.y != rows.y)[back]
+        found = found.take(back)
+        self.support_mask_, self.scores_, self.n_iter_ = found.keep, found.score, found.trainings
+        return found
+
+    def fit_resample(self, X, y):
+        """Fit, and return the rows kept of X and y, in their order; frames stay frames."""
+        kept = np.flatnonzero(self.fit(X, y).support_mask_)
+        return _safe_indexing(X, kept), _safe_indexing(y, kept)
+
+    @property
+    def message_(self) -> str:
+        check_is_fitted(self)
+        none = np.zeros((self.support_mask_.size, 0))
+        seen = Data(none, self.relabelled_, self.support_mask_)
+        given = Data(none, np.zeros_like(self.relabelled_))
+        return Inspection(seen, self.scores_, np.asarray(self.n_iter_)).message(given)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def classes_(self):
+        return self.estimator_.classes_
+
+    def predict(self, X):
+        """Labels or values (n,) of rows X (n, d)."""
+        X = self._given(X)
+        return self.estimator_.predict(X)
+
+    @available_if(offers("predict_proba"))
+    def predict_proba(self, X):
+        """Probabilities (n, classes) of rows X (n, d)."""
+        X = self._given(X)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(offers("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Logarithms of probabilities (n, classes) of rows X (n, d)."""
+        X = self._given(X)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(offers("decision_function"))
+    def decision_function(self, X):
+        """Decisions of rows X (n, d), as the estimator gives them."""
+        X = self._given(X)
+        return self.estimator_.decision_function(X)
+
+
+def at_least(least: int, **arguments) -> None:
+    """ValueError naming the first argument that is no whole number, or is below the least."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")

@@ -1,0 +1,58 @@
+"""Outlier filters around any scikit-learn model.
+
+Steinhardt, Koh & Liang, "Certified defenses for data poisoning attacks", NeurIPS 2017; Koh,
+Steinhardt & Liang, "Stronger data poisoning attacks break data sanitization defenses", 2018.
+"""
+
+import numpy as np
+
+from .._defense import share_argument
+from .._selection import kept_count, lowest
+from ..scores import AbstractScore, Distance
+from ._rows import Rows
+from ._sanitiser import Sanitiser, Verdict
+from ._tasks import Classes, Numbers
+
+
+class Filter(Sanitiser):
+    """Drops rows that lie far from the others of their group. Shared by both tasks."""
+
+    def __init__(self, estimator, outlier_score: AbstractScore = Distance(), contamination=0.05):
+        self.estimator = estimator
+        self.outlier_score = outlier_score
+        self.contamination = contamination
+
+    def _judge(self, rows: Rows, groups: list[np.ndarray]) -> Verdict:
+        """Scores rows within each group, a mask."""
+        share_argument("contamination", self.contamination)
+        keep, scores = np.zeros(rows.y.size, bool), np.zeros(rows.y.size)
+        for group in groups:
+            own = group.astype(np.float64)
+            score = self.outlier_score(rows.x, own, 1 - own)
+            count = max(1, int(kept_count(group, self.contamination)))
+            keep |= lowest(score, group, count)
+            scores[group] = score[group]
+        return Verdict(rows.y, keep, scores, 0)
+
+
+class FilterClassifier(Classes, Filter):
+    """Drop, of each class, the share `contamination` of highest score (at least one row stays).
+
+    - `outlier_score`: `defenses.scores.Distance()`, `Slab()`, `Residual()`, `Neighbours()`.
+      They measure distances: scale the columns first.
+
+    See `Sanitiser` for what it holds once fitted.
+    """
+
+    def _inspect(self, rows: Rows) -> Verdict:
+        return self._judge(rows, [rows.y == label for label in np.unique(rows.y)])
+
+
+class FilterRegressor(Numbers, Filter):
+    """Drop the share `contamination` of all rows of highest score, by their features alone.
+
+    Otherwise `FilterClassifier`.
+    """
+
+    def _inspect(self, rows: Rows) -> Verdict:
+        return self._judge(rows, [np.ones(rows.y.size, bool)])

@@ -1,0 +1,463 @@
+"""Meta-estimators: scikit-learn's own checks, order of rows, frames, what each finds, bad input."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from bilevel import Data
+from bilevel.learners import Ridge as RidgeLearner
+from defenses import Filter, Trim
+from defenses.estimators import (
+    FilterClassifier,
+    FilterRegressor,
+    MicroModelsClassifier,
+    PartitionClassifier,
+    RelabelClassifier,
+    RoniClassifier,
+    RoniRegressor,
+    SeverClassifier,
+    SeverRegressor,
+    TrimClassifier,
+    TrimRegressor,
+)
+from defenses.scores import Neighbours, Slab
+
+FAST = [TrimRegressor(Ridge()), FilterClassifier(GaussianNB()), RelabelClassifier(GaussianNB())]
+SLOW = [
+    TrimClassifier(LogisticRegression()),
+    TrimClassifier(RidgeClassifier(), restarts=1, random_state=0),
+    FilterRegressor(Ridge(), Neighbours()),
+    RoniClassifier(RidgeClassifier(), draws=1),
+    RoniRegressor(Ridge(), draws=1, tolerance=0.1),
+    MicroModelsClassifier(RidgeClassifier()),
+    SeverClassifier(LogisticRegression()),
+    SeverClassifier(RidgeClassifier()),
+    SeverRegressor(Ridge()),
+    PartitionClassifier(RidgeClassifier(), partitions=10),
+]
+
+
+def name(estimator) -> str:
+    return type(estimator).__name__
+
+
+def real(load) -> tuple[np.ndarray, np.ndarray]:
+    return load(return_X_y=True)
+
+
+def fitted(estimator, x, y) -> Any:
+    """A clone, fitted."""
+    fresh: Any = clone(estimator)
+    return fresh.fit(x, y)
+
+
+def numbers(seed: int = 0, n: int = 60, bad: int = 12):
+    """A line with noise, and rows at corners with targets on the wrong side, shuffled in."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    x[:bad] = rng.choice([-2.5, 2.5], size=(bad, 3)) + 0.1 * rng.normal(size=(bad, 3))
+    y = x @ np.array([3.0, -2.0, 1.0]) + 0.3 * rng.normal(size=n)
+    y[:bad] = -12 * np.sign(y[:bad]) + rng.normal(size=bad)
+    order = rng.permutation(n)
+    return x[order], y[order], (np.arange(n) < bad)[order]
+
+
+def labels(seed: int = 0, n: int = 90, bad: int = 12, classes: int = 2):
+    """Blobs apart from each other, some rows with another blob's label."""
+    rng = np.random.default_rng(seed)
+    sides = np.arange(n) % classes
+    centres = 4 * np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    x = centres[sides] + rng.normal(size=(n, 2))
+    order = rng.permutation(n)
+    x, sides, flipped = x[order], sides[order], (np.arange(n) < bad)[order]
+    return x, (sides + flipped) % classes, flipped
+
+
+@pytest.mark.parametrize("estimator", FAST, ids=name)
+def test_scikit_learn_has_no_complaint(estimator):
+    results = check_estimator(estimator, on_skip=None)
+    assert sum(r["status"] == "passed" for r in results) > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", SLOW, ids=name)
+def test_scikit_learn_has_no_complaint_of_the_others(estimator):
+    results = check_estimator(estimator, on_skip=None)
+    assert sum(r["status"] == "passed" for r in results) > 40
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TrimRegressor(Ridge(), restarts=3, random_state=0),
+        TrimClassifier(KNeighborsClassifier()),  # many equal losses
+        TrimClassifier(LogisticRegression(), restarts=3, random_state=0),
+        FilterRegressor(Ridge(), Neighbours(), 0.2),
+        FilterClassifier(LogisticRegression(), Slab(), 0.2),
+        RelabelClassifier(LogisticRegression(), k=4),
+        RoniRegressor(Ridge(), draws=2, random_state=0),
+        RoniClassifier(GaussianNB(), draws=2, random_state=0),
+        MicroModelsClassifier(GaussianNB(), models=5),
+        SeverRegressor(Ridge()),
+        SeverClassifier(LogisticRegression()),
+    ],
+    ids=name,
+)
+def test_the_order_of_the_rows_decides_nothing(estimator):
+    x, y, _ = labels() if is_classifier(estimator) else numbers()
+    order = np.random.default_rng(1).permutation(y.size)
+    one, other = fitted(estimator, x, y), fitted(estimator, x[order], y[order])
+    np.testing.assert_array_equal(one.support_mask_[order], other.support_mask_)
+    np.testing.assert_array_equal(one.relabelled_[order], other.relabelled_)
+    np.testing.assert_array_equal(one.scores_[order], other.scores_)
+    np.testing.assert_array_equal(one.predict(x), other.predict(x))
+    assert one.relabelled_.any() or not one.support_mask_.all()
+
+
+def test_a_random_state_is_all_that_draws():
+    x, y, _ = labels(n=30, bad=6)
+    masks = [
+        RoniClassifier(GaussianNB(), draws=1, random_state=seed).fit(x, y).support_mask_
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "found", "lost"),
+    [
+        (TrimRegressor(Ridge()), 1, 0),
+        (SeverRegressor(Ridge()), 1, 0),
+        (FilterRegressor(Ridge(), contamination=0.2), 1, 0),
+        (TrimClassifier(LogisticRegression(), 12 / 90), 1, 0),
+        (TrimClassifier(RidgeClassifier(), 12 / 90), 1, 0),
+        (SeverClassifier(LogisticRegression(), 12 / 90), 1, 0),
+        (SeverClassifier(RidgeClassifier(), 12 / 90), 0.8, 0.05),
+        (FilterClassifier(GaussianNB(), contamination=12 / 90), 1, 0),
+        (MicroModelsClassifier(LogisticRegression()), 1, 0),
+        (RelabelClassifier(LogisticRegression()), 1, 0),
+        (RoniClassifier(GaussianNB(), draws=8, random_state=0), 0.7, 0.3),
+    ],
+    ids=name,
+)
+def test_each_finds_obvious_poison(estimator, found, lost):
+    x, y, poison = labels() if is_classifier(estimator) else numbers()
+    estimator.fit(x, y)
+    suspect = ~estimator.support_mask_ | estimator.relabelled_
+    assert np.mean(suspect[poison]) >= found
+    assert np.mean(suspect[~poison]) <= lost
+
+
+def test_three_classes_are_judged_too():
+    x, y, poison = labels(classes=3)
+    for estimator in (
+        TrimClassifier(LogisticRegression(), 12 / 90),
+        TrimClassifier(RidgeClassifier(), 12 / 90),
+        SeverClassifier(LogisticRegression(), 12 / 90),
+    ):
+        assert np.mean(~estimator.fit(x, y).support_mask_[poison]) >= 0.9
+    relabel = RelabelClassifier(LogisticRegression()).fit(x, y)
+    np.testing.assert_array_equal(relabel.labels_[poison], (y[poison] - 1) % 3)
+
+
+def test_trim_on_real_rows_takes_back_most_of_the_damage():
+    x, y = real(load_diabetes)
+    x = StandardScaler().fit_transform(x)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(y.size)
+    (x, x_test), (y, y_test) = np.split(x[order], [242]), np.split(y[order], [242])
+    low, high = x.min(axis=0), x.max(axis=0)
+    corners = rng.multivariate_normal(x.mean(axis=0), np.cov(x.T), 60)
+    corners = np.where(corners > (low + high) / 2, high, low)
+    said = Ridge(10).fit(x, y).predict(corners)
+    worst = np.where(said > (y.min() + y.max()) / 2, y.min(), y.max())
+    order = rng.permutation(302)
+    poisoned = np.concatenate([x, corners])[order], np.concatenate([y, worst])[order]
+
+    def error(model, rows) -> float:
+        return float(np.mean((model.fit(*rows).predict(x_test) - y_test) ** 2))
+
+    clean, hurt = error(Ridge(10), (x, y)), error(Ridge(10), poisoned)
+    defended = error(TrimRegressor(Ridge(10)), poisoned)
+    assert hurt > 1.5 * clean
+    assert defended - clean < 0.4 * (hurt - clean)
+
+
+@pytest.mark.parametrize("score", [None, Slab()], ids=["trim", "filter"])
+def test_they_keep_the_rows_that_our_learners_keep(score):
+    """Least squares without a penalty: both trainings have the same minimiser."""
+    x, y, _ = numbers()
+    if score is None:
+        ours = Trim(RidgeLearner(1e-12)).inspect(Data(x, y))
+        theirs = TrimRegressor(LinearRegression()).fit(x, y)
+        np.testing.assert_allclose(theirs.scores_, 2 * np.asarray(ours.score), rtol=1e-6)
+        assert theirs.n_iter_ == int(ours.trainings)
+        assert theirs.message_.split(";")[0] == ours.message(Data(x, y)).split(";")[0]
+    else:
+        y = np.sign(y)
+        ours = Filter(RidgeLearner(), score, 0.2).inspect(Data(x, y))
+        theirs = FilterClassifier(RidgeClassifier(), score, 0.2).fit(x, y)
+        np.testing.assert_allclose(theirs.scores_, ours.score, rtol=1e-10)
+    np.testing.assert_array_equal(theirs.support_mask_, ours.kept)
+
+
+@pytest.mark.parametrize("agreement", [0.5, 0.8])
+def test_the_labels_are_those_of_the_neighbours(agreement):
+    x, y, _ = labels(classes=3, bad=30)
+    found = RelabelClassifier(GaussianNB(), 4, agreement).fit(x, y)
+    ties = 0
+    for i in range(90):
+        near = np.argsort(np.sum((x - x[i][None, :]) ** 2, axis=1))[1:5]
+        counts = np.bincount(y[near], minlength=3)
+        best = np.flatnonzero(counts == counts.max())
+        ties += len(best) > 1 and y[i] in best
+        sure = counts.max() >= 4 * agreement and y[i] not in best
+        assert found.labels_[i] == (best[0] if sure else y[i])
+        assert found.scores_[i] == 1 - counts[y[i]] / 4
+    assert ties > 0
+
+
+def test_restarts_find_what_the_start_from_all_rows_does_not():
+    x, y, poison = numbers(seed=1)
+    once, often = (
+        TrimRegressor(LinearRegression(), restarts=restarts, random_state=0).fit(x, y)
+        for restarts in (0, 10)
+    )
+    assert np.mean(~once.support_mask_[poison]) < 0.5
+    np.testing.assert_array_equal(often.support_mask_, ~poison)
+    assert often.n_iter_ >= 11 + once.n_iter_
+
+
+def numeric_slopes(loss, unknowns):
+    """Derivatives of every row's loss in each unknown, by central differences."""
+    columns = []
+    for index in np.ndindex(unknowns.shape):
+        step = np.zeros_like(unknowns)
+        step[index] = 1e-6
+        columns.append((loss(unknowns + step) - loss(unknowns - step)) / 2e-6)
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_sever_scores_the_gradients_of_the_loss(classes):
+    """One round: scores are those of the model trained on all rows. 0 classes: regression."""
+    inner = LogisticRegression(tol=1e-8) if classes else Ridge()
+    x, y, _ = labels(classes=classes) if classes else numbers()
+    model = inner.fit(x, y)
+    inputs = np.column_stack([x, np.ones(y.size)])
+
+    def loss(unknowns) -> np.ndarray:
+        f = inputs @ unknowns.T
+        if classes == 0:
+            return 0.5 * (f[:, 0] - y) ** 2
+        f = np.column_stack([np.zeros(y.size), f]) if classes == 2 else f
+        return np.log(np.sum(np.exp(f), axis=1)) - f[np.arange(y.size), y.astype(int)]
+
+    unknowns = np.column_stack([np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)])
+    slopes = numeric_slopes(loss, unknowns)
+    slopes -= slopes.mean(axis=0)[None, :]
+    top = np.linalg.svd(slopes)[2][0]
+    sever = (SeverClassifier if classes else SeverRegressor)(inner, 0.2, rounds=1).fit(x, y)
+    np.testing.assert_allclose(sever.scores_, (slopes @ top) ** 2, rtol=1e-5, atol=1e-7)
+    assert sever.support_mask_.sum() == round(0.8 * y.size)
+
+
+def test_sever_drops_its_share_in_equal_rounds():
+    x, y, _ = numbers()
+    sizes = []
+
+    class Spy(Ridge):
+        def fit(self, X, y, sample_weight=None):
+            sizes.append(len(y))
+            return super().fit(X, y, sample_weight)
+
+    SeverRegressor(Spy(), 0.2, rounds=3).fit(x, y)
+    assert sizes == [60, 56, 52, 48]
+
+
+class Recorder(GaussianNB):
+    seen: list = []  # noqa: RUF012 - shared by clones on purpose
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen.append((X, y))
+        return super().fit(X, y, sample_weight)
+
+
+def test_roni_trains_with_and_without_each_row_on_rows_of_all_classes():
+    x, y, _ = labels(n=40)
+    Recorder.seen.clear()
+    roni = RoniClassifier(Recorder(), draws=2, train=6, validation=20, random_state=0).fit(x, y)
+    trained = Recorder.seen[:-1]
+    assert roni.n_iter_ == len(trained) == 2 * 2 * 40
+    asked = set()
+    for (less, less_y), (more, more_y) in zip(trained[::2], trained[1::2], strict=True):
+        assert len(less) == 6
+        assert set(less_y.tolist()) == {0, 1}
+        np.testing.assert_array_equal(more[:-1], less)
+        np.testing.assert_array_equal(more_y[:-1], less_y)
+        assert not (less == more[-1]).all(axis=1).any()
+        asked.add(tuple(more[-1]))
+    assert asked == set(map(tuple, x))
+
+
+def test_roni_tolerates_what_it_is_told_to():
+    x, y, _ = numbers()
+    strict, mild = (
+        RoniRegressor(Ridge(), draws=2, tolerance=tolerance, random_state=0).fit(x, y)
+        for tolerance in (0.0, 2.0)
+    )
+    np.testing.assert_array_equal(strict.scores_, mild.scores_)
+    np.testing.assert_array_equal(mild.support_mask_, mild.scores_ <= 2)
+    assert strict.support_mask_.sum() < mild.support_mask_.sum() < y.size
+
+
+def test_no_micro_model_judges_the_rows_it_was_trained_on():
+    """One neighbour knows its own rows by heart: it would never dispute them."""
+    x, y, flipped = labels()
+    found = MicroModelsClassifier(KNeighborsClassifier(1), models=2).fit(x, y)
+    assert found.n_iter_ == 2
+    for row in np.flatnonzero(flipped)[:4]:
+        assert found.scores_[row] in (0, 1)
+    assert np.mean(found.scores_[flipped]) > 0.6
+
+
+def test_frames_keep_their_type_names_and_index():
+    x, y, _ = numbers()
+    index = [f"row {i}" for i in range(60)]
+    frame = pd.DataFrame(x, index, ["a", "b", "c"])
+    target = pd.Series(y, index, name="price")
+    trim: Any = TrimRegressor(make_pipeline(StandardScaler(), Ridge()))
+    found: Any = trim.fit_resample(frame, target)
+    kept, targets = found
+    pd.testing.assert_frame_equal(kept, frame.loc[trim.support_mask_])
+    pd.testing.assert_series_equal(targets, target.loc[trim.support_mask_])
+    assert trim.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert trim.estimator_.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_allclose(trim.predict(frame), fitted(trim, x, y).predict(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["str", "category"])
+def test_relabelled_rows_keep_the_type_of_their_labels(dtype):
+    x, y, flipped = labels()
+    frame = pd.DataFrame(x, columns=["a", "b"])
+    target = pd.Series(np.where(y == 1, "spam", "ham"), name="kind").astype(dtype)
+    relabel = RelabelClassifier(GaussianNB())
+    rows, told = relabel.fit_resample(frame, target)
+    pd.testing.assert_frame_equal(rows, frame)
+    assert told.dtype == target.dtype
+    assert told.name == "kind"
+    np.testing.assert_array_equal(told != target, flipped)
+    np.testing.assert_array_equal(relabel.relabelled_, flipped)
+    assert relabel.message_ == "kept 90 of 90 rows, relabelled 12; 0 trainings"
+    np.testing.assert_array_equal(relabel.fit_resample(x, y)[1], relabel.labels_)
+
+
+def test_a_grid_search_over_a_pipeline_runs():
+    x, y, _ = numbers()
+    pipeline = make_pipeline(StandardScaler(), TrimRegressor(Ridge()))
+    grid = {
+        "trimregressor__estimator__alpha": [0.1, 100.0],
+        "trimregressor__contamination": [0, 0.2],
+    }
+    search = GridSearchCV(pipeline, grid, cv=3, scoring="neg_median_absolute_error").fit(x, y)
+    best = search.best_estimator_.named_steps["trimregressor"]
+    assert (best.contamination, best.estimator_.alpha) == (0.2, 0.1)
+
+
+def test_the_message_says_whether_there_is_a_gap():
+    x, y, _ = numbers()
+    message = TrimRegressor(LinearRegression()).fit(x, y).message_
+    assert message.startswith(
+        "kept 48 of 60 rows; 4 trainings; the least suspect row dropped scores"
+    )
+    assert "no gap" not in message
+    assert "no gap" in TrimRegressor(LinearRegression(), 0.3).fit(x, y).message_
+    with pytest.raises(AttributeError, match="not fitted"):
+        _ = TrimRegressor(Ridge()).message_
+
+
+def test_they_predict_in_the_ways_of_their_estimator():
+    x, y, _ = labels()
+    plain = TrimClassifier(RidgeClassifier())
+    assert not hasattr(plain, "predict_proba")
+    plain.fit(x, y)
+    np.testing.assert_array_equal(plain.decision_function(x), plain.estimator_.decision_function(x))
+    sure = TrimClassifier(LogisticRegression()).fit(x, y)
+    np.testing.assert_array_equal(sure.predict_proba(x), sure.estimator_.predict_proba(x))
+    np.testing.assert_allclose(sure.predict_log_proba(x), np.log(sure.predict_proba(x)))
+    np.testing.assert_array_equal(sure.classes_, [0, 1])
+
+
+def test_trim_warns_while_the_rows_kept_still_change():
+    x, y, _ = numbers()
+    with pytest.warns(ConvergenceWarning, match="max_trainings=1 trainings"):
+        TrimRegressor(Ridge(), max_trainings=1).fit(x, y)
+
+
+X, Y, _ = numbers()
+LABELS = np.sign(Y)
+
+
+class Mute(BaseEstimator):
+    """A classifier that only predicts."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "sentence"),
+    [
+        (TrimRegressor(Ridge(), 1), Y, r"^contamination: got 1, expected a share"),
+        (TrimRegressor(Ridge(), restarts=-1), Y, r"^restarts: got -1, .* >= 0"),
+        (TrimRegressor(Ridge(), max_trainings=0), Y, r"^max_trainings: got 0"),
+        (TrimClassifier(Mute()), LABELS, r"^estimator: got Mute\(\), expected a classifier with"),
+        (FilterRegressor(Ridge(), contamination=-0.1), Y, r"^contamination: got -0.1"),
+        (RelabelClassifier(GaussianNB(), k=0), LABELS, r"^k: got 0, expected a whole number >= 1"),
+        (RelabelClassifier(GaussianNB(), agreement=2), LABELS, r"^agreement: got 2"),
+        (RoniRegressor(Ridge(), draws=0), Y, r"^draws: got 0"),
+        (RoniClassifier(GaussianNB()), np.arange(3), r"^y: got 2 classes in 3 rows"),
+        (MicroModelsClassifier(GaussianNB(), models=1), LABELS, r"^models: got 1, .* >= 2"),
+        (SeverRegressor(Ridge(), rounds=0), Y, r"^rounds: got 0, expected a whole number"),
+        (SeverClassifier(GaussianNB()), LABELS, r"^estimator: got GaussianNB\(\), .* no coef_"),
+        (PartitionClassifier(GaussianNB(), partitions=0), LABELS, r"^partitions: got 0"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_sentence(estimator, y, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        estimator.fit(X[: len(y)], y)
+
+
+@pytest.mark.slow
+def test_on_real_rows_flipped_labels_are_found():
+    x, y = real(load_breast_cancer)
+    x = StandardScaler().fit_transform(x)[:300]
+    flipped = np.random.default_rng(0).permutation(300) < 60
+    y = np.where(flipped, 1 - y[:300], y[:300])
+    for estimator in (
+        TrimClassifier(LogisticRegression()),
+        SeverClassifier(LogisticRegression()),
+        MicroModelsClassifier(LogisticRegression()),
+        RelabelClassifier(LogisticRegression()),
+    ):
+        estimator.fit(x, y)
+        suspect = ~estimator.support_mask_ | estimator.relabelled_
+        assert np.mean(suspect[flipped]) > 0.7
+        assert np.mean(suspect[~flipped]) < 0.15

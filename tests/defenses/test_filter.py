@@ -1,0 +1,89 @@
+"""Outlier filters: scores, in NumPy and in JAX, hard and soft."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from bilevel import Data
+from bilevel.learners import Logistic
+from defenses import Filter, SoftFilter, scores
+
+N, D = 30, 4
+RNG = np.random.default_rng(0)
+Y = np.where(np.arange(N) % 3 == 0, 1.0, -1.0)
+X = RNG.normal(size=(N, D)) + Y[:, None]
+OWN = np.where(Y > 0, 1.0, 0.0)
+ALL = [scores.Distance(), scores.Slab(), scores.Residual(0.9), scores.Neighbours(3)]
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_numpy_and_jax_agree(score):
+    ours = jax.jit(score)(jnp.asarray(X), jnp.asarray(OWN), jnp.asarray(1 - OWN))
+    plain = score(X, OWN, 1 - OWN)
+    assert isinstance(plain, np.ndarray)
+    np.testing.assert_allclose(ours, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_scores_are_what_they_say():
+    a, b = X[Y > 0], X[Y < 0]
+    line = a.mean(0) - b.mean(0)
+    np.testing.assert_allclose(ALL[0](X, OWN, 1 - OWN)[Y > 0], ((a - a.mean(0)) ** 2).sum(1))
+    np.testing.assert_allclose(
+        ALL[1](X, OWN, 1 - OWN)[Y > 0], np.abs((a - a.mean(0)) @ line), rtol=1e-9
+    )
+    _, s, v = np.linalg.svd(a)
+    k = 1 + int(np.sum(np.cumsum(s**2) / np.sum(s**2) < 0.9))
+    left = a - a @ v[:k].T @ v[:k]
+    np.testing.assert_allclose(ALL[2](X, OWN, 1 - OWN)[Y > 0], (left**2).sum(1), rtol=1e-8)
+    apart, _ = NearestNeighbors(n_neighbors=4).fit(a).kneighbors(a)
+    np.testing.assert_allclose(ALL[3](X, OWN, 1 - OWN)[Y > 0], apart[:, 3] ** 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_the_furthest_of_each_class_are_dropped(score):
+    found = Filter(Logistic(0.1), score, 0.2).inspect(Data(X, Y))
+    for label in (-1, 1):
+        inside = np.equal(Y, label)
+        kept = np.asarray(found.kept)[inside]
+        assert kept.sum() == round(0.8 * inside.sum())
+        values = np.asarray(found.score)[inside]
+        assert values[kept].max() <= values[~kept].min()
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_the_soft_filter_has_the_exact_gradient(score):
+    defense = SoftFilter(Logistic(0.1), score, 0.2)
+
+    @jax.jit
+    def value(x):
+        f = defense.solve(Data(x, Y), throw=False).value.decision(jnp.asarray(X))
+        return jnp.mean(jnp.logaddexp(0, -jnp.asarray(Y) * f))
+
+    x, towards = jnp.asarray(X), jnp.asarray(np.random.default_rng(1).normal(size=X.shape))
+    ours = float(jnp.sum(jax.jit(jax.grad(value))(x) * towards))
+    near, far = (
+        float(value(x + t * towards) - value(x - t * towards)) / (2 * t) for t in (1e-4, 2e-4)
+    )
+    np.testing.assert_allclose(ours, (4 * near - far) / 3, rtol=1e-7)
+    shares = defense.inspect(Data(X, Y)).data.weight
+    np.testing.assert_allclose(jnp.sum(shares), 0.8 * N, rtol=1e-9)
+
+
+def test_one_class_alone_has_no_slab():
+    assert not np.any(scores.Slab()(X, np.ones(N), np.zeros(N)))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: scores.Neighbours(0), r"^k: got 0"),
+        (lambda: scores.Residual(1.0), r"^spectrum: got 1.0"),
+        (lambda: Filter(Logistic(1.0), scores.Distance(), 1.5), r"^contamination: got 1.5"),
+        (lambda: SoftFilter(Logistic(1.0), scores.Distance(), 0.1, 0), r"^sharpness: got 0"),
+    ],
+)
+def test_bad_input_is_a_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

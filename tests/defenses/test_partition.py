@@ -1,0 +1,225 @@
+"""Deep partition aggregation: its vote against scikit-learn, its certificate against attacks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as Peer
+
+from attacks import Box, Insert, compose, indiscriminate
+from bilevel import Data, append
+from bilevel.learners import SVM, LinearModel, Logistic, Ridge
+from bilevel.losses import Squares
+from defenses import Trim
+from defenses._parts import deal, room
+from defenses._selection import row_hash
+from defenses.partition import Partition, SoftPartition, SoftVotingModel, VotingModel
+from defenses.sever import Sever
+
+N, D, PARTS = 48, 2, 5
+RNG = np.random.default_rng(0)
+Y = np.where(np.arange(N) % 2, 1.0, -1.0)
+X = RNG.normal(size=(N, D)) + 0.6 * Y[:, None]
+WEIGHT = RNG.uniform(0.5, 2, N)
+DATA = Data(X, Y, WEIGHT)
+GIVEN = DATA.x, DATA.y, DATA.weight
+AT = jnp.asarray(RNG.normal(size=(30, D)))
+HARD = Partition(Ridge(0.1), PARTS)
+
+
+@eqx.filter_jit
+def train(learner, data):
+    return learner.solve(data, throw=False)
+
+
+def test_each_member_is_a_model_of_its_part_and_the_vote_is_theirs():
+    part = np.asarray(row_hash(DATA.x, DATA.y)) % PARTS
+    said = []
+    for j in range(PARTS):
+        own, weight = part == j, WEIGHT[part == j]
+        peer = Peer(alpha=0.1 * weight.sum()).fit(X[own], Y[own], sample_weight=weight)
+        said.append(peer.predict(AT))
+    model = train(HARD, DATA).value
+    np.testing.assert_allclose(model.decisions(AT), said, rtol=1e-9)
+    ahead = np.sum(np.array(said) > 0, axis=0)
+    np.testing.assert_array_equal(model.votes(AT), [PARTS - ahead, ahead])
+    np.testing.assert_allclose(model.decision(AT), 2 * ahead / PARTS - 1, rtol=1e-12)
+    assert len(np.unique(ahead)) > 3
+
+
+def constant_members(*signs):
+    return LinearModel(jnp.zeros((len(signs), D)), jnp.array(signs))
+
+
+def test_a_tie_is_minus_one_and_the_certificate_knows():
+    """Votes that an attacker may win over one by one, until the prediction is another."""
+    for against in range(7):
+        signs = [-1.0] * against + [1.0] * (6 - against)
+        model = VotingModel(constant_members(*signs))
+        prediction = float(model.decision(AT[:1])[0]) > 0
+        assert prediction == (against < 3)
+        changes = 0
+        while True:
+            signs = sorted(signs, reverse=prediction)
+            signs[0] = -signs[0]
+            after = float(VotingModel(constant_members(*signs)).decision(AT[:1])[0]) > 0
+            if after != prediction:
+                break
+            changes += 1
+        assert int(model.certify(AT[:1])[0]) == changes
+
+
+@pytest.fixture(scope="module")
+def certified():
+    model = train(HARD, DATA).value
+    return np.asarray(model.certify(AT)), np.asarray(model.decision(AT) > 0)
+
+
+def test_no_insertion_within_the_certificate_changes_a_prediction(certified):
+    """One or two rows that pull as hard as they can: each reaches a part by its content."""
+    certificate, prediction = certified
+    assert set(certificate) == {0, 1, 2}
+    tries = 300
+
+    @jax.jit
+    def predictions(x, y, weight):
+        def one(rows):
+            x, y, weight = (jnp.concatenate(pair) for pair in zip(GIVEN, rows, strict=True))
+            return train(HARD, Data(x, y, weight)).value.decision(AT) > 0
+
+        return jax.lax.map(one, (x, y, weight), batch_size=50)
+
+    # A row pulls the plane through itself: along a point of interest, with the other label.
+    point = RNG.integers(len(AT), size=tries)
+    label = np.where(prediction[point], -1.0, 1.0)
+    x = np.asarray(AT)[point][:, None] * RNG.uniform(2, 20, (tries, 2, 1))
+    x = x + 0.01 * RNG.normal(size=x.shape)
+    both, one = jnp.ones((tries, 2)), jnp.array([[1.0, 0.0]] * tries)
+    for weight, rows in ((one, 1), (both, 2)):
+        after = np.asarray(predictions(x, np.stack([label, label], axis=1), weight))
+        changed = np.any(after != prediction[None, :], axis=0)
+        assert not changed[certificate >= rows].any()
+        assert changed[certificate == rows - 1].any()  # nor is there one to spare
+    assert changed[certificate == 0].mean() > 0.8
+
+
+def test_no_removal_within_the_certificate_changes_a_prediction(certified):
+    certificate, prediction = certified
+
+    @jax.jit
+    def predictions(weight):
+        def one(weight):
+            return train(HARD, Data(DATA.x, DATA.y, weight)).value.decision(AT) > 0
+
+        return jax.lax.map(one, weight, batch_size=N)
+
+    after = np.asarray(predictions(jnp.asarray(WEIGHT[None, :] * (1 - np.eye(N)))))
+    changed = np.any(after != prediction[None, :], axis=0)
+    assert not changed[certificate >= 1].any()
+    assert changed[certificate == 0].any()
+    # Only one member is another without a row.
+    before = train(HARD, DATA).value.decisions(AT)
+    without = train(HARD, Data(X[1:], Y[1:], WEIGHT[1:])).value.decisions(AT)
+    moved = np.any(np.abs(before - without) > 1e-9, axis=1)
+    assert moved.sum() == 1
+
+
+def test_no_order_of_the_rows_matters():
+    order = RNG.permutation(N)
+    model, same = train(HARD, DATA).value, train(HARD, Data(X[order], Y[order], WEIGHT[order]))
+    jax.tree.map(np.testing.assert_array_equal, model, same.value)
+
+
+def test_a_part_that_is_full_takes_no_more_and_others_do_not_mind():
+    many = np.repeat(X[:1], 40, axis=0)
+    data = append(DATA, jnp.asarray(many), jnp.full(40, Y[0]))
+    part = np.asarray(HARD.places(data))
+    members = deal(data, HARD.places(data), PARTS)
+    used = np.sum(np.asarray(members.weight) > 0, axis=1)
+    expected = np.minimum(np.bincount(part, minlength=PARTS), room(N + 40, PARTS))
+    np.testing.assert_array_equal(used, expected)
+    assert used.max() == room(N + 40, PARTS) < np.bincount(part).max()
+    others = np.arange(PARTS) != part[0]
+    a, b = (train(HARD, d).value.members for d in (DATA, data))
+    np.testing.assert_allclose(a.w[others], b.w[others], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ridge", pytest.param("svm", marks=pytest.mark.slow)])
+def test_gradients_of_the_surrogate_are_those_of_central_differences(name):
+    learner = {"ridge": Ridge(0.1), "svm": SVM(0.2)}[name]
+    soft = SoftPartition(learner, PARTS).prepare(DATA)
+    at = {"x": DATA.x, "weight": DATA.weight}
+
+    @jax.jit
+    def loss(at):
+        model = train(soft, Data(at["x"], DATA.y, at["weight"])).value
+        return jnp.mean(jnp.sin(3 * model.decision(AT)))
+
+    gradient = jax.jit(jax.grad(loss))(at)
+    h = 2e-4
+    for name, leaf in at.items():
+        along = np.sin(np.arange(leaf.size)).reshape(leaf.shape) / leaf.size**0.5
+        near, far = (
+            loss({**at, name: leaf + k * h * along}) - loss({**at, name: leaf - k * h * along})
+            for k in (1, 2)
+        )
+        expected = (8 * near - far) / (12 * h)
+        assert abs(expected) > 1e-4
+        np.testing.assert_allclose(jnp.sum(gradient[name] * along), expected, rtol=1e-8)
+
+
+def test_the_surrogate_is_the_vote_of_cold_members_and_attacks_it_in_one_line():
+    votes = train(HARD, DATA).value
+    hard = votes.decision(AT)
+    np.testing.assert_allclose(SoftVotingModel(votes.members, 1e-6).decision(AT), hard, atol=1e-9)
+
+    reach, goal = Insert(np.ones(3), Box(-5.0, 5.0)), indiscriminate(AT, np.sign(hard), Squares())
+    soft = SoftPartition(Ridge(0.1), PARTS)
+    attack = compose(soft, reach, goal, DATA)
+    places = soft.prepare(DATA).places(append(DATA, DATA.x[:7], DATA.y[:7]))
+    np.testing.assert_array_equal(places[:N], HARD.places(DATA))
+    np.testing.assert_array_equal(places[N:], [0, 1, 2, 3, 4, 0, 1])
+    value = jax.jit(jax.value_and_grad(lambda z: attack.evaluate(z)[0]))
+    z = -jnp.ones((3, D))
+    before, gradient = value(z)
+    assert np.all(np.any(np.asarray(gradient) != 0, axis=1))
+    after, _ = value(z + 0.01 * gradient / jnp.linalg.norm(gradient))
+    np.testing.assert_allclose(after - before, 0.01 * jnp.linalg.norm(gradient), rtol=0.1)
+
+
+@pytest.mark.slow
+def test_defended_members_and_members_of_a_defense():
+    for learner in (Trim(Ridge(0.1), 0.1), Sever(Ridge(0.1), 0.1)):
+        model = train(Partition(learner, 3), DATA)
+        assert int(model.result) == 0
+        part = np.asarray(row_hash(DATA.x, DATA.y)) % 3 == 1
+        alone = train(learner, Data(X[part], Y[part], WEIGHT[part])).value
+        np.testing.assert_allclose(model.value.members.w[1], alone.w, rtol=1e-9)
+    kept = eqx.filter_jit(Trim(HARD, 0.1).inspect)(DATA).kept
+    assert int(jnp.sum(kept)) == round(0.9 * N)
+
+
+def test_many_data_sets():
+    both = jax.jit(jax.vmap(lambda x: train(HARD, Data(x, Y, WEIGHT)).value.decisions(AT)))
+    said = both(jnp.stack([DATA.x, DATA.x[:, ::-1]]))
+    np.testing.assert_allclose(said[0], train(HARD, DATA).value.decisions(AT), rtol=1e-10)
+
+
+def test_sentences():
+    one_class = Data(X[:12], np.where(np.arange(12), 1.0, -1.0))
+    for make, said in (
+        (lambda: Partition(Ridge(), 0), r"^partitions: got 0, expected a whole number >= 1"),
+        (lambda: SoftPartition(Ridge(), 5, 0.0), r"^temperature: got 0.0, expected a number > 0"),
+        (lambda: HARD.check(Data(X, 3 * Y)), r"^y: got labels"),
+        (
+            lambda: Partition(Logistic(), 4).check(one_class),
+            r"^partitions: got 4 for 12 rows, but on the \d of number \d no model can be trained",
+        ),
+        (
+            lambda: Partition(Ridge(), 40).check(DATA),
+            r"on the 0 of number \d+ no model can be trained \(x: got no rows",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make()

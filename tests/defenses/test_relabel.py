@@ -1,0 +1,178 @@
+"""Sanitised labels against scikit-learn's neighbours, and aware attackers against brute force."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from attacks.capabilities import FlipLabels
+from attacks.goals import indiscriminate
+from attacks.label_flips import flip_greedy
+from bilevel import Data
+from bilevel.learners import SVM, Logistic, Ridge
+from bilevel.losses import Logistic as LogisticLoss
+from defenses.relabel import Relabel, SoftRelabel
+
+N, D, K = 24, 3, 4
+RNG = np.random.default_rng(0)
+Y = np.where(np.arange(N) % 2, 1.0, -1.0)
+X = RNG.normal(size=(N, D)) + 0.9 * Y[:, None]
+TRAIN = Data(X, Y)
+SIDES = np.where(np.arange(40) % 2, 1.0, -1.0)
+HELD_OUT = Data(RNG.normal(size=(40, D)) + 0.9 * SIDES[:, None], SIDES)
+GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y, LogisticLoss())
+LEARNER = Ridge(0.1)
+
+
+@eqx.filter_jit
+def labels(defense, data):
+    return defense.inspect(data).data.y
+
+
+@eqx.filter_jit
+def value(defense, data):
+    return GOAL.score(defense.solve(data, throw=False).value)
+
+
+def voted(x, y, k, agreement, tie):
+    """One row after the other, by scikit-learn's neighbours."""
+    near = NearestNeighbors(n_neighbors=k).fit(x).kneighbors(return_distance=False)
+    new = y.copy()
+    for i, others in enumerate(near):
+        positive = np.sum(y[others] > 0)
+        winner = np.sign(2 * positive - k) or tie or y[i]
+        if max(positive, k - positive) / k >= agreement:
+            new[i] = winner
+    return new
+
+
+@pytest.mark.parametrize("agreement", [0.5, 0.75, 1.0])
+@pytest.mark.parametrize("tie", [-1.0, 0.0, 1.0])
+def test_labels_are_those_of_a_vote(agreement, tie):
+    y = np.where(RNG.random(N) < 0.25, -Y, Y)
+    found = np.asarray(labels(Relabel(LEARNER, K, agreement, tie), Data(X, y)))
+    np.testing.assert_array_equal(found, voted(X, y, K, agreement, tie))
+    assert 0 < np.sum(found != y) < N
+
+
+def test_equal_rows_of_both_labels_and_any_order():
+    """Twelve places, two rows at each, so that distances tie everywhere."""
+    x = np.repeat(RNG.integers(0, 3, size=(12, D)).astype(float), 2, axis=0)
+    order = RNG.permutation(N)
+    found = np.asarray(labels(Relabel(LEARNER, K), Data(x, Y)))
+    again = np.asarray(labels(Relabel(LEARNER, K), Data(x[order], Y[order])))
+    np.testing.assert_array_equal(again, found[order])
+    score = Relabel(LEARNER, K).inspect(Data(x, Y)).score
+    moved = Relabel(LEARNER, K).inspect(Data(x[order], Y[order])).score
+    np.testing.assert_allclose(moved, score[order], rtol=1e-12)
+
+
+def test_rows_of_weight_zero_have_no_vote():
+    weight = np.where(np.arange(N) < 16, 1.0, 0.0)
+    found = labels(Relabel(LEARNER, K), Data(X, Y, weight))[:16]
+    np.testing.assert_array_equal(found, voted(X[:16], Y[:16], K, 0.5, 0))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_whole_flip_by_weights_is_the_flip(soft):
+    """A flip as `FlipLabels` mixes it, by a second row, is that of the label."""
+    defense = SoftRelabel(LEARNER, K) if soft else Relabel(LEARNER, K)
+    reach = FlipLabels(np.arange(N), 4)
+    z = jnp.zeros(N).at[jnp.asarray([1, 6, 7, 20])].set(1)
+    flipped = value(defense, reach.flipped(z, TRAIN))
+    np.testing.assert_allclose(value(defense, reach.mix(z, TRAIN)), flipped, rtol=1e-12)
+    assert abs(float(value(defense, TRAIN)) - float(flipped)) > 1e-3
+
+
+def test_attackers_who_know_retrain_on_the_vote():
+    """Greedy flips: the best of all in the first round, the plain learner on sanitised labels."""
+    defense = Relabel(LEARNER, K)
+    flips = flip_greedy(TRAIN, 3, HELD_OUT, defense)
+    tried = []
+    for i in range(N):
+        y = Y.copy()
+        y[i] *= -1
+        tried.append(float(value(LEARNER, Data(X, voted(X, y, K, 0.5, 0)))))
+    np.testing.assert_allclose(flips.values[0], max(tried), rtol=1e-10)
+    sanitised = labels(defense, flips.flip(TRAIN))
+    np.testing.assert_allclose(flips.values[-1], value(LEARNER, Data(X, sanitised)), rtol=1e-10)
+    unaware = flip_greedy(TRAIN, 3, HELD_OUT, LEARNER).flip(TRAIN)
+    assert float(flips.values[-1]) > float(value(defense, unaware))
+
+
+def test_what_a_learner_knows_of_the_labels_is_not_used():
+    y = Y.copy()
+    y[[0, 1, 2]] *= -1
+    defense, data = Relabel(SVM(0.5), K), Data(X, y)
+    x = jnp.asarray(HELD_OUT.x)
+    prepared = defense.prepare(data).fit(data).decision(x)
+    plain = SVM(0.5).fit(Data(X, voted(X, y, K, 0.5, 0))).decision(x)
+    np.testing.assert_allclose(prepared, plain, rtol=1e-10)
+
+
+def central(function, at, along, h=1e-4):
+    moved = [float(function(at + k * h * along)) for k in (-2, -1, 1, 2)]
+    return (moved[0] - 8 * moved[1] + 8 * moved[2] - moved[3]) / (12 * h)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("leaf", ["x", "weight"])
+def test_the_derivative_in_rows_and_weights(soft, leaf):
+    """Weights of whole rows: the k-th nearest is the same for small changes of them."""
+    learner = Logistic(0.05)
+    defense = SoftRelabel(learner, 2 * K + 1) if soft else Relabel(learner, 2 * K + 1)
+    at = {"x": jnp.asarray(X), "weight": jnp.asarray(RNG.uniform(0.9, 1.4, N))}
+
+    def loss(moved):
+        return value(defense, Data(**(at | {leaf: moved}), y=Y))
+
+    gradient = jax.grad(loss)(at[leaf])
+    along = jnp.asarray(RNG.normal(size=at[leaf].shape) / np.sqrt(at[leaf].size))
+    expected = central(loss, at[leaf], along)
+    assert abs(expected) > 1e-5
+    np.testing.assert_allclose(jnp.sum(gradient * along), expected, rtol=1e-8)
+
+
+def test_votes_have_a_derivative_in_labels_only_if_soft():
+    def loss(y, defense):
+        return value(defense, eqx.tree_at(lambda d: d.y, TRAIN, y))
+
+    along = jnp.asarray(RNG.normal(size=N))
+    soft = SoftRelabel(Logistic(0.05), K)
+    expected = central(lambda y: loss(y, soft), TRAIN.y, along)
+    assert abs(expected) > 1e-3
+    got = jnp.sum(jax.grad(loss)(TRAIN.y, soft) * along)
+    np.testing.assert_allclose(got, expected, rtol=1e-8)
+    hard = jax.grad(loss)(TRAIN.y, Relabel(Logistic(0.05), K, tie=1.0))
+    np.testing.assert_array_equal(hard, 0)
+
+
+def test_it_maps_over_data_sets():
+    defense = Relabel(LEARNER, K)
+    signs = jnp.asarray(np.where(RNG.random((3, N)) < 0.2, -Y, Y))
+    both = jax.jit(jax.vmap(lambda y: defense.inspect(Data(X, y)).data.y))(signs)
+    for y, found in zip(signs, both, strict=True):
+        np.testing.assert_array_equal(found, voted(X, np.asarray(y), K, 0.5, 0))
+
+
+def test_it_says_how_many_labels_it_changed():
+    y = Y.copy()
+    y[:3] *= -1
+    found = Relabel(LEARNER, K).inspect(Data(X, y))
+    changed = int(np.sum(voted(X, y, K, 0.5, 0) != y))
+    assert f"relabelled {changed}" in found.message(Data(X, y))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Relabel(LEARNER, k=0), "^k: got 0"),
+        (lambda: Relabel(LEARNER, agreement=0.3), r"^agreement: got 0.3, .* from .5 to 1"),
+        (lambda: SoftRelabel(LEARNER, tie=2.0), "^tie: got 2.0"),
+    ],
+)
+def test_bad_input_is_a_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

@@ -1,0 +1,185 @@
+"""SEVER against a loop in NumPy, and its derivative against central differences."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import svm
+from sklearn.linear_model import Ridge as Peer
+
+from attacks import Box, Insert, compose, indiscriminate
+from bilevel import Data
+from bilevel.learners import SVM, LinearModel, Ridge, Softmax, kernels
+from bilevel.losses import Hinge, Squares
+from defenses import Trim
+from defenses.sever import Sever, SoftSever, principal, row_gradients
+
+N, D, BAD = 40, 3, 8
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, D))
+Y = X @ [1.0, -2.0, 0.5] + 0.1 * RNG.normal(size=N)
+POISON = RNG.permutation(N)[:BAD]
+X[POISON] = [2.0, 1.0, 1.0] + 0.1 * RNG.normal(size=(BAD, D))
+Y[POISON] = 15 + 0.1 * RNG.normal(size=BAD)
+WEIGHT = RNG.uniform(0.5, 2, N)
+WEIGHT[(POISON[0] + 1) % N] = 0
+DATA = Data(X, Y, WEIGHT)
+SEVER = Sever(Ridge(0.1), contamination=0.3)
+
+
+@eqx.filter_jit
+def inspect(defense, data):
+    return defense.inspect(data)
+
+
+def scores(loss, model, data):
+    gradients = row_gradients(loss, model, data)
+    return gradients.scores(principal(gradients))
+
+
+def numpy_scores(x, slope, weight):
+    """By a singular value decomposition of the gradients (n, d + 1)."""
+    gradient = slope[:, None] * np.column_stack([x, np.ones(len(x))])
+    share = weight / weight.sum()
+    centred = gradient - share @ gradient
+    direction = np.linalg.svd(np.sqrt(share)[:, None] * centred)[2][0]
+    return (centred @ direction) ** 2
+
+
+def numpy_sever(defense):
+    keep = WEIGHT > 0
+    for number in range(defense.rounds):
+        weight = WEIGHT * keep
+        model = Peer(alpha=0.1 * weight.sum(), tol=1e-12).fit(X, Y, sample_weight=weight)
+        score = np.where(keep, numpy_scores(X, model.predict(X) - Y, weight), np.inf)
+        share = defense.contamination * (number + 1) / defense.rounds
+        left = round((1 - share) * np.sum(WEIGHT > 0))
+        keep = keep & (np.argsort(np.argsort(score)) < left)
+    return keep
+
+
+def test_it_is_the_loop_and_finds_poison_that_pulls_together():
+    found = inspect(SEVER, DATA)
+    np.testing.assert_array_equal(found.kept, numpy_sever(SEVER))
+    assert not np.any(np.asarray(found.kept)[POISON])
+    assert int(found.trainings) == SEVER.rounds
+    assert "kept 27 of 39 rows" in found.message(DATA)
+    dropped = np.asarray(DATA.weight > 0) & ~np.asarray(found.kept)
+    assert found.score[dropped].min() >= 1
+    np.testing.assert_allclose(found.score[np.asarray(found.kept)].max(), 1, rtol=1e-12)
+
+
+def test_the_scores_are_those_of_a_singular_value_decomposition():
+    model = LinearModel(jnp.array([0.5, 0.3, -1.0]), jnp.array(0.2))
+    slope = np.asarray(model.decision(DATA.x)) - Y
+    expected = numpy_scores(X, slope, WEIGHT)
+    np.testing.assert_allclose(
+        jax.jit(lambda: scores(Squares(), model, DATA))(), expected, rtol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_the_scores_of_a_kernel_are_those_of_its_matrix():
+    y = np.where(np.arange(N) % 2, 1.0, -1.0)
+    model = eqx.filter_jit(SVM(0.5, kernels.RBF(0.4)).fit)(Data(X, y, WEIGHT))
+    f = np.asarray(model.decision(DATA.x))
+    slope = np.where(np.abs(y * f - 1) < 1e-9, -0.5, np.where(y * f < 1, -1.0, 0.0)) * y
+    assert np.any(np.abs(slope) == 0.5)
+    gram = np.exp(-0.4 * np.sum((X[:, None] - X[None]) ** 2, axis=2)) + 1
+    share = WEIGHT / WEIGHT.sum()
+    centre = np.eye(N) - share[None, :]
+    inner = centre @ (slope[:, None] * gram * slope[None, :]) @ centre.T
+    root = np.sqrt(share)
+    values, vectors = np.linalg.eigh(root[:, None] * inner * root[None, :])
+    projected = inner @ (root * vectors[:, -1]) / np.sqrt(values[-1])
+    found = eqx.filter_jit(scores)(Hinge(), model, Data(X, y, WEIGHT))
+    np.testing.assert_allclose(found, projected**2, rtol=1e-5, atol=1e-9)
+
+
+def test_no_order_of_the_rows_matters_even_where_scores_tie():
+    """Rows beyond an SVM's margin have no slope: all of these tie."""
+    order = RNG.permutation(N)
+    y = np.where(X @ [1.0, -2.0, 0.5] > 0, 1.0, -1.0)
+    for defense, labels in ((SEVER, Y), (Sever(SVM(0.5), 0.6), y)):
+        kept = inspect(defense, Data(X, labels, WEIGHT)).kept
+        moved = inspect(defense, Data(X[order], labels[order], WEIGHT[order])).kept
+        np.testing.assert_array_equal(moved, kept[order])
+        assert int(jnp.sum(kept)) < N - 1
+
+
+@pytest.mark.slow
+def test_the_svm_that_is_trained_is_that_of_the_rows_kept():
+    y = np.where(X @ [1.0, -2.0, 0.5] > 0, 1.0, -1.0)
+    defense, data = Sever(SVM(0.5), 0.3), Data(X, y)
+    kept = np.asarray(inspect(defense, data).kept)
+    peer = svm.SVC(C=0.5, kernel="linear", tol=1e-10).fit(X[kept], y[kept])
+    f = eqx.filter_jit(defense.fit)(data).decision(data.x)
+    np.testing.assert_allclose(f, peer.decision_function(X), atol=1e-6)
+
+
+SOFT = SoftSever(Ridge(0.1), SEVER.contamination, rounds=2)
+
+
+@pytest.mark.parametrize("defense", [SEVER, SOFT])
+def test_gradients_are_those_of_central_differences(defense):
+    at = {"y": DATA.y, "weight": DATA.weight, "x": DATA.x}
+
+    @eqx.filter_jit
+    def loss(at):
+        model = defense.solve(Data(at["x"], at["y"], at["weight"]), throw=False).value
+        return jnp.mean(jnp.cos(model.decision(DATA.x)))
+
+    gradient = jax.grad(loss)(at)
+    dropped = ~np.asarray(inspect(SEVER, DATA).kept) & (WEIGHT > 0)
+    h = 2e-4
+    for name, leaf in at.items():
+        along = np.sin(np.arange(leaf.size)).reshape(leaf.shape) / leaf.size**0.5
+        along[DATA.weight == 0] = 0  # or it would be a row
+        near, far = (
+            loss({**at, name: leaf + k * h * along}) - loss({**at, name: leaf - k * h * along})
+            for k in (1, 2)
+        )
+        expected = (8 * near - far) / (12 * h)
+        assert abs(expected) > 1e-4
+        np.testing.assert_allclose(jnp.sum(gradient[name] * along), expected, rtol=1e-8)
+        # A row dropped has no derivative: that is what the surrogate is for.
+        assert np.all((np.asarray(gradient[name])[dropped] == 0) == (defense is SEVER))
+
+
+def test_the_surrogate_keeps_as_much_and_when_sharp_the_same():
+    found = inspect(SOFT, DATA)
+    share = np.asarray(found.data.weight)[WEIGHT > 0] / WEIGHT[WEIGHT > 0]
+    np.testing.assert_allclose(share.sum(), 0.7 * (N - 1), rtol=1e-9)
+    sharp = inspect(SoftSever(Ridge(0.1), SEVER.contamination, 2, sharpness=1e3), DATA)
+    hard = inspect(Sever(Ridge(0.1), SEVER.contamination, 2), DATA)
+    assert np.mean((sharp.data.weight > 0.5 * DATA.weight) == hard.kept) > 0.95
+
+
+@pytest.mark.parametrize(
+    "defense", [SEVER, pytest.param(Sever(Trim(Ridge(0.1), 0.05), 0.1), marks=pytest.mark.slow)]
+)
+def test_an_adaptive_attack_is_one_on_another_learner(defense):
+    reach, goal = Insert(np.array([6.0]), Box(-3.0, 3.0)), indiscriminate(X[:9], Y[:9], Squares())
+    attack, z = compose(defense, reach, goal, DATA), jnp.ones((1, D))
+    defended = eqx.filter_jit(defense.solve)(reach.inject(z, DATA), throw=False).value
+    np.testing.assert_allclose(jax.jit(attack.evaluate)(z)[0], goal.score(defended), rtol=1e-9)
+
+
+def test_many_data_sets():
+    both = jax.jit(jax.vmap(lambda x: SEVER.inspect(Data(x, Y, WEIGHT)).kept))
+    kept = both(jnp.stack([DATA.x, DATA.x[:, ::-1]]))
+    np.testing.assert_array_equal(kept[0], inspect(SEVER, DATA).kept)
+
+
+def test_sentences():
+    for make, said in (
+        (lambda: Sever(Ridge(), 1.0), r"^contamination: got 1.0, expected a share"),
+        (lambda: Sever(Ridge(), 0.1, rounds=0), r"^rounds: got 0, expected a whole number >= 1"),
+        (
+            lambda: Sever(Softmax(2)).fit(Data(X, np.arange(N) % 2)),
+            r"^learner: Sever knows .* got a learner of SoftmaxModel",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make()

@@ -1,0 +1,214 @@
+"""TRIM and its smooth surrogate: which rows, that order does not matter, and derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as Reference
+
+import bilevel
+from attacks import XY, Box, InsertXY, compose, indiscriminate
+from bilevel import Data, certify
+from bilevel.learners import SVM, Lasso, LinearModel, Logistic, Ridge
+from bilevel.losses import Squares
+from defenses import Filter, SoftTrim, Trim, scores
+
+N, POISON, D = 40, 8, 3
+L2 = 0.05
+
+
+def regression(seed=0):
+    """A line with noise, and poison far from it among the rows, in random order."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(size=(N, D))
+    y = x @ np.array([0.5, -0.2, 0.3]) + 0.2 + 0.02 * rng.normal(size=N)
+    bad = rng.permutation(N)[:POISON]
+    y[bad] += 1
+    return x, y, np.isin(np.arange(N), bad)
+
+
+X, Y, BAD = regression()
+DATA = Data(X, Y)
+LEARNER = Ridge(L2)
+
+
+def by_hand(keep):
+    """The loop, with scikit-learn's ridge."""
+    while True:
+        model = Reference(L2 * keep.sum()).fit(X[keep], Y[keep])
+        order = np.argsort((model.predict(X) - Y) ** 2)
+        new = np.isin(np.arange(N), order[: N - POISON])
+        if np.all(new == keep):
+            return keep
+        keep = new
+
+
+def test_the_rows_kept_are_those_of_the_loop_by_hand_and_no_poison():
+    found = Trim(LEARNER, POISON / N).inspect(DATA)
+    np.testing.assert_array_equal(found.kept, by_hand(np.ones(N, bool)))
+    np.testing.assert_array_equal(found.kept, ~BAD)
+    model = Trim(LEARNER, POISON / N).fit(DATA)
+    assert isinstance(model, LinearModel)
+    expected = Reference(L2 * (N - POISON)).fit(X[~BAD], Y[~BAD])
+    np.testing.assert_allclose(model.w, expected.coef_, rtol=1e-9)
+    assert "kept 32 of 40 rows" in found.message(DATA)
+    assert "no gap" not in found.message(DATA)
+
+
+def test_too_much_trimming_is_told_by_the_missing_gap():
+    defense = Trim(LEARNER, 0.4)
+    assert "no gap" in defense.inspect(DATA).message(DATA)
+
+
+@pytest.mark.parametrize(
+    "defense",
+    [
+        Trim(LEARNER, 0.2),
+        Trim(LEARNER, 0.2, restarts=8),
+        SoftTrim(LEARNER, 0.2),
+        Filter(LEARNER, scores.Distance(), 0.1, classes=()),
+    ],
+)
+def test_the_order_of_rows_does_not_matter(defense):
+    @jax.jit
+    def train(data):
+        return defense.inspect(data).data.weight, defense.solve(data, throw=False).value
+
+    order = np.random.default_rng(3).permutation(N)
+    weight, model = train(DATA)
+    shuffled, same = train(Data(X[order], Y[order]))
+    np.testing.assert_allclose(shuffled, weight[order], atol=1e-9)
+    np.testing.assert_allclose(same.w, model.w, rtol=1e-9)
+
+
+def test_restarts_never_end_with_a_larger_trimmed_loss():
+    x, y, _ = regression(seed=5)
+    y = np.where(np.arange(N) % 3 == 0, 1 - y, y)  # more poison than is trimmed
+    data = Data(x, y)
+
+    def loss(defense):
+        found = defense.inspect(data)
+        return float(jnp.mean(found.score[found.kept]))
+
+    alone, helped = loss(Trim(LEARNER, 0.3)), loss(Trim(LEARNER, 0.3, restarts=20))
+    assert helped <= alone * (1 + 1e-12)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    weight = jnp.ones(N).at[:5].set(0)
+    found = Trim(LEARNER, 0.2).inspect(Data(X, Y, weight))
+    assert int(jnp.sum(found.kept)) == round(0.8 * (N - 5))
+    assert not bool(jnp.any(found.kept[:5]))
+    alone = Trim(LEARNER, 0.2).inspect(Data(X[5:], Y[5:]))
+    np.testing.assert_array_equal(found.kept[5:], alone.kept)
+
+
+def goal_of(learner, labels=None):
+    y = Y if labels is None else labels
+
+    def value(x):
+        model = learner.solve(Data(x, y), throw=False).value
+        return jnp.mean(Squares()(jnp.asarray(y), model.decision(jnp.asarray(X))))
+
+    return value
+
+
+def assert_gradient(value, rtol):
+    value = jax.jit(value)
+    x, towards = jnp.asarray(X), jnp.asarray(np.random.default_rng(1).normal(size=X.shape))
+    ours = float(jnp.sum(jax.jit(jax.grad(value))(x) * towards))
+    t = 1e-4
+    near, far = (
+        float(value(x + s * towards) - value(x - s * towards)) / (2 * s) for s in (t, 2 * t)
+    )
+    np.testing.assert_allclose(ours, (4 * near - far) / 3, rtol=rtol)
+
+
+def test_the_gradient_through_the_rows_kept_is_exact():
+    value = goal_of(Trim(LEARNER, POISON / N))
+    assert_gradient(value, 1e-8)
+    slopes = jax.grad(value)(jnp.asarray(X))
+    assert not np.any(slopes[BAD])
+    assert np.all(np.any(np.asarray(slopes[~BAD]) != 0, axis=1))
+
+
+def test_the_gradient_of_the_smooth_surrogate_is_exact_in_all_rows():
+    value = goal_of(SoftTrim(LEARNER, 0.2))
+    assert_gradient(value, 1e-8)
+    assert np.all(np.any(np.asarray(jax.grad(value)(jnp.asarray(X))) != 0, axis=1))
+
+
+def test_the_smooth_surrogate_keeps_the_share_and_nears_the_hard_one():
+    near, far = (SoftTrim(LEARNER, 0.2, sharpness=t).inspect(DATA) for t in (20.0, 2.0))
+    hard = Trim(LEARNER, 0.2).inspect(DATA)
+    for found in (near, far):
+        np.testing.assert_allclose(jnp.sum(found.data.weight), 0.8 * N, rtol=1e-9)
+    np.testing.assert_allclose(near.data.weight, hard.data.weight, atol=0.02)
+
+
+def test_an_adaptive_attack_is_the_same_composition():
+    reach = InsertXY(4, Box(0.0, 1.0), Box(0.0, 1.0))
+    start = XY(jnp.asarray(X[:4]), jnp.asarray(np.clip(1 - Y[:4], 0, 1)))
+    goal = indiscriminate(X[~BAD], Y[~BAD], Squares())
+    clean = Data(X[~BAD], Y[~BAD])
+
+    def damage(learner):
+        attack = compose(learner, reach, goal, clean)
+        return attack, bilevel.maximize(attack, start, project=reach.project, steps=30)
+
+    _, unaware = damage(LEARNER)
+    _, aware = damage(SoftTrim(LEARNER, 0.1))
+    hard = compose(Trim(LEARNER, 0.1), reach, goal, clean)
+    assert float(hard(aware.z)) > 1.1 * float(hard(unaware.z))
+    assert bool(certify(hard, aware.z).error_bound >= 0)
+    kinks = hard.kinks(aware.z, jnp.zeros(D + 1))
+    assert kinks.shape == (clean.rows + 4,)
+    assert float(jnp.min(kinks)) > 0
+
+
+@pytest.mark.parametrize("learner", [Logistic(0.05), SVM(1.0), Lasso(0.001)])
+def test_other_learners_are_trimmed_too(learner):
+    labels = np.where(X[:, 0] > 0.5, 1.0, -1.0)
+    bad = np.argsort(np.abs(X[:, 0] - 0.5))[-5:]  # far on the wrong side
+    flipped = labels.copy()
+    flipped[bad] *= -1
+    defense = Trim(learner, 5 / N)
+    found = jax.jit(lambda data: defense.inspect(data))(Data(X, flipped))
+    np.testing.assert_array_equal(np.flatnonzero(~np.asarray(found.kept)), np.sort(bad))
+
+
+def test_vmap_is_the_loop():
+    other = regression(seed=2)
+    x, y = jnp.stack([X, other[0]]), jnp.stack([Y, other[1]])
+
+    def kept(x, y):
+        return Trim(LEARNER, 0.2).inspect(Data(x, y)).kept
+
+    both = jax.vmap(kept)(x, y)
+    for i in range(2):
+        np.testing.assert_array_equal(both[i], kept(x[i], y[i]))
+
+
+def test_defenses_chain():
+    defense = Filter(Trim(LEARNER, 0.1), scores.Distance(), 0.05, classes=())
+    data = defense.inspect(DATA).data
+    assert int(jnp.sum(data.weight > 0)) == 38
+    assert int(jnp.sum(Trim(LEARNER, 0.1).inspect(data).kept)) == round(0.9 * 38)
+    x = jnp.asarray(X)
+    expected = Trim(LEARNER, 0.1).fit(data).decision(x)
+    np.testing.assert_allclose(defense.fit(DATA).decision(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Trim(LEARNER, 1.0), r"^contamination: got 1.0, expected a share"),
+        (lambda: SoftTrim(LEARNER, -0.1), r"^contamination: got -0.1"),
+        (lambda: Trim(LEARNER, 0.1, restarts=-1), r"^restarts, max_trainings: got -1"),
+        (lambda: SoftTrim(LEARNER, 0.1, sharpness=0), r"^sharpness: got 0"),
+        (lambda: Trim(LEARNER).fit(Data(X[:0], Y[:0])), r"^x: got no rows"),
+    ],
+)
+def test_bad_input_is_a_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
