@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from sklearn import linear_model
+from sklearn.model_selection import KFold, cross_val_score
 
 from attacks import XY
 from attacks._ascent import ascend
@@ -27,11 +28,19 @@ PAPER = 0.1
 
 
 def cross_validated(parts: Parts) -> float:
-    """The strength of ridge that does best on folds of the clean training rows."""
-    folds = linear_model.RidgeCV(ALPHAS, cv=5, scoring="neg_mean_squared_error")
-    alpha = folds.fit(parts.train.x, parts.train.y).alpha_
-    assert alpha is not None  # fitted
-    return float(alpha)
+    """The largest strength of ridge that is within one standard error of the best on ten folds of
+    the clean training rows (the rule of Breiman et al. 1984): of equals, the stiffest learner.
+    """
+    folds = KFold(10, shuffle=True, random_state=0)
+    x, y = parts.train.x, parts.train.y
+    errors = -np.array([
+        cross_val_score(linear_model.Ridge(a), x, y, cv=folds, scoring="neg_mean_squared_error")
+        for a in ALPHAS
+    ])  # fmt: skip
+    means = errors.mean(axis=1)
+    best = int(np.argmin(means))
+    spread = errors[best].std(ddof=1) / np.sqrt(errors.shape[1])
+    return float(np.max(ALPHAS[means <= means[best] + spread]))
 
 
 def mean_square(model, x: Array, y: Array) -> Array:

@@ -92,6 +92,10 @@ EXPERIMENTS = {
         "roni_spam",
         "Mails of all words, and optimised ones, against a spam filter that rejects bad influence",
     ),
+    "defense-speed": Experiment(
+        "defense_speed",
+        "TRIM's time beside loops of scikit-learn and NumPy, with a gradient, with restarts",
+    ),
     "hypergradients": Experiment(
         "hypergradients",
         "Every derivative on four inner problems: error, time, memory; the lag of unrolling",

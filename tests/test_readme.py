@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,9 +28,13 @@ def names():
 
 
 def test_the_code_runs_and_does_what_it_says(names, capsys):
-    attack, tune = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    attack, adapt, tune = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
     exec(attack, names)
     assert float(names["result"].value) > 1.5 * float(names["attack"](names["start"]))
     assert "error at most" in capsys.readouterr().out
+    exec(adapt, names)
+    names["defended"].fit(names["bilevel"].Data(names["x_train"], names["y_train"]))
+    assert np.isfinite(float(names["unaware"](names["start"])))
+    assert np.any(np.asarray(jax.grad(names["adapted"])(names["start"])) != 0)
     exec(tune, names)
     assert float(names["best"].value) < float(names["tuning"](jnp.zeros(())))
