@@ -245,7 +245,7 @@ def judge(field: Field, victim: AbstractLearner) -> Callable[[Rows], Verdict]:
         model = victim.solve(data, throw=False).value
         seen = victim.inspect(data).data if isinstance(victim, AbstractDefense) else data
         errors = [
-            jnp.mean((a * model.decision(b) <= 0).astype(float))
+            jnp.mean((~(a * model.decision(b) > 0)).astype(float))  # NaN is wrong
             for a, b in ((y_val, x_val), (y_test, x_test))
         ]
         return *errors, seen.weight[back], seen.y[back]

@@ -3,6 +3,7 @@
 import abc
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -38,7 +39,8 @@ class Inspection(eqx.Module):
         said += f", relabelled {relabelled}" if relabelled else ""
         said += f"; {int(self.trainings)} trainings"
         score = np.asarray(self.score)
-        if dropped.any() and not np.isnan(score[used]).any() and (score[used] > 0).all():
+        some = dropped.any() and (used & kept).any()
+        if some and (score[used] > 0).all():  # and none is NaN
             gap = float(score[dropped].min() / score[used & kept].max())
             said += (
                 f"; the least suspect row dropped scores {gap:.3g} times the most suspect one kept"
@@ -114,3 +116,14 @@ def count_argument(name: str, value: int, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
     return value
+
+
+def gaps(
+    score: Float[Array, " n"], kept: Bool[Array, " n"], used: Bool[Array, " n"]
+) -> Float[Array, " n"]:
+    """How far each score is from the threshold between kept and dropped; infinite without one."""
+    most = jnp.max(jnp.where(used & kept, score, -jnp.inf))
+    least = jnp.min(jnp.where(used & ~kept, score, jnp.inf))
+    return jnp.where(
+        used & jnp.isfinite(most + least), jnp.abs(score - 0.5 * (most + least)), jnp.inf
+    )

@@ -49,6 +49,7 @@ def deal(data: Data, place: Int[Array, " n"], parts: int, seed: int = 0) -> Data
     In the order of their content, whatever their order in the data. A part that is full takes no
     more: equal rows, and an attacker who sends all of his to one part, are cut off there.
     """
+    place = jnp.where(data.weight > 0, place, parts)  # rows of weight zero are in none
     order = jnp.lexsort((row_hash(data.x, data.y, seed), place))
     ends = jnp.cumsum(jnp.bincount(place, length=parts))
     slot = jnp.arange(room(data.rows, parts))

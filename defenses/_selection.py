@@ -10,12 +10,26 @@ from jaxtyping import Array, Bool, Float, UInt
 from bilevel.losses import Hinge
 
 
-def lowest(score: Any, among: Any, count: Any) -> Any:
-    """The `count` rows of lowest score (n,) among those of a mask (n,), as a mask. NaN is last."""
+def lowest(score: Any, among: Any, count: Any, tie: Any = None) -> Any:
+    """The `count` rows of lowest score (n,) among those of a mask (n,), as a mask. NaN is last.
+
+    Of equal scores the lower `tie` (n,), a `row_hash`, is first: else their order would decide.
+    """
     xp = score.__array_namespace__()
-    score = xp.where(among & ~xp.isnan(score), score, xp.inf)
-    place = xp.argsort(xp.argsort(score, stable=True), stable=True)
+    score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
+    order = xp.arange(score.shape[0]) if tie is None else xp.argsort(tie, stable=True)
+    order = xp.take(order, xp.argsort(xp.take(score, order), stable=True))
+    order = xp.take(order, xp.argsort(xp.take(~among, order), stable=True))
+    place = xp.argsort(order, stable=True)
     return (xp.astype(place, xp.int32) < count) & among
+
+
+def level(score: Any) -> Any:
+    """Scores that differ by rounding only, made equal."""
+    xp = score.__array_namespace__()
+    finite = xp.where(xp.isfinite(score), xp.abs(score), xp.zeros_like(score))
+    unit = 1024 * xp.finfo(score.dtype).eps * xp.max(finite)
+    return xp.where(unit > 0, xp.round(score / xp.where(unit > 0, unit, 1)) * unit, score)
 
 
 def kept_count(among: Any, contamination: float) -> Any:
@@ -54,10 +68,11 @@ def soft_lowest(
         return jnp.sum(weight * shares(log_threshold, score)) - count
 
     hard = lax.stop_gradient(score)
-    inside = (weight > 0) & (hard > 0)
+    inside = (weight > 0) & (hard > 0) & jnp.isfinite(hard)
     logs = jnp.log(jnp.where(inside, hard, 1))
-    low = jnp.min(jnp.where(inside, logs, jnp.inf)) - 40 / sharpness
-    high = jnp.max(jnp.where(inside, logs, -jnp.inf)) + 40 / sharpness
+    some = jnp.any(inside)  # else finite ends, lest the derivative of what is not used be NaN
+    low = jnp.where(some, jnp.min(jnp.where(inside, logs, jnp.inf)), 0) - 40 / sharpness
+    high = jnp.where(some, jnp.max(jnp.where(inside, logs, -jnp.inf)), 0) + 40 / sharpness
 
     def halve(_, ends):
         low, high = ends

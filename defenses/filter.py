@@ -8,14 +8,15 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, UInt
 
 from bilevel import Data
-from bilevel._tree import stop_gradient
+from bilevel._tree import concrete, stop_gradient
 from bilevel.learners import AbstractLearner
 
-from ._defense import AbstractDefense, Inspection, reweighed, share_argument
-from ._selection import kept_count, lowest, mask_of, soft_lowest
+from ._defense import AbstractDefense, Inspection, gaps, reweighed, share_argument
+from ._selection import kept_count, level, lowest, mask_of, row_hash, soft_lowest
 from .scores import AbstractScore
 
 CLASSES = (-1.0, 1.0)
@@ -30,16 +31,29 @@ class AbstractFilter(AbstractDefense):
     classes: eqx.AbstractVar[tuple[float, ...]]
 
     @abc.abstractmethod
-    def shares(self, score: Float[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, " n"]:
+    def shares(
+        self, score: Float[Array, " n"], weight: Float[Array, " n"], tie: UInt[Array, " n"]
+    ) -> Float[Array, " n"]:
         """How much of each row of positive weight is kept, by their scores."""
+
+    def check(self, data: Data) -> None:
+        if self.classes and concrete(data.y):
+            wrong = np.setdiff1d(np.asarray(data.y), self.classes)
+            if wrong.size:
+                raise ValueError(
+                    f"classes: got {self.classes}, but a row has the label {wrong[0]:g}; name all "
+                    "labels, or none, classes=(), for a regression"
+                )
+        self.learner.check(data)
 
     def inspect(self, data: Data) -> Inspection:
         keep, scores = jnp.zeros_like(data.y), jnp.zeros_like(data.y)
+        tie = row_hash(data.x, data.y)
         for label in self.classes or (None,):
             inside = jnp.ones_like(data.y, bool) if label is None else data.y == label
             own = jnp.where(inside, data.weight, 0)
             score = self.score(data.x, own, data.weight - own)
-            keep = jnp.where(inside, self.shares(score, own), keep)
+            keep = jnp.where(inside, self.shares(score, own, tie), keep)
             scores = jnp.where(inside, score, scores)
         return Inspection(reweighed(data, keep), scores, jnp.int32(0))
 
@@ -68,9 +82,20 @@ class Filter(AbstractFilter):
         keep = mask_of(found.kept, data.weight)
         return eqx.tree_at(lambda f: f.data, found, reweighed(data, keep))
 
-    def shares(self, score, weight):
+    def kinks(self, data: Data) -> Float[Array, " k"]:
+        """How far each row's score is from the threshold of its class, and those of the learner."""
+        found = self.inspect(data)
+        own = jnp.full_like(data.y, jnp.inf)
+        for label in self.classes or (None,):
+            inside = jnp.ones_like(data.y, bool) if label is None else data.y == label
+            apart = gaps(found.score, found.kept, inside & (data.weight > 0))
+            own = jnp.where(inside, apart, own)
+        return jnp.concatenate([own, self.learner.kinks(found.data)])
+
+    def shares(self, score, weight, tie):
         used = weight > 0
-        return lowest(score, used, kept_count(used, self.contamination)).astype(score.dtype)
+        keep = lowest(level(score), used, kept_count(used, self.contamination), tie)
+        return keep.astype(score.dtype)
 
 
 class SoftFilter(AbstractFilter):
@@ -91,7 +116,7 @@ class SoftFilter(AbstractFilter):
             raise ValueError(f"sharpness: got {sharpness}, expected a number > 0")
         self.sharpness = sharpness
 
-    def shares(self, score, weight):
+    def shares(self, score, weight, tie):
         used = (weight > 0).astype(score.dtype)
         count = (1 - self.contamination) * jnp.sum(used)
         return soft_lowest(score, used, count, self.sharpness)

@@ -30,9 +30,13 @@ class AbstractVote(AbstractModel):
 
 
 class VotingModel(AbstractVote):
-    """The class that most members predict; of equally many, the class -1."""
+    """The class that most members predict; of equally many, the class -1.
+
+    `spare` (k,) is for how many more rows a part has room; negative, where rows were left out.
+    """
 
     members: AbstractModel
+    spare: Int[Array, " k"]
 
     def votes(self, x: PyTree) -> Int[Array, "2 n"]:
         """How many members predict -1, and +1."""
@@ -49,11 +53,15 @@ class VotingModel(AbstractVote):
         """Per row, how many training rows may be inserted, removed, or some of both, without any
         change of its prediction. A row that is changed counts twice.
 
-        Each of them changes one vote at most, and each vote moves the lead by two.
+        Each of them changes the vote of its own part, and the room of all by one row at most: which
+        may change the votes of parts that are full, or all but full. A vote moves the lead by two.
         """
         against, for_ = self.votes(x)
         lead = for_ - against
-        return jnp.where(lead > 0, (lead - 1) // 2, -lead // 2)
+        bearable = jnp.where(lead > 0, (lead - 1) // 2, -lead // 2)
+        rows = jnp.arange(1, self.spare.size + 1, dtype=lead.dtype)
+        full = jnp.sum(self.spare[:, None] < rows[None, :], axis=0, dtype=lead.dtype)
+        return jnp.sum((rows + full)[:, None] <= bearable[None, :], axis=0, dtype=lead.dtype)
 
 
 class SoftVotingModel(AbstractVote):
@@ -133,7 +141,10 @@ class Partition(AbstractPartition):
         return self
 
     def model(self, data: Data, value: PyTree) -> VotingModel:
-        return VotingModel(eqx.filter_vmap(self.learner.model)(self.members(data), value))
+        members = self.members(data)
+        place = jnp.where(data.weight > 0, self.places(data), self.partitions)
+        spare = members.weight.shape[1] - jnp.bincount(place, length=self.partitions)
+        return VotingModel(eqx.filter_vmap(self.learner.model)(members, value), spare)
 
 
 class SoftPartition(AbstractPartition):

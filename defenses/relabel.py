@@ -119,5 +119,6 @@ def nearest(x: Float[Array, "n d"], weight: Float[Array, " n"], k: int) -> Bool[
     last = jnp.where(jnp.any(heavy, axis=1), jnp.argmax(heavy, axis=1), x.shape[0] - 2)
     radius = jnp.take_along_axis(apart, order, axis=1)[jnp.arange(x.shape[0]), last]
     # Distances that differ by rounding are equal: no order of the rows may decide.
-    rounding = 32 * jnp.finfo(x.dtype).eps * jnp.max(jnp.sum(x * x, axis=1))
-    return (apart <= (radius + rounding)[:, None]) & jnp.isfinite(apart)
+    square = jnp.sum((x - jnp.mean(x, axis=0)[None, :]) ** 2, axis=1)
+    rounding = 32 * jnp.finfo(x.dtype).eps * (square[:, None] + square[None, :])
+    return (apart <= radius[:, None] + rounding) & jnp.isfinite(apart)

@@ -43,7 +43,7 @@ class Roni(AbstractDefense):
     that do much harm on their own, such as mails of all words, while they are few (the sets hold
     them too); poison whose rows do little each passes, as most of what is optimised against
     logistic regression does. Rows kept carry the derivative of the defended learner; which are kept
-    has none.
+    has none, and jumps: a row that moves at all is tried with other rows.
     """
 
     learner: AbstractLearner
@@ -128,9 +128,8 @@ class Roni(AbstractDefense):
 
     def check(self, data: Data) -> None:
         self.learner.check(data)
-        if not concrete(data.weight):
-            return
-        used, wanted = int(jnp.sum(data.weight > 0)), self.train + self.validation + 1
+        used = int(jnp.sum(data.weight > 0)) if concrete(data.weight) else data.rows
+        wanted = self.train + self.validation + 1
         if used < wanted:
             raise ValueError(
                 f"weight: got {used} rows of weight > 0, expected {wanted} at least: a row, the "

@@ -13,7 +13,14 @@ from bilevel import Data, batch
 from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
 
-from ._defense import AbstractDefense, Inspection, reweighed, share_argument
+from ._defense import (
+    AbstractDefense,
+    Inspection,
+    count_argument,
+    gaps,
+    reweighed,
+    share_argument,
+)
 from ._selection import kept_count, lowest, mask_of, row_hash, row_losses
 
 TRIALS, PROMISING = 2, 0.25
@@ -60,18 +67,17 @@ class Trim(AbstractDefense):
         max_trainings: int = 100,
         seed: int = 0,
     ):
-        if restarts < 0 or max_trainings < 1:
-            raise ValueError(
-                f"restarts, max_trainings: got {restarts}, {max_trainings}, expected at least 0, 1"
-            )
         self.learner = learner
         self.contamination = share_argument("contamination", contamination)
-        self.restarts, self.max_trainings, self.seed = restarts, max_trainings, seed
+        self.restarts = count_argument("restarts", restarts, 0)
+        self.max_trainings = count_argument("max_trainings", max_trainings, 1)
+        self.seed = seed
 
     def inspect(self, data: Data) -> Inspection:
         given, learner = stop_gradient(data), stop_gradient(self.learner)
         used = given.weight > 0
         count = kept_count(used, self.contamination)
+        ties = row_hash(given.x, given.y)
 
         def again(state: Search) -> Search:
             subset = reweighed(given, state.keep.astype(given.weight.dtype))
@@ -80,7 +86,7 @@ class Trim(AbstractDefense):
             value = learner.solver.value(problem, point.unknowns, point.frozen)
             f = learner.model(subset, value).decision(given.x)
             score = row_losses(learner.loss, given.y, f)
-            keep = lowest(score, used, count)
+            keep = lowest(score, used, count, ties)
             mass = jnp.where(keep, given.weight, 0)
             loss = jnp.sum(mass * score) / jnp.sum(mass)
             return Search(keep, state.keep, point.warm, score, loss, state.trainings + 1)
@@ -106,7 +112,7 @@ class Trim(AbstractDefense):
             each = jnp.sum(tried.trainings) - jnp.sum(tried.trainings[few])
             trainings += (each + jnp.sum(others.trainings)).astype(trainings.dtype)
             best = _take(others, jnp.argmin(others.loss))
-            better = best.loss < found.loss
+            better = (best.loss < found.loss) | jnp.isnan(found.loss)
             found = jax.tree.map(lambda a, b: jnp.where(better, a, b), best, found)
         keep = mask_of(found.keep, data.weight)
         return Inspection(reweighed(data, keep), found.score, trainings)
@@ -122,10 +128,7 @@ class Trim(AbstractDefense):
         of the learner.
         """
         found = self.inspect(data)
-        used = data.weight > 0
-        most = jnp.max(jnp.where(found.kept, found.score, -jnp.inf))
-        least = jnp.min(jnp.where(used & ~found.kept, found.score, jnp.inf))
-        own = jnp.where(used, jnp.abs(found.score - 0.5 * (most + least)), jnp.inf)
+        own = gaps(found.score, found.kept, data.weight > 0)
         return jnp.concatenate([own, self.learner.kinks(found.data)])
 
 

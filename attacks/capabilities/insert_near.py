@@ -2,9 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from bilevel import Data, append
+from bilevel._tree import concrete
 from bilevel.learners import AbstractModel
 
 from ..domains import AbstractDomain, Box
@@ -29,6 +31,8 @@ class InsertNear(AbstractCapability):
     def __init__(self, rows: int, domain: AbstractDomain, model, radius, low=0.0, high=1.0):
         if not low < high:
             raise ValueError(f"low, high: got {low} and {high}, expected low < high")
+        if concrete(radius) and not 0 < float(radius) < np.inf:
+            raise ValueError(f"radius: got {radius}, expected a finite number > 0")
         self.rows, self.domain, self.model = self._free(rows, domain).rows, domain, model
         self.radius, self.low, self.high = jnp.asarray(radius, float), low, high
 

@@ -152,7 +152,8 @@ class LinearNewton(AbstractSmoothSolver):
             moved = K @ a  # not moved + t Kda, which gathers rounding
             length = length / (jnp.sqrt(jnp.maximum(a @ moved, 0) + bias * bias) + eps**2)
             floor = (length < eps**0.5) & (length > 0.5 * before_length)
-            over = (t == 1) & ((length <= self.tol) | floor)
+            flat = -fall <= (32 * eps) ** 2 * jnp.abs(value)  # as in `Newton`
+            over = ((t == 1) & ((length <= self.tol) | floor)) | flat
             return a, moved, bias, kept, size, length, step + 1, over
 
         def go(state):

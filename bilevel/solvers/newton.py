@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import Point
-from .._tree import all_finite, norm
+from .._tree import all_finite, dot, norm
 from ..problems import Smooth
 from ._smooth import AbstractSmoothSolver, descend
 
@@ -49,7 +49,9 @@ class Newton(AbstractSmoothSolver):
             floor = slow & fresh & (length < rough) & (length > 0.5 * before)
             # The error left is that of a step shortened once more as this one was.
             ahead = length * jnp.where(before <= 1, length / before, 1)
-            over = (length <= self.tol) | (ahead <= self.tol * rough) | floor
+            # A minimiser at zero has no relative length, but then there is nothing to gain.
+            flat = -dot(gradient, direction) <= rough**4 * jnp.abs(value)
+            over = (length <= self.tol) | (ahead <= self.tol * rough) | floor | flat
             fresh = slow
             return new, new_value, new_gradient, chol, fresh, length, step + 1, over
 

@@ -18,12 +18,17 @@ class Neighbours(AbstractScore):
         xp = x.__array_namespace__()
         apart = squared_distances(x)
         apart = xp.where(own[None, :] > 0, apart, xp.full_like(apart, xp.inf))
-        return xp.sort(apart, axis=1)[:, min(self.k, x.shape[0] - 1) - 1]
+        near = xp.sort(apart, axis=1)[:, : min(self.k, x.shape[0] - 1)]
+        # Of a class of few rows, the furthest.
+        near = xp.where(xp.isfinite(near), near, xp.full_like(near, -xp.inf))
+        furthest = xp.max(near, axis=1)
+        return xp.where(furthest >= 0, furthest, xp.zeros_like(furthest))
 
 
 def squared_distances(x):
     """Between all pairs of rows (n, n), infinite from a row to itself."""
     xp = x.__array_namespace__()
+    x = x - xp.mean(x, axis=0)[None, :]  # differences of large numbers lose digits
     square = xp.sum(x * x, axis=1)
     apart = square[:, None] + square[None, :] - 2 * (x @ x.T)
     apart = xp.where(apart > 0, apart, xp.zeros_like(apart))

@@ -18,6 +18,7 @@ from learner_checks import (
 from sklearn import linear_model
 
 from bilevel import Data, append
+from bilevel.learners import LinearModel, Logistic
 from bilevel.learners.ridge import Ridge
 from bilevel.solvers import Newton
 
@@ -165,3 +166,13 @@ def test_sentences():
     broken[3, 1] = np.nan
     assert "index (3, 1)" in sentence(lambda: Ridge().fit(Data(broken, y)))
     assert "one per row" in sentence(lambda: Ridge().fit(Data(x, y[:-1])))
+
+
+@pytest.mark.parametrize("learner", [Ridge(0.1), Logistic(0.1)])
+@pytest.mark.parametrize("width", [3, 80])
+def test_a_minimiser_at_zero_is_found(learner, width):
+    x = np.random.default_rng(0).normal(size=(30, width))
+    data = Data(np.concatenate([x, x]), np.repeat([1.0, -1.0], 30))
+    model = learner.solve(data).value
+    assert isinstance(model, LinearModel)
+    np.testing.assert_allclose(model.w, 0, atol=1e-14)

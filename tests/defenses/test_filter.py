@@ -71,6 +71,43 @@ def test_the_soft_filter_has_the_exact_gradient(score):
     np.testing.assert_allclose(jnp.sum(shares), 0.8 * N, rtol=1e-9)
 
 
+def test_a_class_of_few_rows_is_not_dropped_whole():
+    y = np.where(np.arange(N) < 4, 1.0, -1.0)
+    for order in (np.arange(N), np.arange(N)[::-1]):
+        found = Filter(Logistic(0.1), scores.Neighbours(5), 0.05).inspect(Data(X[order], y[order]))
+        assert int(jnp.sum(found.kept[y[order] > 0])) == 4
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_equal_scores_are_told_apart_by_content_not_by_order(score):
+    x, y = np.concatenate([X, -X]), np.concatenate([Y, Y])
+    defense = Filter(Logistic(0.1), score, 0.25)
+    order = np.random.default_rng(5).permutation(2 * N)
+    kept = defense.inspect(Data(x, y)).kept
+    np.testing.assert_array_equal(defense.inspect(Data(x[order], y[order])).kept, kept[order])
+
+
+def test_empty_columns_and_empty_classes_leave_derivatives_finite():
+    x = jnp.asarray(np.concatenate([X, np.zeros((N, 2))], axis=1))
+    defense = SoftFilter(Logistic(0.1), scores.Residual(0.9), 0.2, classes=(-1.0, 1.0, 2.0))
+
+    def value(x):
+        return jnp.sum(defense.inspect(Data(x, Y)).data.weight ** 2)
+
+    towards = jnp.asarray(np.random.default_rng(2).normal(size=x.shape)).at[:, D:].set(0)
+    ours = float(jnp.sum(jax.jit(jax.grad(value))(x) * towards))
+    near, far = (
+        float(value(x + t * towards) - value(x - t * towards)) / (2 * t) for t in (1e-4, 2e-4)
+    )
+    np.testing.assert_allclose(ours, (4 * near - far) / 3, rtol=1e-7)
+
+
+def test_the_certificate_sees_the_threshold():
+    kinks = Filter(Logistic(0.1), ALL[0], 0.2).kinks(Data(X, Y))
+    assert kinks.shape == (N,)
+    assert np.all(np.isfinite(kinks))
+
+
 def test_one_class_alone_has_no_slab():
     assert not np.any(scores.Slab()(X, np.ones(N), np.zeros(N)))
 
@@ -80,6 +117,10 @@ def test_one_class_alone_has_no_slab():
     [
         (lambda: scores.Neighbours(0), r"^k: got 0"),
         (lambda: scores.Residual(1.0), r"^spectrum: got 1.0"),
+        (
+            lambda: Filter(Logistic(1.0), scores.Distance()).check(Data(X, X[:, 0])),
+            r"^classes: got \(-1.0, 1.0\), but a row has the label",
+        ),
         (lambda: Filter(Logistic(1.0), scores.Distance(), 1.5), r"^contamination: got 1.5"),
         (lambda: SoftFilter(Logistic(1.0), scores.Distance(), 0.1, 0), r"^sharpness: got 0"),
     ],

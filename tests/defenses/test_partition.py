@@ -52,18 +52,37 @@ def constant_members(*signs):
     return LinearModel(jnp.zeros((len(signs), D)), jnp.array(signs))
 
 
+def voting(*signs):
+    return VotingModel(constant_members(*signs), jnp.full(len(signs), 100))
+
+
+def test_full_parts_count_in_the_certificate():
+    roomy = VotingModel(constant_members(*[1.0] * 9), jnp.full(9, 100))
+    assert int(roomy.certify(AT[:1])[0]) == 4
+    full = VotingModel(constant_members(*[1.0] * 9), jnp.array([0, 0, -3] + [100] * 6))
+    assert int(full.certify(AT[:1])[0]) == 1
+
+
+def test_rows_of_weight_zero_take_no_room():
+    x, y = np.concatenate([X, np.repeat(X[7:8], 90, axis=0)]), np.append(Y, np.full(90, Y[7]))
+    weight = np.append(np.ones(len(Y)), np.zeros(90))
+    learner = Partition(Ridge(0.1), 4)
+    alone, beside = learner.fit(Data(X, Y)), learner.fit(Data(x, y, weight))
+    np.testing.assert_allclose(beside.decision(AT), alone.decision(AT), rtol=1e-9)
+
+
 def test_a_tie_is_minus_one_and_the_certificate_knows():
     """Votes that an attacker may win over one by one, until the prediction is another."""
     for against in range(7):
         signs = [-1.0] * against + [1.0] * (6 - against)
-        model = VotingModel(constant_members(*signs))
+        model = voting(*signs)
         prediction = float(model.decision(AT[:1])[0]) > 0
         assert prediction == (against < 3)
         changes = 0
         while True:
             signs = sorted(signs, reverse=prediction)
             signs[0] = -signs[0]
-            after = float(VotingModel(constant_members(*signs)).decision(AT[:1])[0]) > 0
+            after = float(voting(*signs).decision(AT[:1])[0]) > 0
             if after != prediction:
                 break
             changes += 1
