@@ -104,7 +104,7 @@ class LinearNewton(AbstractSmoothSolver):
 
     tol: float = 1e-12
     max_steps: int = 100
-    reuse: float = 0.1
+    reuse: float = 0.3
 
     def cold(self, problem: Smooth) -> PyTree:
         if problem.args.gram is None:
