@@ -72,6 +72,7 @@ DEFENSES = {
 Defense = Literal[
     "filter", "slab", "neighbours", "residual", "trim", "sever", "relabel", "roni", "micro-models"
 ]
+KEY = ("attack", "defense", "learner", "rate", "seed")
 Attack = Literal["insert", "flips", "random-flips"]
 Kind = Literal["logistic", "ridge", "svm"]
 
@@ -345,14 +346,17 @@ def run(options: Options, report: Report) -> None:
         if sum((r["learner"], r["defense"]) == (kind, name) for r in report.rows) < count
     ]
     # Threads, because most of the time goes into compiling and running, outside of Python.
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
-        bases = {
-            kind: pool.submit(baseline, field, kind) for kind in dict.fromkeys(k for k, _ in todo)
-        }
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        kinds = dict.fromkeys(kind for kind, _ in todo)
+        bases = {kind: pool.submit(baseline, field, kind) for kind in kinds}
         waiting = [pool.submit(lambda k, n: meet(field, k, n, bases[k].result()), *t) for t in todo]
         for future in report.track(waiting, f"arena, {options.data}"):
             for cells in future.result():
-                report.row(**cells)
+                if not report.done(**{name: cells[name] for name in KEY}):
+                    report.row(**cells)
+    finally:  # who interrupts waits for the cells that run, not for all
+        pool.shutdown(cancel_futures=True)
     _notes(options, report)
     if report.out is not None:
         from .arena_picture import draw

@@ -33,11 +33,11 @@ class Options:
     sets: tuple[Literal["house", "pharm"], ...] = ("house", "pharm")
     """Which rows."""
     radii: tuple[float, ...] = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
-    """How far targets may be from what a model of the clean rows predicts; targets are in [0, 1]"""
+    """How far targets may be from what a model of the clean rows predicts; in [0, 1]."""
     attackers: tuple[Literal["plain", "hard", "soft"], ...] = ("plain", "hard", "soft")
     """Whom the attacker takes the victim for."""
     strength: Literal["cross-validated", "paper"] = "cross-validated"
-    """Ridge's alpha: the best on folds of the clean rows, or .1."""
+    """Ridge's alpha: by folds of the clean rows and the one-standard-error rule, or .1."""
     rate: float = 0.2
     """Share of poison among all training rows; TRIM is told it."""
     seeds: int = 5

@@ -97,25 +97,9 @@ class AbstractDefense(AbstractLearner):
         return self.learner.solve(self.inspect(data).data, warm, throw=throw)
 
 
-def share_argument(name: str, value: float) -> float:
-    """ValueError unless a number in [0, 1)."""
-    if not 0 <= float(value) < 1:
-        raise ValueError(
-            f"{name}: got {value}, expected a share of the rows in [0, 1), as .2 for a fifth"
-        )
-    return float(value)
-
-
 def reweighed(data: Data, keep: Float[Array, " n"]) -> Data:
     """The data with weights multiplied."""
     return eqx.tree_at(lambda d: d.weight, data, data.weight * keep)
-
-
-def count_argument(name: str, value: int, least: int) -> int:
-    """ValueError unless a whole number, and large enough."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
-    return value
 
 
 def gaps(

@@ -12,7 +12,7 @@ from bilevel import Data
 from bilevel._tree import concrete
 from bilevel.learners import AbstractLearner
 
-from ._selection import row_hash
+from ._hash import row_hash
 
 
 def room(rows: int, parts: int) -> int:

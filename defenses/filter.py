@@ -15,8 +15,10 @@ from bilevel import Data
 from bilevel._tree import concrete, stop_gradient
 from bilevel.learners import AbstractLearner
 
-from ._defense import AbstractDefense, Inspection, gaps, reweighed, share_argument
-from ._selection import kept_count, level, lowest, mask_of, row_hash, soft_lowest
+from ._arguments import positive_argument, share_argument
+from ._defense import AbstractDefense, Inspection, gaps, reweighed
+from ._hash import row_hash
+from ._selection import kept_count, level, lowest, mask_of, soft_lowest
 from .scores import AbstractScore
 
 CLASSES = (-1.0, 1.0)
@@ -112,9 +114,7 @@ class SoftFilter(AbstractFilter):
     def __init__(self, learner, score, contamination=0.05, sharpness=8.0, classes=CLASSES):
         self.learner, self.score, self.classes = learner, score, tuple(classes)
         self.contamination = share_argument("contamination", contamination)
-        if not sharpness > 0:
-            raise ValueError(f"sharpness: got {sharpness}, expected a number > 0")
-        self.sharpness = sharpness
+        self.sharpness = positive_argument("sharpness", sharpness)
 
     def shares(self, score, weight, tie):
         used = (weight > 0).astype(score.dtype)

@@ -16,7 +16,8 @@ from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
 from bilevel.learners._checks import require_classes, require_weights
 
-from ._defense import AbstractDefense, Inspection, count_argument, reweighed
+from ._arguments import count_argument, positive_argument
+from ._defense import AbstractDefense, Inspection, reweighed
 from ._parts import check_parts, deal, settle
 from ._selection import mask_of
 
@@ -123,11 +124,9 @@ class SoftMicroModels(AbstractMicroModels):
         temperature: float = 0.1,
         seed: int = 0,
     ):
-        if not temperature > 0:
-            raise ValueError(f"temperature: got {temperature}, expected a number > 0")
         self.learner, self.models = learner, count_argument("models", models, 2)
         self.dispute, self.seed = dispute_argument(dispute), seed
-        self.temperature, self.known = temperature, None
+        self.temperature, self.known = positive_argument("temperature", temperature), None
 
     def places(self, data):
         return settle(data, self.known, self.models, self.seed)

@@ -14,9 +14,9 @@ from bilevel.learners import AbstractLearner, AbstractModel
 from bilevel.learners._checks import require_classes, require_weights
 from bilevel.solvers.each import Each, Stack
 
-from ._defense import count_argument
+from ._arguments import count_argument, positive_argument
+from ._hash import row_hash
 from ._parts import check_parts, deal, place_by_content, settle
-from ._selection import row_hash
 
 
 class AbstractVote(AbstractModel):
@@ -167,11 +167,9 @@ class SoftPartition(AbstractPartition):
         temperature: float = 1.0,
         seed: int = 0,
     ):
-        if not temperature > 0:
-            raise ValueError(f"temperature: got {temperature}, expected a number > 0")
         self.learner, self.partitions = learner, count_argument("partitions", partitions, 1)
         self.seed = seed
-        self.temperature, self.known = temperature, None
+        self.temperature, self.known = positive_argument("temperature", temperature), None
 
     def places(self, data):
         return settle(data, self.known, self.partitions, self.seed)

@@ -14,7 +14,8 @@ from bilevel._tree import concrete, stop_gradient
 from bilevel.learners import AbstractLearner
 
 from ._defense import AbstractDefense, Inspection, reweighed
-from ._selection import mask_of, mix, row_hash
+from ._hash import mix, row_hash
+from ._selection import mask_of
 
 
 def errors(y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:

@@ -15,8 +15,10 @@ from bilevel.learners.kernels import AbstractKernel, Linear
 from bilevel.problems import FixedPoint
 from bilevel.solvers import Anderson
 
-from ._defense import AbstractDefense, Inspection, count_argument, reweighed, share_argument
-from ._selection import kept_count, lowest, mask_of, row_hash, soft_lowest
+from ._arguments import count_argument, positive_argument, share_argument
+from ._defense import AbstractDefense, Inspection, reweighed
+from ._hash import row_hash
+from ._selection import kept_count, lowest, mask_of, soft_lowest
 
 PRODUCTS = 300
 """Most power iterations; where two directions are as long, either will do."""
@@ -60,8 +62,7 @@ class Sever(AbstractDefense):
             found = gradients.scores(principal(gradients))
             share = self.contamination / self.rounds * (number + 1).astype(jnp.float32)
             # Rows without a slope tie: then their content decides, and no order of the rows.
-            place = jnp.argsort(jnp.lexsort((content, found))).astype(found.dtype)
-            left = lowest(place, keep, kept_count(used, share))
+            left = lowest(found, keep, kept_count(used, share), content)
             most = jnp.max(jnp.where(left, found, 0))
             found = found / jnp.where(most > 0, most, 1)
             return left, jnp.where(keep, found, score), trained.warm
@@ -93,11 +94,9 @@ class SoftSever(AbstractDefense):
         rounds: int = 4,
         sharpness: float = 2.0,
     ):
-        if not sharpness > 0:
-            raise ValueError(f"sharpness: got {sharpness}, expected a number > 0")
         self.learner, self.rounds = learner, count_argument("rounds", rounds, 1)
         self.contamination = share_argument("contamination", contamination)
-        self.sharpness = sharpness
+        self.sharpness = positive_argument("sharpness", sharpness)
 
     def inspect(self, data: Data) -> Inspection:
         learner = self.learner

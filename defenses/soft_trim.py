@@ -10,7 +10,8 @@ from bilevel.learners import AbstractLearner
 from bilevel.problems import FixedPoint
 from bilevel.solvers import Anderson
 
-from ._defense import AbstractDefense, Inspection, reweighed, share_argument
+from ._arguments import count_argument, positive_argument, share_argument
+from ._defense import AbstractDefense, Inspection, reweighed
 from ._selection import soft_lowest
 
 
@@ -35,11 +36,10 @@ class SoftTrim(AbstractDefense):
         sharpness: float = 2.0,
         max_trainings: int = 300,
     ):
-        if not sharpness > 0:
-            raise ValueError(f"sharpness: got {sharpness}, expected a number > 0")
         self.learner = learner
         self.contamination = share_argument("contamination", contamination)
-        self.sharpness, self.max_trainings = sharpness, max_trainings
+        self.sharpness = positive_argument("sharpness", sharpness)
+        self.max_trainings = count_argument("max_trainings", max_trainings, 1)
 
     def inspect(self, data: Data) -> Inspection:
         used = (lax.stop_gradient(data.weight) > 0).astype(data.y.dtype)

@@ -13,15 +13,10 @@ from bilevel import Data, batch
 from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
 
-from ._defense import (
-    AbstractDefense,
-    Inspection,
-    count_argument,
-    gaps,
-    reweighed,
-    share_argument,
-)
-from ._selection import kept_count, lowest, mask_of, row_hash, row_losses
+from ._arguments import count_argument, share_argument
+from ._defense import AbstractDefense, Inspection, gaps, reweighed
+from ._hash import row_hash
+from ._selection import kept_count, lowest, mask_of, row_losses
 
 TRIALS, PROMISING = 2, 0.25
 """Trainings of every restart, and the share of restarts that go on."""

@@ -6,7 +6,7 @@ Steinhardt & Liang, "Stronger data poisoning attacks break data sanitization def
 
 import numpy as np
 
-from .._defense import share_argument
+from .._arguments import share_argument
 from .._selection import kept_count, lowest
 from ..scores import AbstractScore, Distance
 from ._rows import Rows

@@ -5,7 +5,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from .._defense import share_argument
+from .._arguments import share_argument
 from .._selection import kept_count, lowest
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Verdict, at_least

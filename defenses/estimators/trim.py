@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from .._defense import share_argument
+from .._arguments import share_argument
 from .._selection import kept_count, lowest
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Verdict, at_least

@@ -11,8 +11,8 @@ from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data
 from bilevel.learners import Logistic, Ridge
 from defenses import Trim
+from defenses._hash import row_hash
 from defenses._parts import room
-from defenses._selection import row_hash
 from defenses.micro_models import MicroModels, SoftMicroModels
 
 N, D, MODELS = 60, 2, 5

@@ -12,8 +12,8 @@ from bilevel import Data, append
 from bilevel.learners import SVM, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
 from defenses import Trim
+from defenses._hash import row_hash
 from defenses._parts import deal, room
-from defenses._selection import row_hash
 from defenses.partition import Partition, SoftPartition, SoftVotingModel, VotingModel
 from defenses.sever import Sever
 

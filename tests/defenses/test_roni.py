@@ -10,7 +10,7 @@ from bilevel import Data
 from bilevel.learners import Logistic, Ridge
 from bilevel.learners._linear_fit import LinearNewton
 from bilevel.losses import Squares
-from defenses._selection import row_hash
+from defenses._hash import row_hash
 from defenses.roni import Roni, errors, told_apart
 
 N, D, DRAWS, TRAIN, VALIDATION = 60, 3, 3, 6, 10
