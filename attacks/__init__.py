@@ -1,10 +1,12 @@
 """Attacks on training: capabilities (what may change), goals (what for) and their composition."""
 
-from . import capabilities, domains, frames, goals
+from . import capabilities, domains, frames, goals, recipes
 from ._compose import Attack, compose
+from ._world import World
 from .capabilities import (
     XY,
     AbstractCapability,
+    Evade,
     FlipLabels,
     Insert,
     InsertNear,
@@ -12,18 +14,25 @@ from .capabilities import (
     Perturb,
     Reseed,
 )
-from .classifier_poisoning import poison_classifier
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
-from .feature_selection import (
+from .goals import AbstractGoal, indiscriminate, shown, targeted
+from .recipes import (
+    LabelFlips,
+    Recipe,
+    b_flip,
+    flip_by_hypergradient,
+    flip_greedy,
+    flip_random,
+    inv_flip,
     kuncheva_index,
     lustgarten_index,
+    poison_classifier,
     poison_feature_selection,
+    poison_regression,
+    poison_svm,
     selected,
+    stat_p,
 )
-from .goals import indiscriminate, targeted
-from .label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
-from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p
-from .svm_poisoning import poison_svm
 from .transfer import (
     Alignment,
     Sizes,

@@ -1,46 +1,144 @@
 """learner x reach x goal: an attack is their composition, a pure function of the poison."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray, PyTree
 
-from bilevel import AbstractBilevel, Data
-from bilevel._solver import AbstractSolver
-from bilevel.derivatives import AbstractDerivative, Implicit
-from bilevel.learners import AbstractLearner
+from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed
+from bilevel.derivatives import AbstractDerivative
+from bilevel.learners import AbstractLearner, Training
 
+from ._world import World
 from .capabilities import AbstractCapability
 from .goals import AbstractGoal
 
 
+class _Memo:
+    """What was prepared when an attack was composed, and the parts that it was prepared from.
+
+    Not a pytree, and equal to every other one, so that it never tells programs apart: it may be
+    used only where the parts are the very same arrays.
+    """
+
+    def __init__(self, learner: AbstractLearner, goal: AbstractGoal, data: Data):
+        self.source, self.goal_source = _identity(learner, data), _identity(goal, None)
+        self.learner = learner.prepare(data)
+        self.goal = goal.prepare(self.learner)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Memo)
+
+    def __hash__(self) -> int:
+        return hash(_Memo)
+
+    def parts(
+        self, learner: AbstractLearner, goal: AbstractGoal, data: Data
+    ) -> tuple[AbstractLearner, AbstractGoal]:
+        """The prepared parts, as far as nothing that they were prepared from was replaced."""
+        if not _same(self.source, _identity(learner, data)):
+            return learner, goal
+        same = _same(self.goal_source, _identity(goal, None))
+        return self.learner, self.goal if same else goal
+
+
+def _identity(part: eqx.Module, data: Data | None) -> tuple:
+    leaves, structure = jax.tree.flatten((part, None if data is None else (data.x, data.y)))
+    return structure, leaves
+
+
+def _same(a: tuple, b: tuple) -> bool:
+    return a[0] == b[0] and all(x is y for x, y in zip(a[1], b[1], strict=True))
+
+
 class Attack(AbstractBilevel):
-    """z -> goal(learner.fit(reach.inject(z, data))).
+    """z -> goal.score(learner.fit(world.train).model, world) with world = reach.world(z, data).
 
-    Hyper-parameters: compose inside the function you differentiate; what was prepared from them
-    is not recomputed when a leaf of a composed attack is replaced.
+    A defended learner is a learner, so an adaptive attack is the same composition. Every leaf can
+    be differentiated and replaced (`eqx.tree_at`): hyper-parameters, clean rows, weights,
+    validation rows. What depends on none of z is computed once, when the attack is composed, and
+    anew where a leaf that it depends on was replaced.
 
-    A defended learner is a learner, so an adaptive attack is the same composition.
+    - `key`: randomness of the training, of the rows shown and of the goal; the same key is the
+      same function. None where nothing is random.
     """
 
     learner: AbstractLearner
     reach: AbstractCapability
     goal: AbstractGoal
     data: Data
-    solver: AbstractSolver
-    derivative: AbstractDerivative
+    key: PRNGKeyArray | None = None
+    memo: _Memo | None = eqx.field(static=True, default=None, repr=False)
 
-    def __init__(self, learner, reach, goal, data, derivative):
-        self.learner, self.reach, self.goal, self.data = learner, reach, goal, data
-        self.solver, self.derivative = learner.solver, derivative
+    @property
+    def solver(self) -> AbstractSolver:
+        return self.learner.solver
 
-    def inner(self, z):
-        return self.learner.problem(self.reach.inject(z, self.data))
+    @property
+    def derivative(self) -> AbstractDerivative:
+        return self.learner.derivative
 
-    def outer(self, z, value):
-        return self.goal.score(self.learner.model(self.reach.inject(z, self.data), value))
+    def using(self, solver, derivative):
+        learner = self.learner.using(solver, derivative)
+        return Attack(learner, self.reach, self.goal, self.data, self.key)
 
-    def kinks(self, z, value):
-        data = self.reach.inject(z, self.data)
-        of_goal = self.goal.kinks(self.learner.model(data, value))
-        return jnp.concatenate([of_goal, self.learner.kinks(data)])
+    def prepared(self):
+        if self.memo is None:
+            return self
+        learner, goal = self.memo.parts(self.learner, self.goal, self.data)
+        return Attack(learner, self.reach, goal, self.data, self.key)
+
+    def keyed(self, key):
+        return Attack(self.learner, self.reach, self.goal, self.data, key, self.memo)
+
+    def pinned(self, z):
+        attack = self.prepared()
+        training = attack._training(attack.world(z))
+        learner = attack.learner.pinned(training)
+        return Attack(learner, attack.reach, attack.goal, attack.data, attack.key)
+
+    def project(self, z):
+        return self.reach.project(z)
+
+    def scale(self, z):
+        return self.reach.scale(z, self.data)
+
+    def direction(self, gradient):
+        return self.reach.direction(gradient)
+
+    def world(self, z: PyTree) -> World:
+        """What z makes of the data."""
+        return self.reach.world(z, self.data, key=self._key(0))
+
+    def pose(self, z):
+        return self.posed(self.world(z))
+
+    def posed(self, world: World) -> Posed:
+        """The inner problem in a world, and what the goal makes of its solution."""
+        attack = self.prepared()
+        training = attack._training(world)
+        places = attack.reach.places(attack.data)
+
+        def outcome(value):
+            trained = training.trained(value)
+
+            def kinks():
+                of_goal = attack.goal.kinks(trained.model, world)
+                return jnp.concatenate([of_goal, training.kinks(value)])
+
+            score = attack.goal.score(trained.model, world, key=attack._key(2))
+            touched = None
+            if training.make_support is not None and places.shape[0]:
+                touched = jnp.any(training.support(value)[places])
+            return Outcome(score, trained.result, kinks, touched)
+
+        return Posed(training.problem, outcome, training.result, training.point)
+
+    def _training(self, world: World) -> Training:
+        return self.learner.training(world.train, key=self._key(1))
+
+    def _key(self, number: int) -> PRNGKeyArray | None:
+        return None if self.key is None else jax.random.fold_in(self.key, number)
 
 
 def compose(
@@ -48,15 +146,22 @@ def compose(
     reach: AbstractCapability,
     goal: AbstractGoal,
     data: Data,
-    derivative: AbstractDerivative | None = None,
+    *,
+    key: PRNGKeyArray | None = None,
 ) -> Attack:
-    """Check the parts against each other, prepare what does not depend on the poison, compose."""
+    """Check the parts against each other, prepare what does not depend on the poison, compose.
+
+    - `learner`: the victim, defended or not. Its solver and its derivative are the attack's.
+    - `reach`: what the attacker may change of the training rows, and of the rows shown.
+    - `goal`: what the attacker maximises.
+    - `data`: the clean training rows.
+    - `key`: randomness, for a learner, a capability or a goal that has some.
+
+    Raises `ValueError` with a sentence if the parts do not fit.
+    """
     learner.check(data)
     reach.check(data)
     goal.check(data)
-    z = reach.example(data)
-    learner.check(reach.inject(z, data))
-    if reach.keeps_rows:
-        learner = learner.prepare(data)
-        goal = goal.prepare(learner)
-    return Attack(learner, reach, goal, data, Implicit() if derivative is None else derivative)
+    learner.check(reach.inject(reach.example(data), data))
+    memo = _Memo(learner, goal, data) if reach.keeps_rows else None
+    return Attack(learner, reach, goal, data, key, memo)

@@ -7,15 +7,22 @@ from . import (
     losses,
     penalties,
     problems,
+    results,
     solvers,
     stochastic,
     study,
+    tools,
 )
 from ._argmin import argmin
-from ._bilevel import AbstractBilevel, Bilevel
+from ._ascent import Ascent
+from ._batch import batch
+from ._bilevel import AbstractBilevel, AbstractObjective, Bilevel, Info, Outcome, Posed
+from ._certificate import Certificate
+from ._certify import certify
+from ._data import Data, append
+from ._draws import Expected, Fresh, Frozen
+from ._iteration import AbstractIteration
+from ._maximize import Optimized, State, Step, maximize, minimize, value_only
 from ._solution import Solution, SolveError
-from .batch import batch
-from .certificate import Certificate, certify
-from .data import Data, append
-from .maximize import maximize, minimize
+from ._solver import AbstractSolver, Point
 from .study import Method, check, compare, lag

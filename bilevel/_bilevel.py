@@ -6,25 +6,125 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Int, PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ._argmin import argmin
-from ._solver import AbstractSolver
+from ._argmin import solve
+from ._program import program
+from ._solution import checked
+from ._solver import AbstractSolver, Point
+from ._tree import norm
 from .derivatives import AbstractDerivative, Implicit
 from .linear import AbstractLinearSolver, Factor
+from .results import CONVERGED
+
+Value = Float[Array, ""]
 
 
 class Info(eqx.Module):
-    """What one evaluation reports besides its value: the inner solve's result and statistics."""
+    """What one evaluation reports besides its value.
+
+    - `result`: code of the inner solve, or of a training made on the way to it that failed.
+    - `stats`: what the inner solver counted.
+    - `touched`: whether the solution depends on any decision variable; None if that is not known.
+    """
 
     result: Int[Array, ""]
     stats: dict[str, Any]
+    touched: Bool[Array, ""] | None = None
 
 
-class AbstractBilevel(eqx.Module):
+class AbstractObjective(eqx.Module):
+    """z -> scalar, as `maximize` climbs it."""
+
+    # by identity, so that jax.jit and friends take an objective as they take any function
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+    @abc.abstractmethod
+    def evaluate(self, z: PyTree, warm: PyTree | None = None) -> tuple[Value, tuple[PyTree, Info]]:
+        """(value, (warm start for the next evaluation nearby, info)). Never raises on a failed
+        solve: `info.result` has its code. The value does not depend on `warm`.
+        """
+
+    @abc.abstractmethod
+    def cold(self, z: PyTree) -> PyTree:
+        """The warm start that stands for none."""
+
+    def prepared(self) -> "AbstractObjective":
+        """The same objective with what does not depend on z computed once; itself by default."""
+        return self
+
+    def keyed(self, key: PRNGKeyArray) -> "AbstractObjective":
+        """The same objective with its randomness drawn from another key."""
+        raise ValueError(
+            f"draws: a {type(self).__name__} has no randomness to draw anew; leave draws out"
+        )
+
+    def project(self, z: PyTree) -> PyTree:
+        """The nearest z that may be chosen; z itself by default."""
+        return z
+
+    def scale(self, z: PyTree) -> Value:
+        """The length of a change of z that matters: steps are measured in it."""
+        size = norm(z)
+        return jnp.where(size > 0, size, jnp.ones_like(size))
+
+    def direction(self, gradient: PyTree) -> PyTree:
+        """The steepest direction of unit length; zero where the gradient is."""
+        size = norm(gradient)
+        return jax.tree.map(lambda leaf: leaf / jnp.where(size > 0, size, 1), gradient)
+
+    def __call__(self, z: PyTree) -> Value:
+        """Cold start; raises `SolveError` if the inner problem was not solved."""
+        return checked(*_value(self, z))
+
+
+@program
+def _value(objective: AbstractObjective, z: PyTree) -> tuple[Value, Int[Array, ""]]:
+    value, (_, info) = objective.evaluate(z)
+    return value, info.result
+
+
+class Outcome(eqx.Module):
+    """What a solution of the inner problem is worth.
+
+    - `score`: the outer objective.
+    - `result`: code of what was computed from the solution (a repair, say).
+    - `kinks`: () -> quantities at whose zeros the outer objective is not differentiable.
+    - `touched`: whether the solution depends on any decision variable; None if that is not known.
+    """
+
+    score: Value
+    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    kinks: Callable[[], Array] | None = None
+    touched: Bool[Array, ""] | None = None
+
+
+class Posed(eqx.Module):
+    """A bilevel problem at one z.
+
+    - `problem`: the inner problem; None where there is nothing to solve.
+    - `outcome`: solution of the inner problem -> `Outcome`.
+    - `result`: the worst code of the trainings made to pose the problem.
+    - `point`: where the inner problem has been solved already, if it has.
+    """
+
+    problem: PyTree
+    outcome: Callable[[PyTree], Outcome]
+    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    point: Point | None = None
+
+    def kinks(self, value: PyTree) -> Array:
+        """Quantities at whose zeros the outer objective is not differentiable; may be empty."""
+        kinks = self.outcome(value).kinks
+        return jnp.zeros(0) if kinks is None else kinks()
+
+
+class AbstractBilevel(AbstractObjective):
     """z -> F(z, w*(z)) with w*(z) the minimiser of an inner problem that depends on z."""
 
-    if TYPE_CHECKING:  # properties, lest they come first among a subclass's arguments
+    if TYPE_CHECKING:  # properties: as fields they would come first among a subclass's arguments
 
         @property
         def solver(self) -> AbstractSolver: ...
@@ -42,52 +142,75 @@ class AbstractBilevel(eqx.Module):
         return self.derivative.linear if isinstance(self.derivative, Implicit) else Factor()
 
     @abc.abstractmethod
-    def inner(self, z: PyTree) -> PyTree:
-        """The inner problem at z."""
+    def pose(self, z: PyTree) -> Posed:
+        """The inner problem at z, and what the outer objective makes of its solution."""
 
     @abc.abstractmethod
-    def outer(self, z: PyTree, value: PyTree) -> Float[Array, ""]:
-        """The outer objective at z and a minimiser of the inner problem."""
+    def using(self, solver: AbstractSolver, derivative: AbstractDerivative) -> "AbstractBilevel":
+        """The same problem, solved and differentiated another way."""
 
-    @abc.abstractmethod
-    def kinks(self, z: PyTree, value: PyTree) -> Array:
-        """Quantities at whose zeros the outer objective is not differentiable; may be empty."""
+    def pinned(self, z: PyTree) -> "AbstractBilevel":
+        """The same objective near z, with discrete choices (rows that a defense drops) made once.
 
-    # by identity, so that jax.jit and friends take an attack as they take any function
-    __hash__ = object.__hash__
-    __eq__ = object.__eq__
-
-    def __call__(self, z: PyTree) -> Float[Array, ""]:
-        """Cold start; raises `SolveError` if the inner problem was not solved."""
-        solution = argmin(self.inner(z), solver=self.solver, derivative=self.derivative)
-        return self.outer(z, solution.value)
-
-    def evaluate(
-        self, z: PyTree, warm: PyTree | None = None
-    ) -> tuple[Float[Array, ""], tuple[PyTree, Info]]:
-        """(value, (warm start for the next evaluation nearby, info)). Never raises on a failed
-        solve: `info.result` says so. The value does not depend on `warm`.
+        Its value and gradient at z are the same. Itself by default.
         """
-        solution = argmin(
-            self.inner(z), warm, solver=self.solver, derivative=self.derivative, throw=False
-        )
-        return self.outer(z, solution.value), (solution.warm, Info(solution.result, solution.stats))
+        del z
+        return self
+
+    def cold(self, z):
+        problem = self.pose(z).problem
+        return self.solver.cold(problem) if problem is not None and self.solver.converges else None
+
+    def evaluate(self, z, warm=None):
+        return self.solve(self.pose(z), warm)
+
+    def solve(self, posed: Posed, warm: PyTree | None = None) -> tuple[Value, tuple[PyTree, Info]]:
+        """The value of what is posed, a warm start for what is posed nearby, and how it went."""
+        solution = solve(posed.problem, warm, self.solver, self.derivative, posed.point)
+        outcome = posed.outcome(solution.value)
+        result = worst(posed.result, solution.result, outcome.result)
+        info = Info(result, solution.stats, outcome.touched)
+        return outcome.score, (solution.warm, info)
+
+
+def worst(*codes: Int[Array, ""] | int) -> Int[Array, ""]:
+    """The result of work that is done only if each part of it is."""
+    result = jnp.int32(CONVERGED)
+    for code in codes:
+        result = jnp.maximum(result, jnp.asarray(code, jnp.int32))
+    return result
 
 
 class Bilevel(AbstractBilevel):
-    """A bilevel problem from two functions: `inner(z) -> problem`, `outer(z, value) -> scalar`."""
+    """A bilevel problem from two functions.
+
+    - `inner_problem(z) -> problem`: `Smooth(...)`, `BoxQP(...)`, or what the solver understands.
+    - `outer_objective(z, value) -> scalar`: of z and the solution of the inner problem.
+    - `solver`, `derivative`: how the inner problem is solved and differentiated.
+    """
 
     inner_problem: Callable[[PyTree], PyTree]
-    outer_objective: Callable[[PyTree, PyTree], Float[Array, ""]]
+    outer_objective: Callable[[PyTree, PyTree], Value]
     solver: AbstractSolver
     derivative: AbstractDerivative = Implicit()
 
-    def inner(self, z):
-        return self.inner_problem(z)
+    def pose(self, z):
+        return Posed(self.inner_problem(z), lambda value: Outcome(self.outer_objective(z, value)))
 
-    def outer(self, z, value):
-        return self.outer_objective(z, value)
+    def using(self, solver, derivative):
+        return Bilevel(self.inner_problem, self.outer_objective, solver, derivative)
 
-    def kinks(self, z, value):
-        del z, value
-        return jax.numpy.zeros(0)
+
+class Function(AbstractObjective):
+    """A plain function z -> scalar, without an inner problem, as an objective."""
+
+    function: Callable[[PyTree], Value]
+
+    def cold(self, z):
+        del z
+        return None
+
+    def evaluate(self, z, warm=None):
+        del warm
+        done = Info(jnp.int32(CONVERGED), {})
+        return self.function(z), (None, done)

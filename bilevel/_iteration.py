@@ -1,7 +1,7 @@
 """Solvers that are a loop of equal steps, so that their path can be differentiated."""
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from ._solver import AbstractSolver, Point
 
 class AbstractIteration(AbstractSolver):
     """`steps` times the same map, from `begin` to `arrive`. All of it is differentiable."""
+
+    converges: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # a property, lest it come first among a subclass's arguments
 

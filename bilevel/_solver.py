@@ -26,11 +26,14 @@ class Point(eqx.Module):
 class AbstractSolver(eqx.Module):
     """Knows how to reach the minimiser of one kind of problem, and states what it satisfies.
 
-    The Jacobian of `conditions` in the unknowns is symmetric, being the (reduced) KKT matrix of a
-    minimisation; a solver of something else says `symmetric = False` and can solve both ways.
+    - `symmetric`: the Jacobian of `conditions` in the unknowns is symmetric, as the (reduced) KKT
+      matrix of a minimisation is; a solver of other problems says False and can solve both ways.
+    - `converges`: the answer is the minimiser, wherever the solver starts. False for a path of a
+      given number of steps: another start is another answer, so it takes no warm start.
     """
 
     symmetric: ClassVar[bool] = True
+    converges: ClassVar[bool] = True
 
     @abc.abstractmethod
     def cold(self, problem: PyTree) -> PyTree:

@@ -37,5 +37,26 @@ def stop_gradient(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
 
 
+def require_floating(name: str, tree: PyTree) -> PyTree:
+    """The tree with numbers and integer arrays made floating; ValueError for anything else."""
+    if not jax.tree.leaves(tree):
+        raise ValueError(f"{name}: got no arrays, expected a pytree of floating arrays")
+
+    def floating(path, leaf):
+        part = name + jax.tree_util.keystr(path)
+        if not eqx.is_array_like(leaf):
+            raise ValueError(
+                f"{part}: got a {type(leaf).__name__}, expected a floating array or a number"
+            )
+        leaf = jnp.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        if not jnp.issubdtype(leaf.dtype, jnp.integer):
+            raise ValueError(f"{part}: got {leaf.dtype}, expected floating numbers")
+        return leaf.astype(float)
+
+    return jax.tree.map_with_path(floating, tree)
+
+
 def all_finite(tree: PyTree) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -13,7 +13,7 @@ class Squares(eqx.Module):
     """1/2 (f - y)^2."""
 
     def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        return 0.5 * (f - y) ** 2
+        return 0.5 * (f - y.astype(f.dtype)) ** 2
 
 
 class Huber(eqx.Module):
@@ -25,29 +25,33 @@ class Huber(eqx.Module):
     delta: Float[Array, ""]
 
     def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        r, delta = f - y, self.delta.astype(f.dtype)
+        r, delta = f - y.astype(f.dtype), self.delta.astype(f.dtype)
         near = jnp.clip(r, -delta, delta)
         return near * (r - 0.5 * near)
 
     def kinks(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        return self.delta.astype(f.dtype) - jnp.abs(f - y)
+        return self.delta.astype(f.dtype) - jnp.abs(f - y.astype(f.dtype))
 
 
 class Hinge(eqx.Module):
     """max(0, 1 - y f), labels -1 and +1."""
 
     def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jnp.maximum(0, 1 - y * f)
+        return jnp.maximum(0, 1 - y.astype(f.dtype) * f)
 
     def kinks(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        return 1 - y * f
+        return 1 - y.astype(f.dtype) * f
+
+    def rank(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+        """What orders rows by their loss; losses of zero would tie, 1 - y f orders those too."""
+        return 1 - y.astype(f.dtype) * f
 
 
 class Logistic(eqx.Module):
     """log(1 + exp(-y f)), labels -1 and +1."""
 
     def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jnp.logaddexp(0, -y * f)
+        return jnp.logaddexp(0, -y.astype(f.dtype) * f)
 
 
 class CrossEntropy(eqx.Module):

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Int, UInt
 
 from bilevel import Data
-from bilevel._tree import concrete
 from bilevel.learners import AbstractLearner
+from bilevel.tools import concrete
 
 from ._hash import row_hash
 

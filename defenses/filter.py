@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt
 
 from bilevel import Data
-from bilevel._tree import concrete, stop_gradient
 from bilevel.learners import AbstractLearner
+from bilevel.tools import concrete, stop_gradient
 
 from ._arguments import positive_argument, share_argument
 from ._defense import AbstractDefense, Inspection, gaps, reweighed

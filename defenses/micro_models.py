@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from bilevel import Data, argmin, batch
-from bilevel._solution import CONVERGED
-from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
 from bilevel.learners._checks import require_classes, require_weights
+from bilevel.results import CONVERGED
+from bilevel.tools import stop_gradient
 
 from ._arguments import count_argument, positive_argument
 from ._defense import AbstractDefense, Inspection, reweighed

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from bilevel import Data
-from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner, AbstractModel
 from bilevel.learners._checks import require_classes, require_weights
 from bilevel.solvers.each import Each, Stack
+from bilevel.tools import stop_gradient
 
 from ._arguments import count_argument, positive_argument
 from ._hash import row_hash

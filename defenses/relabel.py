@@ -8,8 +8,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from bilevel import Data
-from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
+from bilevel.tools import stop_gradient
 
 from ._defense import AbstractDefense, Inspection
 from .scores.neighbours import squared_distances

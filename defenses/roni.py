@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from bilevel import Data, argmin, batch
-from bilevel._tree import concrete, stop_gradient
 from bilevel.learners import AbstractLearner
+from bilevel.tools import concrete, stop_gradient
 
 from ._defense import AbstractDefense, Inspection, reweighed
 from ._hash import mix, row_hash

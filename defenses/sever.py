@@ -9,11 +9,11 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from bilevel import Data, argmin
-from bilevel._tree import norm, stop_gradient
 from bilevel.learners import AbstractLearner, AbstractModel, LinearModel, SVMModel
 from bilevel.learners.kernels import AbstractKernel, Linear
 from bilevel.problems import FixedPoint
 from bilevel.solvers import Anderson
+from bilevel.tools import norm, stop_gradient
 
 from ._arguments import count_argument, positive_argument, share_argument
 from ._defense import AbstractDefense, Inspection, reweighed

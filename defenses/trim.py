@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from bilevel import Data, batch
-from bilevel._tree import stop_gradient
 from bilevel.learners import AbstractLearner
+from bilevel.tools import stop_gradient
 
 from ._arguments import count_argument, share_argument
 from ._defense import AbstractDefense, Inspection, gaps, reweighed

@@ -2,6 +2,7 @@
 
 from ..domains import Box
 from ._capability import AbstractCapability
+from .evade import Evade
 from .flip_labels import FlipLabels
 from .insert import Insert
 from .insert_near import InsertNear

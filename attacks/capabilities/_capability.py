@@ -1,28 +1,34 @@
 """The contract of capabilities."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from bilevel import Data
-from bilevel._tree import concrete
-from bilevel.data import require_finite
+from bilevel.tools import concrete, norm, require_finite
+
+from .._world import World
+from ..domains import AbstractDomain
 
 
 class AbstractCapability(eqx.Module):
-    """The attacker's reach: how a decision variable z enters the training data.
+    """The attacker's reach: what a decision variable z changes of the training rows (`inject`)
+    and of the rows shown to the finished model (`present`).
 
-    z lives in a convex set and moves freely there. `inject` puts valid values into the data, with
-    the derivative of z itself: what an attack is scored by is always valid.
+    z lives in a convex set and moves freely there. Valid values enter the data, with the derivative
+    of z itself: an attack is always scored by valid rows.
+
+    - `keeps_rows`: clean x and y stay, in front; weights may change. An attack may then prepare
+      what depends on the clean rows once.
     """
 
-    keeps_rows: eqx.AbstractClassVar[bool]  # clean x and y stay, in front; weights may change
+    keeps_rows: ClassVar[bool] = False
 
-    @abc.abstractmethod
     def check(self, data: Data) -> None:
         """ValueError with a sentence if this reach does not fit the data."""
 
@@ -30,13 +36,54 @@ class AbstractCapability(eqx.Module):
     def shapes(self, data: Data) -> PyTree[jax.ShapeDtypeStruct]:
         """Shapes and dtypes of z."""
 
-    @abc.abstractmethod
     def inject(self, z: PyTree, data: Data) -> Data:
-        """The poisoned data, valid. ValueError for a z of wrong shape or dtype."""
+        """The poisoned training data, valid; the data themselves by default. ValueError for a z of
+        wrong shape or dtype.
+        """
+        del z
+        return data
+
+    def present(
+        self, z: PyTree, x: Float[Array, "n ..."], *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "n ..."]:
+        """Rows as they are shown to the finished model; unchanged by default."""
+        del z, key
+        return x
 
     @abc.abstractmethod
     def project(self, z: PyTree) -> PyTree:
         """The nearest z that the attacker may choose."""
+
+    def places(self, data: Data) -> Int[np.ndarray, " m"] | Int[Array, " m"]:
+        """Indices of the attacker's rows in the injected data, in the order of z; none by default."""
+        del data
+        return np.zeros(0, np.int32)
+
+    def units(self, z: PyTree) -> PyTree:
+        """What a change of each entry of z is measured in, in the shape of z; ones by default."""
+        return jax.tree.map(jnp.ones_like, z)
+
+    def scale(self, z: PyTree, data: Data) -> Float[Array, ""]:
+        """The length of a change of z that matters, in `units`; one by default."""
+        del data
+        return jnp.ones((), jax.tree.leaves(z)[0].dtype)
+
+    def direction(self, gradient: PyTree) -> PyTree:
+        """The steepest direction of length 1, root mean square over rows and in `units`: rows that
+        matter more move more.
+        """
+        units = self.units(gradient)
+        measured = jax.tree.map(jnp.multiply, units, gradient)
+        rows = jnp.shape(jax.tree.leaves(gradient)[0])[0]
+        size = norm(measured) / rows**0.5
+        return jax.tree.map(lambda u, g: u * g / jnp.where(size > 0, size, 1), units, measured)
+
+    def world(self, z: PyTree, data: Data, *, key: PRNGKeyArray | None = None) -> World:
+        """The data as z changes them. `key`: randomness of a capability that has some."""
+        del key
+        train = self.inject(z, data)
+        places = self.places(data)
+        return World(train, jax.tree.map(lambda leaf: leaf[places], train), z, self)
 
     def example(self, data: Data) -> PyTree:
         """Some feasible z, for shapes and checks."""
@@ -59,6 +106,22 @@ class AbstractCapability(eqx.Module):
                     "most; start inside it, or at reach.project(z0)"
                 )
         return z
+
+
+def spread(x: Float[Array, "n ..."], weight: Float[Array, " n"], unit: Array) -> Float[Array, ""]:
+    """Root mean square distance of rows from their mean, in units (...) of each feature."""
+    share = (weight / jnp.sum(weight)).reshape(-1, *(1,) * (x.ndim - 1))
+    measured = jnp.where(unit > 0, x / jnp.where(unit > 0, unit, 1), 0)
+    apart = measured - jnp.sum(share * measured, axis=0, keepdims=True)
+    return jnp.sqrt(jnp.sum(share * apart**2))
+
+
+def row_scale(domain: AbstractDomain, z: Float[Array, "m ..."], data: Data) -> Float[Array, ""]:
+    """The length of a change of rows z that matters: the spread of the training rows, in units of
+    the domain, or the size of the domain if that is smaller.
+    """
+    wide = spread(data.x, data.weight, jnp.max(domain.units(z), axis=0))
+    return jnp.minimum(wide, domain.size().astype(wide.dtype))
 
 
 def require_shapes(name: str, z: PyTree, expected: PyTree[jax.ShapeDtypeStruct]) -> None:

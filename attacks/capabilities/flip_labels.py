@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from bilevel import Data
-from bilevel._tree import concrete
+from bilevel.tools import concrete
 
 from ..domains._domain import straight_through
 from ..domains.l1_ball import soften
@@ -56,6 +56,10 @@ class FlipLabels(AbstractCapability):
         require_shapes("z", z, self.shapes(data))
         return self.mix(self.place(z), data)
 
+    def places(self, data):
+        """The copies with the opposite label."""
+        return data.rows + np.arange(self.rows.shape[0])
+
     def project(self, z: Flips) -> Flips:
         boxed = jnp.clip(z, 0, 1)
         fits = jnp.sum(boxed) <= self.budget
@@ -71,6 +75,7 @@ class FlipLabels(AbstractCapability):
     def mix(self, z: Flips, data: Data) -> Data:
         """The data for z as it is, partly flipped rows included."""
         weight = data.weight[self.rows]
+        z = z.astype(weight.dtype)
         return Data(
             jnp.concatenate([data.x, data.x[self.rows]]),
             jnp.concatenate([data.y, -data.y[self.rows]]),
@@ -79,7 +84,7 @@ class FlipLabels(AbstractCapability):
 
     def flipped(self, z: Flips, data: Data) -> Data:
         """The same rows with the labels that z flips: what a victim would be given."""
-        signs = 1 - 2 * lax.stop_gradient(self.place(z))
+        signs = (1 - 2 * lax.stop_gradient(self.place(z))).astype(data.y.dtype)
         return eqx.tree_at(
             lambda d: d.y, data, data.y.at[self.rows].multiply(signs, unique_indices=True)
         )

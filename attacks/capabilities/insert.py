@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Shaped
 
 from bilevel import Data, append
-from bilevel.data import require_finite
+from bilevel.tools import require_finite
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, require_shapes
+from ._capability import AbstractCapability, require_shapes, row_scale
 
 
 class Insert(AbstractCapability):
@@ -18,15 +19,15 @@ class Insert(AbstractCapability):
     than m then share a compiled program.
     """
 
-    labels: Float[Array, " m"]
+    labels: Shaped[Array, " m"]
     domain: AbstractDomain
     weight: Float[Array, " m"]
     keeps_rows = True
 
     def __init__(self, labels, domain: AbstractDomain, weight=None):
-        self.labels = jnp.asarray(labels, float)
+        self.labels = jnp.asarray(labels)
         self.domain = domain
-        self.weight = jnp.ones_like(self.labels) if weight is None else jnp.asarray(weight, float)
+        self.weight = jnp.ones(self.labels.shape) if weight is None else jnp.asarray(weight, float)
         if self.labels.ndim != 1 or self.labels.shape[0] == 0:
             raise ValueError(
                 f"labels: got shape {self.labels.shape}, expected (m,) with one label per poison "
@@ -43,13 +44,21 @@ class Insert(AbstractCapability):
         self.domain.check(self.shapes(data).shape)
 
     def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((self.labels.shape[0], data.x.shape[1]), data.x.dtype)
+        return jax.ShapeDtypeStruct((self.labels.shape[0], *data.x.shape[1:]), data.x.dtype)
 
     def inject(self, z: Float[Array, "m d"], data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
-        dtype = data.y.dtype
-        labels, weight = self.labels.astype(dtype), self.weight.astype(dtype)
-        return append(data, self.domain.place(z), labels, weight)
+        weight = self.weight.astype(data.weight.dtype)
+        return append(data, self.domain.place(z), self.labels, weight)
+
+    def places(self, data):
+        return data.rows + np.arange(self.labels.shape[0])
+
+    def units(self, z):
+        return self.domain.units(z)
+
+    def scale(self, z, data):
+        return row_scale(self.domain, z, data)
 
     def project(self, z: Float[Array, "m d"]) -> Array:
         return self.domain.project(z)

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bilevel import Data, append
-from bilevel._tree import concrete
 from bilevel.learners import AbstractModel
+from bilevel.tools import concrete
 
 from ..domains import AbstractDomain, Box
-from ._capability import AbstractCapability, require_shapes
+from ._capability import AbstractCapability, require_shapes, row_scale
 from .insert_xy import XY, InsertXY
 
 
@@ -51,6 +51,15 @@ class InsertNear(AbstractCapability):
         x = self.domain.place(z.x)
         y = self.model.decision(x) + self.radius.astype(z.y.dtype) * z.y
         return append(data, x, jnp.clip(y, self.low, self.high))
+
+    def places(self, data):
+        return data.rows + np.arange(self.rows)
+
+    def units(self, z):
+        return self._free(self.rows, self.domain).units(z)
+
+    def scale(self, z, data):
+        return row_scale(self.domain, z.x, data)
 
     def project(self, z: XY) -> XY:
         return self._free(self.rows, self.domain).project(z)

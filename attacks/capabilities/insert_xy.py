@@ -5,12 +5,13 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from bilevel import Data, append
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, require_shapes
+from ._capability import AbstractCapability, require_shapes, row_scale
 
 
 class XY(NamedTuple):
@@ -36,22 +37,34 @@ class InsertXY(AbstractCapability):
         self.rows, self.domain, self.targets = rows, domain, targets
 
     def check(self, data: Data) -> None:
+        if not jnp.issubdtype(data.y.dtype, jnp.floating):
+            raise ValueError(
+                f"y: got {data.y.dtype} labels, expected floating targets, for an attacker who "
+                "moves them; give y as floats, or insert rows with fixed labels by Insert"
+            )
         expected = self.shapes(data)
         self.domain.check(expected.x.shape)
         self.targets.check(expected.y.shape, "targets")
 
     def shapes(self, data: Data) -> XY:
         def zeros():
-            width = data.x.shape[1]
-            return XY(
-                jnp.zeros((self.rows, width), data.x.dtype), jnp.zeros(self.rows, data.y.dtype)
-            )
+            shape = self.rows, *data.x.shape[1:]
+            return XY(jnp.zeros(shape, data.x.dtype), jnp.zeros(self.rows, data.y.dtype))
 
         return jax.eval_shape(zeros)
 
     def inject(self, z: XY, data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
         return append(data, self.domain.place(z.x), self.targets.place(z.y))
+
+    def places(self, data):
+        return data.rows + np.arange(self.rows)
+
+    def units(self, z):
+        return XY(self.domain.units(z.x), self.targets.units(z.y))
+
+    def scale(self, z, data):
+        return row_scale(self.domain, z.x, data)
 
     def project(self, z: XY) -> XY:
         return XY(self.domain.project(z.x), self.targets.project(z.y))

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from bilevel import Data
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, indices, require_rows, require_shapes
+from ._capability import AbstractCapability, indices, require_rows, require_shapes, row_scale
 
 
 class Perturb(AbstractCapability):
@@ -17,7 +17,6 @@ class Perturb(AbstractCapability):
 
     rows: Int[Array, " k"]
     domain: AbstractDomain
-    keeps_rows = False
 
     def __init__(self, rows, domain: AbstractDomain):
         self.rows, self.domain = indices(rows), domain
@@ -27,7 +26,7 @@ class Perturb(AbstractCapability):
         self.domain.check(self.shapes(data).shape)
 
     def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((self.rows.shape[0], data.x.shape[1]), data.x.dtype)
+        return jax.ShapeDtypeStruct((self.rows.shape[0], *data.x.shape[1:]), data.x.dtype)
 
     def example(self, data: Data) -> Float[Array, "k d"]:
         """The rows as they are, or the nearest in the domain."""
@@ -36,6 +35,15 @@ class Perturb(AbstractCapability):
     def inject(self, z: Float[Array, "k d"], data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
         return eqx.tree_at(lambda d: d.x, data, data.x.at[self.rows].set(self.domain.place(z)))
+
+    def places(self, data):
+        return self.rows
+
+    def units(self, z):
+        return self.domain.units(z)
+
+    def scale(self, z, data):
+        return row_scale(self.domain, z, data)
 
     def project(self, z: Float[Array, "k d"]) -> Array:
         return self.domain.project(z)

@@ -15,4 +15,5 @@ class Reseed(eqx.Module):
 
     def __call__(self, key: PRNGKeyArray, z: Array, gradient: Array) -> Array:
         drawn = jax.random.choice(key, self.pool, (z.shape[0],))
-        return jnp.where(jnp.all(gradient == 0, axis=1)[:, None], drawn, z)
+        stuck = jnp.all(gradient == 0, axis=tuple(range(1, z.ndim)))
+        return jnp.where(stuck.reshape(-1, *(1,) * (z.ndim - 1)), drawn, z)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bilevel._tree import concrete
-from bilevel.data import require_finite
+from bilevel.tools import concrete, require_finite
 
 from ._bounds import spread
 from ._domain import AbstractDomain

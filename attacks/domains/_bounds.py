@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bilevel._tree import concrete
+from bilevel.tools import concrete
 
 
 def bounds(lower, upper) -> tuple[Array, Array]:
@@ -47,3 +47,9 @@ def require_shape(name: str, a: Array, shape: tuple[int, ...]) -> None:
 def spread(a: Array, like: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`a` in the shape and dtype of `like`."""
     return jnp.broadcast_to(a.astype(like.dtype), like.shape)
+
+
+def widths(lower: Array, upper: Array, like: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The width of each interval; one where it is infinite."""
+    width = spread(upper, like) - spread(lower, like)
+    return jnp.where(jnp.isfinite(width), width, 1)

@@ -28,6 +28,14 @@ class AbstractDomain(eqx.Module):
         features that cannot move, where it is zero.
         """
 
+    def units(self, z: Values) -> Values:
+        """What a change of each entry is measured in: the width of its interval; ones by default."""
+        return jnp.ones_like(z)
+
+    def size(self) -> Float[Array, ""]:
+        """How far a row can go, in `units`; infinite by default, for sets as wide as the data."""
+        return jnp.asarray(jnp.inf)
+
     def outside(self, x: Values) -> float:
         """The largest change of a value by placing (concrete) `x`: 0 if valid, up to rounding."""
         gap = jnp.abs(x - self.place(self.project(x)))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._bounds import bounds, require_shape, spread
+from ._bounds import bounds, require_shape, spread, widths
 from ._domain import AbstractDomain
 
 
@@ -22,6 +22,9 @@ class Box(AbstractDomain):
 
     def project(self, z):
         return jnp.clip(z, spread(self.lower, z), spread(self.upper, z))
+
+    def units(self, z):
+        return widths(self.lower, self.upper, z)
 
     def place(self, z):
         return z

@@ -8,9 +8,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from bilevel._tree import concrete
+from bilevel.tools import concrete
 
-from ._bounds import bounds, require_shape, spread, together
+from ._bounds import bounds, require_shape, spread, together, widths
 from ._domain import AbstractDomain, straight_through
 
 LEVEL = 1e-6
@@ -106,6 +106,9 @@ class Columns(AbstractDomain):
 
     def project(self, z):
         return jnp.clip(z, *self._box(z))
+
+    def units(self, z):
+        return widths(*self._box(z), z)
 
     def place(self, z):
         lower, upper = self._box(z)

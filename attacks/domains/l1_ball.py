@@ -22,6 +22,9 @@ class L1Ball(AbstractBall):
     def norm(self, step):
         return jnp.sum(jnp.abs(step), axis=-1, keepdims=True)
 
+    def size(self):
+        return self.radius
+
     def shrink(self, size, cap, radius):
         return soften(size, cap, radius)
 

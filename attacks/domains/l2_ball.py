@@ -22,6 +22,9 @@ class L2Ball(AbstractBall):
     def norm(self, step):
         return jnp.sqrt(jnp.sum(step * step, axis=-1, keepdims=True))
 
+    def size(self):
+        return self.radius
+
     def shrink(self, size, cap, radius):
         """min(t size, cap) with t in (0, 1] such that its norm is the radius."""
 

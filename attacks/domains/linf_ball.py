@@ -20,5 +20,8 @@ class LinfBall(AbstractBall):
     def norm(self, step):
         return jnp.max(jnp.abs(step), axis=-1, keepdims=True)
 
+    def size(self):
+        return self.radius * self.centre.shape[1] ** 0.5
+
     def shrink(self, size, cap, radius):
         return jnp.minimum(jnp.minimum(size, cap), radius)

@@ -29,14 +29,14 @@ class Penalised(AbstractGoal):
     def prepare(self, learner):
         return eqx.tree_at(lambda g: g.goal, self, self.goal.prepare(learner))
 
-    def score(self, model):
+    def score(self, model, world, *, key=None):
         w = _weights(model)
         penalty = self.l1 * jnp.sum(jnp.abs(w)) + 0.5 * self.l2 * jnp.sum(w * w)
-        return self.goal.score(model) + penalty.astype(w.dtype)
+        return self.goal.score(model, world, key=key) + penalty.astype(w.dtype)
 
-    def kinks(self, model):
+    def kinks(self, model, world):
         w = _weights(model)  # features that are out stay out: their zeros are no kinks
-        return jnp.concatenate([self.goal.kinks(model), jnp.where(w == 0, jnp.inf, w)])
+        return jnp.concatenate([self.goal.kinks(model, world), jnp.where(w == 0, jnp.inf, w)])
 
 
 def _weights(model) -> Array:

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bilevel import Data
-from bilevel._tree import concrete
+from bilevel.tools import concrete
 
 from ._goal import AbstractGoal
-from .indiscriminate import Indiscriminate, Loss
+from ._rows import AbstractRowGoal, Loss
+from .indiscriminate import Indiscriminate
 
 
 class Targeted(AbstractGoal):
@@ -18,8 +19,8 @@ class Targeted(AbstractGoal):
     attacker's labels. `keep` weighs stealth against success.
     """
 
-    target: Indiscriminate
-    rest: Indiscriminate
+    target: AbstractRowGoal
+    rest: AbstractRowGoal
     keep: Float[Array, ""]
 
     def check(self, data):
@@ -30,11 +31,13 @@ class Targeted(AbstractGoal):
         target, rest = self.target.prepare(learner), self.rest.prepare(learner)
         return eqx.tree_at(lambda g: (g.target, g.rest), self, (target, rest))
 
-    def score(self, model):
-        return -(self.target.score(model) + self.keep * self.rest.score(model))
+    def score(self, model, world, *, key=None):
+        target, rest = (goal.score(model, world, key=key) for goal in (self.target, self.rest))
+        return -(target + self.keep * rest)
 
-    def kinks(self, model):
-        return jnp.concatenate([self.target.kinks(model), self.rest.kinks(model)])
+    def kinks(self, model, world):
+        kinks = [goal.kinks(model, world) for goal in (self.target, self.rest)]
+        return jnp.concatenate(kinks)
 
 
 def targeted(x_target, y_wanted, x_rest, y_rest, loss: Loss, keep=1.0) -> Targeted:
@@ -48,4 +51,4 @@ def targeted(x_target, y_wanted, x_rest, y_rest, loss: Loss, keep=1.0) -> Target
         Indiscriminate(data.x, data.y, data.weight, loss)
         for data in (Data(x_target, y_wanted), Data(x_rest, y_rest))
     )
-    return Targeted(target, rest, jnp.asarray(keep, target.y.dtype))
+    return Targeted(target, rest, jnp.asarray(keep, target.weight.dtype))

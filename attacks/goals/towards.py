@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from bilevel.learners import AbstractModel
 
@@ -17,14 +16,8 @@ class Towards(AbstractGoal):
 
     wanted: AbstractModel
 
-    def check(self, data):
-        del data
-
-    def prepare(self, learner):
-        del learner
-        return self
-
-    def score(self, model):
+    def score(self, model, world, *, key=None):
+        del world, key
         here, there = jax.tree.leaves(model), jax.tree.leaves(self.wanted)
         if jax.tree.map(jnp.shape, here) != jax.tree.map(jnp.shape, there):
             raise ValueError(
@@ -34,6 +27,3 @@ class Towards(AbstractGoal):
             )
         squares = [jnp.sum((a - b) ** 2) for a, b in zip(here, there, strict=True)]
         return -0.5 * sum(squares[1:], squares[0])
-
-    def kinks(self, model) -> Array:
-        return jnp.zeros(0, jax.tree.leaves(model)[0].dtype)

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
-from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import Point
 from .._tree import all_finite, norm
 from ..linear import CG
 from ..problems import Smooth
+from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers._smooth import AbstractSmoothSolver
 
 

@@ -23,7 +23,11 @@ class Implicit(AbstractDerivative):
     def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
         warm = solver.cold(problem) if warm is None else warm
         point = stop_gradient(solver.run(stop_gradient(problem), stop_gradient(warm)))
-        return implicit_root(point.unknowns, problem, point.frozen, solver, self.linear), point
+        return self.at(solver, problem, point), point
+
+    def at(self, solver: AbstractSolver, problem: PyTree, point: Point) -> PyTree:
+        """The unknowns of a point where the problem is solved, with their derivative."""
+        return implicit_root(point.unknowns, problem, point.frozen, solver, self.linear)
 
 
 @eqx.filter_custom_jvp

@@ -1,8 +1,11 @@
 """Learners: inner problems that ship. Each turns data into a model, differentiably."""
 
 from . import kernels
-from ._learner import AbstractLearner, AbstractModel
+from ._learner import AbstractLearner
 from ._linear_model import LinearModel
+from ._model import AbstractDeepModel, AbstractModel
+from ._training import Fitted, Trained, Training
+from .fixed import Fixed
 from .huber import Huber
 from .lasso import ElasticNet, Lasso
 from .logistic import Logistic

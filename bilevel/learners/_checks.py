@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._data import Data
 from .._tree import concrete
-from ..data import Data
 
 
 def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
@@ -16,6 +16,15 @@ def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
         wanted = "a finite number >= 0" if zero else "a finite number > 0"
         raise ValueError(f"{name}: got {value}, expected {wanted}")
     return jnp.asarray(value, float)
+
+
+def require_table(data: Data) -> None:
+    """ValueError unless the rows are a table."""
+    if data.x.ndim != 2:
+        raise ValueError(
+            f"x: got shape {data.x.shape}, expected a table (rows, features); reshape images to "
+            "x.reshape(len(x), -1), or train a network"
+        )
 
 
 def require_weights(data: Data) -> None:

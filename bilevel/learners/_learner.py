@@ -1,71 +1,127 @@
-"""The contract of learners and models."""
+"""The contract of learners: inner problems made of data."""
 
 import abc
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .._argmin import argmin
-from .._solution import Solution
+from .._argmin import solve
+from .._data import Data
+from .._program import program
 from .._solver import AbstractSolver
-from ..data import Data
-
-
-class AbstractModel(eqx.Module):
-    """What training returns."""
-
-    @abc.abstractmethod
-    def decision(self, x: PyTree) -> Float[Array, " n"]:
-        """Real-valued output per row; a classifier predicts its sign.
-
-        `x` is (n, d), or what the learner's `prepare_rows` made of it.
-        """
+from ..derivatives import AbstractDerivative, Implicit
+from ._training import Fitted, Training
 
 
 class AbstractLearner(eqx.Module):
-    """An inner problem per data set. `fit` is differentiable in data and hyper-parameters."""
+    """Rows -> model, by an inner problem that is solved and differentiated.
 
-    solver: eqx.AbstractVar[AbstractSolver]
+    A learner of one's own needs `training` and `loss`, and fields `solver` and `derivative` where
+    Newton's method on a smooth problem does not fit. `fit` is differentiable in data and
+    hyper-parameters.
+    """
+
+    if TYPE_CHECKING:  # properties: as fields they would come first among a subclass's arguments
+
+        @property
+        def solver(self) -> AbstractSolver: ...
+
+        @property
+        def derivative(self) -> AbstractDerivative: ...
+
+    else:
+        solver: eqx.AbstractVar[AbstractSolver]
+        derivative: eqx.AbstractVar[AbstractDerivative]
+
+    @abc.abstractmethod
+    def training(self, data: Data, *, key: PRNGKeyArray | None = None) -> Training:
+        """What these rows make: the inner problem, and the model that its solution stands for.
+
+        - `key`: initial weights, mini-batches, dropout. The same key is the same function.
+        """
 
     @property
     @abc.abstractmethod
-    def loss(self) -> Callable[[Array, Array], Array]:
-        """Loss of a row, of its label y and the decision f, that training minimises the mean of."""
+    def loss(self) -> Any:
+        """The loss that training minimises the weighted mean of: a function of the labels (n,) and
+        the decisions, with a number per row (n,). A method does as well.
+        """
 
-    @abc.abstractmethod
     def check(self, data: Data) -> None:
         """ValueError with a sentence if this learner cannot train on (concrete) `data`."""
 
-    @abc.abstractmethod
-    def problem(self, data: Data) -> PyTree:
-        """The inner problem whose minimiser is the trained model."""
-
-    @abc.abstractmethod
-    def model(self, data: Data, value: PyTree) -> AbstractModel:
-        """The model that a minimiser of `problem(data)` stands for."""
-
-    @abc.abstractmethod
     def prepare(self, data: Data) -> "AbstractLearner":
         """A learner that knows these rows, x and y: whatever data it is given must begin with them.
-        Weights may differ.
+        Weights may differ. Itself by default.
         """
+        del data
+        return self
 
-    def prepare_rows(self, x: Float[Array, "n d"]) -> PyTree:
+    def prepare_rows(self, x: Float[Array, "n ..."]) -> PyTree:
         """Rows in the form that `decision` of this (prepared) learner's models takes fastest."""
         return x
 
-    def kinks(self, data: Data) -> Float[Array, " k"]:
-        """Quantities at whose zeros the inner problem itself changes abruptly; none here."""
-        return jnp.zeros(0, data.y.dtype)
+    def surrogate(self, data: Data) -> "AbstractLearner":
+        """A smooth learner that stands in for this one, for whom ranks rows or adapts to a
+        defense by gradients. Itself by default.
+        """
+        del data
+        return self
 
-    def solve(self, data: Data, warm: PyTree | None = None, *, throw: bool = True) -> Solution:
-        """Train; the solution's value is the model and its `warm` starts the next training."""
+    def pinned(self, training: Training) -> "AbstractLearner":
+        """This learner with the discrete choices (rows that it drops) of one of its trainings: the
+        same function nearby. Itself by default.
+        """
+        del training
+        return self
+
+    def using(self, solver: AbstractSolver, derivative: AbstractDerivative) -> "AbstractLearner":
+        """The same learner, solved and differentiated another way."""
+        return eqx.tree_at(
+            lambda learner: (learner.solver, learner.derivative),
+            self,
+            (solver, derivative),
+            is_leaf=lambda node: isinstance(node, AbstractSolver | AbstractDerivative),
+        )
+
+    def cold(self, data: Data, *, key: PRNGKeyArray | None = None) -> PyTree:
+        """The warm start of `fit` that stands for none."""
+        problem = self.training(data, key=key).problem
+        return self.solver.cold(problem) if problem is not None and self.solver.converges else None
+
+    def fit(
+        self,
+        data: Data,
+        warm: PyTree | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        throw: bool = True,
+    ) -> Fitted:
+        """Train and decide: data -> model.
+
+        - `warm`: `Fitted.warm` of a training on nearby rows; the model does not depend on it.
+        - `key`: randomness of the training, for learners that have some.
+        - `throw`: raise `SolveError` if a training failed; otherwise read `Fitted.result`.
+        """
         self.check(data)
-        solution = argmin(self.problem(data), warm, solver=self.solver, throw=throw)
-        return eqx.tree_at(lambda s: s.value, solution, self.model(data, solution.value))
+        fitted = _fit(self, data, warm, key)
+        return fitted.checked() if throw else fitted
 
-    def fit(self, data: Data) -> AbstractModel:
-        """Train from scratch: data -> model."""
-        return self.solve(data).value
+
+@program
+def _fit(learner: AbstractLearner, data: Data, warm: PyTree, key: PRNGKeyArray | None) -> Fitted:
+    training = learner.training(data, key=key)
+    solution = solve(training.problem, warm, learner.solver, learner.derivative, training.point)
+    trained = training.trained(solution.value)
+    result = jax.numpy.maximum(
+        jax.numpy.maximum(jax.numpy.int32(training.result), solution.result),
+        jax.numpy.int32(trained.result),
+    )
+    report = training.report if trained.report is None else trained.report
+    return Fitted(trained.model, solution.warm, result, solution.stats, report)
+
+
+DEFAULT = Implicit()
+"""The derivative of a learner unless another is given."""

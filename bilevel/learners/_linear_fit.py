@@ -1,6 +1,7 @@
 """Smooth linear learners: their problem, and Newton's method by the smaller of two factors."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -9,16 +10,19 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PyTree
 
-from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
+from .._data import Data
 from .._solver import AbstractSolver, Point
 from .._tree import all_finite
-from ..data import Data
+from ..derivatives import AbstractDerivative
 from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
+from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers import Newton
 from ..solvers._smooth import AbstractSmoothSolver
+from ._checks import require_table, require_weights
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
+from ._training import Training
 from .kernels import Linear
 
 Unknowns = Float[Array, " d+1"]
@@ -193,7 +197,10 @@ class AbstractLinearLearner(AbstractLearner):
     l2: eqx.AbstractVar[Float[Array, ""]]
     l2_bias: eqx.AbstractVar[Float[Array, ""]]
     solver: eqx.AbstractVar[AbstractSolver]
+    derivative: eqx.AbstractVar[AbstractDerivative]
     known: eqx.AbstractVar[Known | None]
+
+    fit_of: ClassVar[type[Fit]] = Fit
 
     @property
     @abc.abstractmethod
@@ -210,13 +217,18 @@ class AbstractLinearLearner(AbstractLearner):
     def prepare_rows(self, x):
         return Linear().prepare(x, x)
 
-    def problem(self, data: Data) -> Smooth:
+    def check(self, data: Data) -> None:
+        require_table(data)
+        require_weights(data)
+
+    def training(self, data, *, key=None):
+        del key
         share = data.weight / jnp.sum(data.weight)
         strengths = self.l2.astype(data.x.dtype), self.l2_bias.astype(data.x.dtype)
         gram = self._gram(data.x) if data.x.shape[1] > data.rows else None
-        fit = Fit(data.x, data.y, share, *strengths, gram, self.loss)
+        fit = self.fit_of(data.x, data.targets(), share, *strengths, gram, self.loss)
         start = jnp.zeros(data.x.shape[1] + 1, data.x.dtype)
-        return Smooth(objective, start, fit, hessian)
+        return Training(data, Smooth(objective, start, fit, hessian), _model)
 
     def _gram(self, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
         x = lax.stop_gradient(x)
@@ -228,6 +240,6 @@ class AbstractLinearLearner(AbstractLearner):
             [jnp.concatenate([known, side[:, : known.shape[0]].T], axis=1), side]
         )
 
-    def model(self, data: Data, value: Unknowns) -> LinearModel:
-        del data
-        return LinearModel(value[:-1], value[-1])
+
+def _model(value: Unknowns) -> LinearModel:
+    return LinearModel(value[:-1], value[-1])

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Float
 
-from ._learner import AbstractModel
+from ._model import AbstractModel
 
 
 class LinearModel(AbstractModel):
@@ -11,5 +11,5 @@ class LinearModel(AbstractModel):
     w: Float[Array, " d"]
     bias: Float[Array, ""]
 
-    def decision(self, x):
+    def decision(self, x, *, key=None):
         return x @ self.w + self.bias

@@ -1,14 +1,12 @@
 """Regression by Huber's loss: squares of small residuals, no more than a pull from large ones."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .. import losses
 from .._solver import AbstractSolver
-from ..data import Data
-from ..problems import Smooth
-from ._checks import require_weights, strength
+from ..derivatives import AbstractDerivative, Implicit
+from ._checks import strength
 from ._linear_fit import AbstractLinearLearner, Fit, Known, LinearNewton
 
 
@@ -56,24 +54,25 @@ class Huber(AbstractLinearLearner):
     delta: Float[Array, ""]
     l2_bias: Float[Array, ""]
     solver: AbstractSolver
+    derivative: AbstractDerivative
     known: Known | None
 
-    def __init__(self, l2=1.0, delta=1.0, l2_bias=0.0, solver: AbstractSolver | None = None):
+    fit_of = HuberFit
+
+    def __init__(
+        self,
+        l2=1.0,
+        delta=1.0,
+        l2_bias=0.0,
+        solver: AbstractSolver | None = None,
+        derivative: AbstractDerivative = Implicit(),
+    ):
         self.l2 = strength("l2", l2)
         self.delta = strength("delta", delta)
         self.l2_bias = strength("l2_bias", l2_bias, zero=True)
         self.solver = HuberNewton() if solver is None else solver
-        self.known = None
-
-    def check(self, data: Data) -> None:
-        require_weights(data)
+        self.derivative, self.known = derivative, None
 
     @property
     def loss(self):
         return losses.Huber(self.delta)
-
-    def problem(self, data: Data) -> Smooth:
-        problem = super().problem(data)
-        fit = problem.args
-        fields = (fit.x, fit.y, fit.share, fit.l2, fit.l2_bias, fit.gram)
-        return eqx.tree_at(lambda p: p.args, problem, HuberFit(*fields, self.loss))

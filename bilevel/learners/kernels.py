@@ -98,20 +98,20 @@ class RBF(AbstractKernel):
 class Polynomial(AbstractKernel):
     """k(a, b) = (gamma a'b + coef0)^degree."""
 
-    degree: int = eqx.field(static=True)
+    degree: Float[Array, ""]
     gamma: Float[Array, ""]
     coef0: Float[Array, ""]
 
-    def __init__(self, degree: int = 3, gamma=1.0, coef0=1.0):
-        if degree < 1 or degree != int(degree):
+    def __init__(self, degree=3, gamma=1.0, coef0=1.0):
+        if concrete(degree) and (degree < 1 or degree != int(degree)):
             raise ValueError(f"degree: got {degree}, expected a whole number >= 1")
         _positive("gamma", gamma)
-        self.degree = int(degree)
+        self.degree = jnp.asarray(degree, float)
         self.gamma = jnp.asarray(gamma, float)
         self.coef0 = jnp.asarray(coef0, float)
 
     def gram(self, a, b):
-        return (self.gamma * (a @ b.T) + self.coef0) ** self.degree
+        return jnp.power(self.gamma * (a @ b.T) + self.coef0, self.degree)
 
 
 def _positive(name: str, value) -> None:

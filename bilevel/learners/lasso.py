@@ -7,14 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .. import penalties
+from .._data import Data
 from .._solver import AbstractSolver
-from ..data import Data
+from ..derivatives import AbstractDerivative, Implicit
 from ..losses import Squares
 from ..problems import PenalisedLeastSquares
 from ..solvers import WorkingSet
-from ._checks import require_weights, strength
+from ._checks import require_table, require_weights, strength
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
+from ._training import Training
 from .kernels import Linear
 
 
@@ -22,6 +24,7 @@ class AbstractSparseLearner(AbstractLearner):
     """Penalised squares with an intercept, which centring by the weighted means solves for."""
 
     solver: eqx.AbstractVar[AbstractSolver]
+    derivative: eqx.AbstractVar[AbstractDerivative]
 
     @abc.abstractmethod
     def penalty(self) -> penalties.AbstractKink:
@@ -32,25 +35,23 @@ class AbstractSparseLearner(AbstractLearner):
         return Squares()
 
     def check(self, data: Data) -> None:
+        require_table(data)
         require_weights(data)
-
-    def prepare(self, data):
-        """Itself: which products a working set needs is known only after the poison."""
-        del data
-        return self
 
     def prepare_rows(self, x):
         return Linear().prepare(x, x)
 
-    def problem(self, data: Data) -> PenalisedLeastSquares:
-        share, x_mean, y_mean = _means(data)
-        return PenalisedLeastSquares(
-            data.x - x_mean[None, :], data.y - y_mean, self.penalty(), share
-        )
+    def training(self, data, *, key=None):
+        del key
+        share = data.weight / jnp.sum(data.weight)
+        y = data.targets()
+        x_mean, y_mean = share @ data.x, share @ y
+        problem = PenalisedLeastSquares(data.x - x_mean[None, :], y - y_mean, self.penalty(), share)
+        return Training(data, problem, eqx.Partial(_model, x_mean, y_mean))
 
-    def model(self, data: Data, value: Float[Array, " d"]) -> LinearModel:
-        _, x_mean, y_mean = _means(data)
-        return LinearModel(value, y_mean - x_mean @ value)
+
+def _model(x_mean: Float[Array, " d"], y_mean: Float[Array, ""], w: Float[Array, " d"]):
+    return LinearModel(w, y_mean - x_mean @ w)
 
 
 class Lasso(AbstractSparseLearner):
@@ -64,10 +65,17 @@ class Lasso(AbstractSparseLearner):
 
     l1: Float[Array, ""]
     solver: AbstractSolver
+    derivative: AbstractDerivative
 
-    def __init__(self, l1=1.0, solver: AbstractSolver | None = None):
+    def __init__(
+        self,
+        l1=1.0,
+        solver: AbstractSolver | None = None,
+        derivative: AbstractDerivative = Implicit(),
+    ):
         self.l1 = strength("l1", l1)
         self.solver = WorkingSet() if solver is None else solver
+        self.derivative = derivative
 
     def penalty(self):
         return penalties.L1(self.l1)
@@ -82,15 +90,18 @@ class ElasticNet(AbstractSparseLearner):
     l1: Float[Array, ""]
     l2: Float[Array, ""]
     solver: AbstractSolver
+    derivative: AbstractDerivative
 
-    def __init__(self, l1=0.5, l2=0.5, solver: AbstractSolver | None = None):
+    def __init__(
+        self,
+        l1=0.5,
+        l2=0.5,
+        solver: AbstractSolver | None = None,
+        derivative: AbstractDerivative = Implicit(),
+    ):
         self.l1, self.l2 = strength("l1", l1), strength("l2", l2)
         self.solver = WorkingSet() if solver is None else solver
+        self.derivative = derivative
 
     def penalty(self):
         return penalties.ElasticNet(self.l1, self.l2)
-
-
-def _means(data: Data) -> tuple[Array, Array, Array]:
-    share = data.weight / jnp.sum(data.weight)
-    return share, share @ data.x, share @ data.y

@@ -3,9 +3,9 @@
 from jaxtyping import Array, Float
 
 from .._solver import AbstractSolver
-from ..data import Data
+from ..derivatives import AbstractDerivative, Implicit
 from ..losses import Squares
-from ._checks import require_weights, strength
+from ._checks import strength
 from ._linear_fit import AbstractLinearLearner, Known, LinearNewton
 
 
@@ -22,16 +22,20 @@ class Ridge(AbstractLinearLearner):
     l2: Float[Array, ""]
     l2_bias: Float[Array, ""]
     solver: AbstractSolver
+    derivative: AbstractDerivative
     known: Known | None
 
-    def __init__(self, l2=1.0, l2_bias=0.0, solver: AbstractSolver | None = None):
+    def __init__(
+        self,
+        l2=1.0,
+        l2_bias=0.0,
+        solver: AbstractSolver | None = None,
+        derivative: AbstractDerivative = Implicit(),
+    ):
         self.l2 = strength("l2", l2)
         self.l2_bias = strength("l2_bias", l2_bias, zero=True)
         self.solver = LinearNewton() if solver is None else solver
-        self.known = None
-
-    def check(self, data: Data) -> None:
-        require_weights(data)
+        self.derivative, self.known = derivative, None
 
     @property
     def loss(self):

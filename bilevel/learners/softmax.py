@@ -5,14 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._data import Data
 from .._solver import AbstractSolver
 from .._tree import concrete
-from ..data import Data
+from ..derivatives import AbstractDerivative, Implicit
 from ..losses import CrossEntropy
 from ..problems import Smooth
 from ..solvers import NewtonCG
-from ._checks import require_weights, strength
-from ._learner import AbstractLearner, AbstractModel
+from ._checks import require_table, require_weights, strength
+from ._learner import AbstractLearner
+from ._model import AbstractModel
+from ._training import Training
 
 
 class SoftmaxModel(AbstractModel):
@@ -21,7 +24,7 @@ class SoftmaxModel(AbstractModel):
     W: Float[Array, "d k"]
     bias: Float[Array, " k"]
 
-    def decision(self, x):
+    def decision(self, x, *, key=None):
         return x @ self.W + self.bias[None, :]
 
 
@@ -39,20 +42,30 @@ class Softmax(AbstractLearner):
     l2: Float[Array, ""]
     l2_bias: Float[Array, ""]
     solver: AbstractSolver
+    derivative: AbstractDerivative
 
-    def __init__(self, classes: int, l2=1.0, l2_bias=0.0, solver=None):
+    def __init__(
+        self,
+        classes: int,
+        l2=1.0,
+        l2_bias=0.0,
+        solver: AbstractSolver | None = None,
+        derivative: AbstractDerivative = Implicit(),
+    ):
         if classes < 2:
             raise ValueError(f"classes: got {classes}, expected 2 or more")
         self.classes = classes
         self.l2 = strength("l2", l2)
         self.l2_bias = strength("l2_bias", l2_bias, zero=True)
         self.solver = NewtonCG() if solver is None else solver
+        self.derivative = derivative
 
     @property
     def loss(self):
         return CrossEntropy()
 
     def check(self, data: Data) -> None:
+        require_table(data)
         require_weights(data)
         if not concrete(data.y):
             return
@@ -63,21 +76,18 @@ class Softmax(AbstractLearner):
                 f"y: got the label {wrong[0]:g}, expected class numbers 0 to {self.classes - 1}"
             )
 
-    def prepare(self, data):
-        """Itself: nothing but sums over all rows depends on the rows."""
-        del data
-        return self
-
-    def problem(self, data: Data) -> Smooth:
+    def training(self, data, *, key=None):
+        del key
         share = data.weight / jnp.sum(data.weight)
         strengths = self.l2.astype(data.x.dtype), self.l2_bias.astype(data.x.dtype)
         d, dtype = data.x.shape[1], data.x.dtype
         start = jnp.zeros((d, self.classes), dtype), jnp.zeros(self.classes, dtype)
-        return Smooth(_objective, start, (data.x, data.y, share, *strengths), _hessian)
+        args = data.x, data.y, share, *strengths
+        return Training(data, Smooth(_objective, start, args, _hessian), _model)
 
-    def model(self, data: Data, value: tuple[Array, Array]) -> SoftmaxModel:
-        del data
-        return SoftmaxModel(*value)
+
+def _model(value: tuple[Array, Array]) -> SoftmaxModel:
+    return SoftmaxModel(*value)
 
 
 def _objective(unknowns, args) -> Float[Array, ""]:

@@ -2,16 +2,20 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from .._data import Data
 from .._solver import AbstractSolver
-from ..data import Data
+from ..derivatives import AbstractDerivative, Implicit
 from ..losses import Hinge
 from ..problems import BoxQP
 from ..solvers import ActiveSet
-from ._checks import require_classes, require_weights, strength
-from ._learner import AbstractLearner, AbstractModel
+from ._checks import require_classes, require_table, require_weights, strength
+from ._learner import AbstractLearner
+from ._model import AbstractModel
+from ._training import Training
 from .kernels import AbstractKernel, Linear, Terms
+from .logistic import Logistic
 
 
 class SVMModel(AbstractModel):
@@ -21,7 +25,7 @@ class SVMModel(AbstractModel):
     bias: Float[Array, ""]
     kernel: AbstractKernel
 
-    def decision(self, x):
+    def decision(self, x, *, key=None):
         return self.kernel.expand(x, self.terms) + self.bias
 
 
@@ -43,15 +47,20 @@ class SVM(AbstractLearner):
     C: Float[Array, ""]
     kernel: AbstractKernel
     solver: AbstractSolver
+    derivative: AbstractDerivative
     known: Known | None
 
     def __init__(
-        self, C=1.0, kernel: AbstractKernel | None = None, solver: AbstractSolver | None = None
+        self,
+        C=1.0,
+        kernel: AbstractKernel | None = None,
+        solver: AbstractSolver | None = None,
+        derivative: AbstractDerivative = Implicit(),
     ):
         self.C = strength("C", C)
         self.kernel = Linear() if kernel is None else kernel
         self.solver = ActiveSet() if solver is None else solver
-        self.known = None
+        self.derivative, self.known = derivative, None
 
     @property
     def loss(self):
@@ -63,45 +72,61 @@ class SVM(AbstractLearner):
                 f"x: got {data.x.dtype}, expected float64: an SVM's active set is decided by small "
                 "differences. Run jax.config.update('jax_enable_x64', True) before making arrays"
             )
+        require_table(data)
         require_weights(data)
         require_classes(data)
 
     def prepare(self, data: Data) -> "SVM":
-        known = Known(data.x, self.kernel.gram(data.x, data.x) * jnp.outer(data.y, data.y))
+        y = data.targets()
+        known = Known(data.x, self.kernel.gram(data.x, data.x) * jnp.outer(y, y))
         return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
 
     def prepare_rows(self, x):
         return x if self.known is None else self.kernel.prepare(x, self.known.x)
 
-    def problem(self, data: Data) -> BoxQP:
-        y = data.y
-        return BoxQP(
-            Q=self._quadratic(data),
+    def surrogate(self, data):
+        """Logistic regression of the same strength, for a linear kernel; itself otherwise."""
+        if not isinstance(self.kernel, Linear):
+            return self
+        return Logistic(1 / (self.C * jnp.sum(data.weight)))
+
+    def training(self, data, *, key=None):
+        del key
+        y = data.targets()
+        problem = BoxQP(
+            Q=self._quadratic(data, y),
             q=-jnp.ones_like(y),
             lower=jnp.zeros_like(y),
             upper=self.C * data.weight,
             e=y,
             b=jnp.zeros((), y.dtype),
         )
+        return Training(data, problem, eqx.Partial(_model, self, data), make_support=_support)
 
-    def _quadratic(self, data: Data) -> Array:
+    def _quadratic(self, data: Data, labels: Float[Array, " n"]) -> Array:
         if self.known is None:
-            return self.kernel.gram(data.x, data.x) * jnp.outer(data.y, data.y)
+            return self.kernel.gram(data.x, data.x) * jnp.outer(labels, labels)
         # Only the rows after the known ones are new; slices, so that no row is copied or
         # multiplied twice.
         k = self.known.x.shape[0]
-        x, y = data.x[k:], data.y[k:]
-        side = self.kernel.gram(x, self.known.x) * jnp.outer(y, data.y[:k])
+        x, y = data.x[k:], labels[k:]
+        side = self.kernel.gram(x, self.known.x) * jnp.outer(y, labels[:k])
         corner = self.kernel.gram(x, x) * jnp.outer(y, y)
         top = jnp.concatenate([self.known.Q, side.T], axis=1)
         return jnp.concatenate([top, jnp.concatenate([side, corner], axis=1)])
 
-    def model(self, data: Data, value: tuple[Array, Array]) -> SVMModel:
-        # In the dual, stationarity reads Qa - 1 + nu y = 0, so y f(x) = 1 gives bias = nu.
-        alpha, nu = value
-        coef = alpha * data.y
-        if self.known is None:
-            return SVMModel(((data.x, coef),), nu, self.kernel)
-        k = self.known.x.shape[0]
-        terms = (self.known.x, coef[:k]), (data.x[k:], coef[k:])
-        return SVMModel(terms, nu, self.kernel)
+
+def _model(learner: SVM, data: Data, value: tuple[Array, Array]) -> SVMModel:
+    # In the dual, stationarity reads Qa - 1 + nu y = 0, so y f(x) = 1 gives bias = nu.
+    alpha, nu = value
+    coef = alpha * data.targets()
+    if learner.known is None:
+        return SVMModel(((data.x, coef),), nu, learner.kernel)
+    k = learner.known.x.shape[0]
+    terms = (learner.known.x, coef[:k]), (data.x[k:], coef[k:])
+    return SVMModel(terms, nu, learner.kernel)
+
+
+def _support(value: tuple[Array, Array]) -> Bool[Array, " n"]:
+    """Support vectors."""
+    return value[0] > 0

@@ -9,7 +9,10 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._solution import (
+from .._solver import AbstractSolver, Point
+from .._tree import all_finite
+from ..problems.box_qp import BoxQP
+from ..results import (
     ACTIVE_SET,
     CONVERGED,
     DEGENERATE,
@@ -18,9 +21,6 @@ from .._solution import (
     NON_FINITE,
     UNBOUNDED,
 )
-from .._solver import AbstractSolver, Point
-from .._tree import all_finite
-from ..problems.box_qp import BoxQP
 from . import _barrier
 from ._barrier import Iterate, Scales, most
 from ._kkt import Factor, Flat, KKTPoint, Local, constrained, factorise

@@ -6,10 +6,10 @@ from jaxtyping import Array, PyTree
 
 from .._solver import Point
 from ..problems import Smooth, Stochastic
-from ._training import AbstractTraining
+from ._path import AbstractPath
 
 
-class Descent(AbstractTraining):
+class Descent(AbstractPath):
     """`steps` updates of an optax optimiser on a `Smooth` or `Stochastic` problem.
 
     What it returns is the end of that path, a function of the problem in its own right: `Unroll`

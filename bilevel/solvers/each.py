@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from .._batch import batch
 from .._solver import AbstractSolver, Point
-from ..batch import batch
 from ..problems import AbstractProblem
 
 

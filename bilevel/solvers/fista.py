@@ -10,11 +10,11 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, PyTree
 
-from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import AbstractSolver, Point
 from .._tree import all_finite, norm
 from ..penalties import AbstractPenalty
 from ..problems.composite import Composite
+from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from . import _support
 from ._support import Support
 

@@ -6,16 +6,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
-from .._solution import OUT_OF_RANGE
 from .._solver import Point
 from .._tree import concrete
 from ..problems import Smooth, Stochastic
+from ..results import OUT_OF_RANGE
 from ._fixed_point import DENOMINATOR
+from ._path import AbstractPath
 from ._reversible import Track, rate_at
-from ._training import AbstractTraining
 
 
-class Momentum(AbstractTraining):
+class Momentum(AbstractPath):
     """v <- decay v - rate grad(w);  w <- w + v, `steps` times from v = 0.
 
     The same map as `Descent(optax.sgd(rate, momentum=decay), steps)`, on weights and velocities

@@ -7,10 +7,10 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PyTree
 
-from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import Point
 from .._tree import all_finite, dot, norm
 from ..problems import Smooth
+from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ._smooth import AbstractSmoothSolver, descend
 
 

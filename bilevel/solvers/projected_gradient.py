@@ -5,10 +5,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._iteration import AbstractIteration
-from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import Point
 from .._tree import all_finite, norm, stop_gradient
 from ..problems import BoxQP
+from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from . import _face
 
 State = tuple[Array, Array, Array]

@@ -7,9 +7,9 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Int
 
-from .._solution import ACTIVE_SET, CONVERGED, NON_FINITE
 from .._solver import AbstractSolver, Point
 from ..problems.penalised_least_squares import PenalisedLeastSquares
+from ..results import ACTIVE_SET, CONVERGED, NON_FINITE
 from . import _support
 from ._orthant import Quadratic, minimise
 from ._support import Support

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._bilevel import AbstractBilevel, Info
+from .._certificate import Certificate
+from .._certify import certify
 from .._solver import AbstractSolver
 from .._tree import norm, tree_sub
-from ..certificate import Certificate, certify
 from ..derivatives import AbstractDerivative, Implicit
 
 
@@ -42,12 +43,7 @@ def named(objective: AbstractBilevel, methods: Methods) -> dict[str, Method]:
 
 def using(objective: AbstractBilevel, method: Method) -> AbstractBilevel:
     """The same objective, differentiated another way."""
-    return eqx.tree_at(
-        lambda o: (o.solver, o.derivative),
-        objective,
-        tuple(method),
-        is_leaf=lambda node: isinstance(node, AbstractSolver | AbstractDerivative),
-    )
+    return objective.using(*method)
 
 
 class Evaluation(NamedTuple):

@@ -12,11 +12,11 @@ from jaxtyping import PyTree
 
 from .._argmin import hoist
 from .._bilevel import AbstractBilevel
-from .._solution import CONVERGED, SENTENCES
+from .._certify import certify
 from .._tree import all_finite, dot, norm
-from ..certificate import certify
 from ..derivatives import Implicit
 from ..problems import Smooth
+from ..results import CONVERGED, sentence
 from ._differences import difference, narrowed, numbers
 from ._method import relative
 
@@ -90,7 +90,7 @@ def check(objective: AbstractBilevel, z: PyTree, *, tol: float = 1e-6, seed: int
 def _purity(objective: AbstractBilevel, z: PyTree) -> Iterator[Finding]:
     """Two traces of the same function must agree."""
     for part, function in (
-        ("inner problem", lambda: objective.inner(z)),
+        ("inner problem", lambda: objective.pose(z).problem),
         ("value", lambda: objective.evaluate(z)[0]),
     ):
         first, second = numbers(function()), numbers(function())
@@ -103,17 +103,20 @@ def _purity(objective: AbstractBilevel, z: PyTree) -> Iterator[Finding]:
 
 def _parts(objective: AbstractBilevel, z: PyTree, tol: float, key) -> Iterator[Finding]:
     solver = objective.solver
-    problem = hoist(objective.inner(z))
+    problem = hoist(objective.pose(z).problem)
     point = eqx.filter_jit(solver.run)(problem, solver.cold(problem))
     u, frozen = point.unknowns, point.frozen
     value = solver.value(problem, u, frozen)
 
     def inner(z):
-        return hoist(objective.inner(z))
+        return hoist(objective.pose(z).problem)
+
+    def outer(z, value):
+        return objective.pose(z).outcome(value).score
 
     tests: list[tuple[str, Callable, PyTree]] = [
-        ("outer objective, in the solution", lambda v: objective.outer(z, v), value),
-        ("outer objective, in z", lambda z: objective.outer(z, value), z),
+        ("outer objective, in the solution", lambda v: outer(z, v), value),
+        ("outer objective, in z", lambda z: outer(z, value), z),
         ("inner problem, its arrays in z", inner, z),
     ]
     if isinstance(objective.derivative, Implicit):
@@ -177,7 +180,7 @@ def _solve(objective: AbstractBilevel, certificate, tol: float) -> Iterator[Find
     if converged:
         said = "what is left of the inner residual moves the gradient by this share of it"
     else:
-        said = SENTENCES[int(certificate.result)]
+        said = sentence(certificate.result)
     yield Finding(f"solve by {name}", moved, converged and moved <= tol, said)
     adjoint = float(certificate.adjoint_error) / size if size > 0 else 0.0
     name = type(objective.linear).__name__

@@ -8,9 +8,9 @@ import jax
 from jaxtyping import PyTree
 
 from .._bilevel import AbstractBilevel
-from .._solution import CONVERGED, SENTENCES
+from .._certificate import Certificate
 from .._tree import norm
-from ..certificate import Certificate
+from ..results import CONVERGED, SENTENCES, sentence
 from ._method import Methods, best, certified, compiled, degrees, named, relative, using
 from ._table import table
 
@@ -122,7 +122,7 @@ def compare(
                 compile_seconds=compile_seconds,
                 memory=_memory(program),
                 steps=None if steps is None else int(steps),
-                message=SENTENCES[int(result.info.result)],
+                message=sentence(result.info.result),
             )
         )
     return Comparison(rows, reference)

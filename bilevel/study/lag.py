@@ -7,8 +7,9 @@ from jaxtyping import PyTree
 
 from .._argmin import argmin
 from .._bilevel import AbstractBilevel
-from .._solution import CONVERGED, SolveError
-from ..certificate import certify
+from .._certify import certify
+from .._solution import SolveError
+from ..results import CONVERGED
 from ._method import Method, evaluated, relative, using
 from ._table import table
 
@@ -79,5 +80,5 @@ def lag(
 
 
 def _minimiser(objective: AbstractBilevel, z: PyTree) -> PyTree:
-    problem, derivative = objective.inner(z), objective.derivative
+    problem, derivative = objective.pose(z).problem, objective.derivative
     return argmin(problem, solver=objective.solver, derivative=derivative, throw=False).value

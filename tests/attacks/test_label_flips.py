@@ -16,10 +16,10 @@ from attacks.label_flips import (
     flip_random,
 )
 from bilevel import Data
-from bilevel._solution import MAX_STEPS
 from bilevel.learners import SVM, AbstractLearner, Logistic, Ridge
 from bilevel.learners._linear_fit import LinearNewton
 from bilevel.losses import Logistic as LogisticLoss
+from bilevel.results import MAX_STEPS
 
 N, D, BUDGET = 16, 3, 3
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from bilevel._solver import AbstractSolver
+from bilevel import AbstractSolver
 
 
 class Inexact(AbstractSolver):

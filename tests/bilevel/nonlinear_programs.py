@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from bilevel._solution import (
+from bilevel.results import (
     ACTIVE_SET,
     CONVERGED,
     DEGENERATE,

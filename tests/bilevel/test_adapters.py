@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bilevel import SolveError, argmin
-from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.adapters import Jaxopt, Optimistix
 from bilevel.problems import Smooth
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import Newton, NewtonCG
 
 RNG = np.random.default_rng(5)

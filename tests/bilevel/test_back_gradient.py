@@ -10,11 +10,11 @@ from jax.flatten_util import ravel_pytree
 
 from benchmarks import memory
 from bilevel import SolveError, argmin
-from bilevel._solution import OUT_OF_RANGE, SENTENCES
 from bilevel.derivatives.approximate_reversal import ApproximateReversal
 from bilevel.derivatives.back_gradient import BackGradient
 from bilevel.derivatives.unroll import Unroll
 from bilevel.problems import Smooth, Stochastic
+from bilevel.results import OUT_OF_RANGE, SENTENCES
 from bilevel.solvers._fixed_point import Phase, at_rest, back, before, forth, stride
 from bilevel.solvers.descent import Descent
 from bilevel.solvers.momentum import Momentum

@@ -10,8 +10,8 @@ import pytest
 from sklearn.svm import SVC
 
 from bilevel import SolveError, argmin
-from bilevel._solution import CONVERGED, INFEASIBLE, SENTENCES
 from bilevel.problems import BoxQP
+from bilevel.results import CONVERGED, INFEASIBLE, SENTENCES
 from bilevel.solvers import ActiveSet
 
 N = 6  # variables of the small problems: one shape, one compilation

@@ -10,12 +10,10 @@ from exact_svm import EXTENDED, Kernel
 from inexact import Inexact
 from jaxtyping import Array
 
-from bilevel import Data, append, certify
-from bilevel._bilevel import AbstractBilevel
-from bilevel._solution import ACTIVE_SET, CONVERGED
-from bilevel._solver import AbstractSolver
+from bilevel import AbstractBilevel, AbstractSolver, Data, append, certify
 from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.learners import SVM, kernels
+from bilevel.results import ACTIVE_SET, CONVERGED
 from bilevel.solvers import ActiveSet
 
 ROWS, POISON, FEATURES, VALIDATION = 20, 2, 3, 15

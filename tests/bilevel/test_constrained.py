@@ -11,13 +11,12 @@ from jax import lax
 from nonlinear_programs import FAMILIES
 from scipy.optimize import linprog
 
-from bilevel import Bilevel, Data, SolveError, append, argmin, certify
-from bilevel._solution import CONVERGED, DEGENERATE, INFEASIBLE, NON_FINITE, SENTENCES
-from bilevel._solver import AbstractSolver
+from bilevel import AbstractSolver, Bilevel, Data, SolveError, append, argmin, certify
 from bilevel.learners import SVM
 from bilevel.problems import BoxQP, Smooth
 from bilevel.problems.constrained import Constrained
 from bilevel.problems.qp import QP
+from bilevel.results import CONVERGED, DEGENERATE, INFEASIBLE, NON_FINITE, SENTENCES
 from bilevel.solvers import ActiveSet
 from bilevel.solvers.interior_point import PrimalDual
 from bilevel.solvers.relaxed import Relaxed

@@ -13,13 +13,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from bilevel import argmin
-from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
-from bilevel._tree import stop_gradient
 from bilevel.derivatives import AbstractDerivative, Forward, Implicit, Truncated, Unroll
 from bilevel.problems import Smooth, Stochastic
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import Newton
 from bilevel.solvers.descent import Descent
 from bilevel.solvers.momentum import Momentum
+from bilevel.tools import stop_gradient
 
 STEPS = 11  # a prime: the loop nests of several levels overshoot it
 RNG = np.random.default_rng(7)

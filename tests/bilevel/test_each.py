@@ -8,8 +8,8 @@ import pytest
 from central import direction, slope
 
 from bilevel import Data, SolveError, argmin
-from bilevel._solution import MAX_STEPS
 from bilevel.learners import SVM, Logistic
+from bilevel.results import MAX_STEPS
 from bilevel.solvers import Newton
 from bilevel.solvers.each import Each, Stack
 

@@ -8,11 +8,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from bilevel import Bilevel, SolveError, argmin, certify
-from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.derivatives import Implicit
 from bilevel.linear import Dense
 from bilevel.linear.gmres import GMRES
 from bilevel.problems.fixed_point import FixedPoint
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers.anderson import Anderson
 
 RNG = np.random.default_rng(3)

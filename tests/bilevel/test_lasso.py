@@ -9,9 +9,9 @@ from central import direction, slope
 from sklearn import linear_model
 
 from bilevel import Bilevel, argmin, certify
-from bilevel._solution import ACTIVE_SET, CONVERGED, NON_FINITE
 from bilevel.penalties import L1, ElasticNet, NonNegative
 from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
+from bilevel.results import ACTIVE_SET, CONVERGED, NON_FINITE
 from bilevel.solvers.working_set import WorkingSet
 
 ROWS, FEATURES = 20, 12

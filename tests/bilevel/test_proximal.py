@@ -9,10 +9,10 @@ from central import direction, slope
 from sklearn import linear_model
 
 from bilevel import Bilevel, argmin, certify
-from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.penalties import L1, Box, ElasticNet, GroupL1, NonNegative
 from bilevel.problems.composite import Composite
 from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers.fista import FISTA
 from bilevel.solvers.working_set import WorkingSet
 

@@ -8,8 +8,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from bilevel import SolveError, argmin
-from bilevel._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.problems import Smooth
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import LBFGS, Newton, NewtonCG
 
 SOLVERS = {

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._iteration import AbstractIteration
-from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
 from .._solver import Point
 from .._tree import all_finite, norm
 from ..linear import CG
 from ..problems import Smooth, Stochastic
+from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 
 
-class AbstractTraining(AbstractIteration):
+class AbstractPath(AbstractIteration):
     """A path over `Smooth` or `Stochastic` problems whose unknowns are the weights at its end.
 
     - `tol`: with a norm of the gradient above it the solve counts as failed.

@@ -15,14 +15,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from bilevel import Data, argmin
-from bilevel._solution import CONVERGED, SENTENCES
-from bilevel.batch import batch
+from bilevel import Data, batch
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Logistic
+from bilevel.results import CONVERGED, sentence
+from bilevel.tools import program
 
-from .capabilities import FlipLabels
-from .goals import AbstractGoal, indiscriminate
+from .._compose import Attack, compose
+from .._world import World
+from ..capabilities import FlipLabels
+from ..goals import AbstractGoal, indiscriminate
 
 
 class LabelFlips(eqx.Module):
@@ -41,45 +43,12 @@ class LabelFlips(eqx.Module):
 
     @property
     def message(self) -> str:
-        return SENTENCES[int(jnp.max(self.result))]
+        return sentence(jnp.max(self.result))
 
     def flip(self, data: Data, budget: int | None = None) -> Data:
         """The training rows with the first `budget` of the flips, or all."""
         rows = self.rows[:budget]
         return eqx.tree_at(lambda d: d.y, data, data.y.at[rows].multiply(-1, unique_indices=True))
-
-
-class Trial(eqx.Module):
-    """What is trained on which rows, and how it is judged. z (k,) is how much of each of the rows
-    that may be flipped is.
-    """
-
-    learner: AbstractLearner
-    goal: AbstractGoal
-    data: Data
-    reach: FlipLabels
-
-    def train(self, data: Data, warm: PyTree) -> tuple[Array, tuple[PyTree, Array]]:
-        """The goal of the model trained on such rows, (its warm start, its code)."""
-        learner = self.learner
-        solution = argmin(learner.problem(data), warm, solver=learner.solver, throw=False)
-        value = self.goal.score(learner.model(data, solution.value))
-        return value, (solution.warm, solution.result)
-
-    def retrain(self, z: Array, warm: PyTree) -> tuple[Array, PyTree, Array]:
-        """The same for whole flips: z of zeros and ones."""
-        y = self.data.y.at[self.reach.rows].multiply(1 - 2 * z, unique_indices=True)
-        value, (warm, code) = self.train(eqx.tree_at(lambda d: d.y, self.data, y), warm)
-        return jnp.where(code == CONVERGED, value, jnp.nan), warm, code
-
-    def slopes(self, z: Array, warm: PyTree) -> tuple[Array, PyTree, Array]:
-        """Hypergradient of the goal in z, warm start, code."""
-        mixed = jax.grad(lambda z: self.train(self.reach.mix(z, self.data), warm), has_aux=True)
-        slopes, (warm, code) = mixed(z)
-        return slopes, warm, code
-
-    def cold(self, data: Data) -> PyTree:
-        return self.learner.solver.cold(self.learner.problem(data))
 
 
 def flip_random(
@@ -96,7 +65,7 @@ def flip_random(
 
     The arguments are those of `flip_greedy`; the learner and `validation` serve `values` alone.
     """
-    return _random(key, _trial(train, budget, validation, learner, goal, rows))
+    return _random(key, _attack(train, budget, validation, learner, goal, rows))
 
 
 def flip_greedy(
@@ -119,7 +88,7 @@ def flip_greedy(
 
     ValueError for a budget above their number and for other labels.
     """
-    return _greedy(_trial(train, budget, validation, learner, goal, rows))
+    return _greedy(_attack(train, budget, validation, learner, goal, rows))
 
 
 def flip_by_hypergradient(
@@ -139,65 +108,74 @@ def flip_by_hypergradient(
     (see `capabilities.FlipLabels`), at the labels flipped so far: one training and one adjoint
     solve for all rows. A round costs `verify` + 1 trainings.
 
-    `ranking` is the learner whose derivative that is (default: `learner`). The derivative foretells
-    a whole flip well if the learner is smooth. An SVM's active set changes on the way: rank for
-    `SVM(C)` by `Logistic(1 / (C * n))`. The value that counts is always that of `learner`.
+    `ranking` is the learner whose derivative that is, by default the smooth surrogate of `learner`:
+    the derivative predicts a whole flip well if the learner is smooth, and an SVM's active set
+    changes on the way. The value that counts is always that of `learner`.
     """
-    trial = _trial(train, budget, validation, learner, goal, rows)
-    ranked = trial if ranking is None else _trial(train, budget, validation, ranking, goal, rows)
+    attack = _attack(train, budget, validation, learner, goal, rows)
+    ranking = learner.surrogate(train) if ranking is None else ranking
+    ranked = _attack(train, budget, validation, ranking, goal, rows).prepared()
     if isinstance(verify, bool) or not isinstance(verify, int) or verify < 1:
         raise ValueError(f"verify: got {verify!r}, expected how many flips to try a round, >= 1")
-    return _by_hypergradient(trial, ranked, min(verify, trial.reach.rows.shape[0]))
+    return _by_hypergradient(attack, ranked, min(verify, attack.reach.rows.shape[0]))
 
 
-def _trial(train, budget, validation, learner, goal, rows) -> Trial:
+def _attack(train, budget, validation, learner, goal, rows) -> Attack:
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Logistic())
     reach = FlipLabels(np.arange(train.rows) if rows is None else rows, budget)
-    learner.check(train)
-    goal.check(train)
-    reach.check(train)
-    return Trial(learner, goal, train, reach)
+    return compose(learner, reach, goal, train)
 
 
-@eqx.filter_jit
-def _random(key: PRNGKeyArray, trial: Trial) -> LabelFlips:
-    order = jax.random.permutation(key, trial.reach.rows.shape[0])[: trial.reach.budget]
+def _retrain(attack: Attack, z: Array, warm: PyTree) -> tuple[Array, PyTree, Array]:
+    """(The goal, a warm start, a code) for whole flips: z of zeros and ones, whose rows are
+    relabelled where they stand, so that the training sets have the size of the clean one.
+    """
+    # Without what was prepared: it knows the labels.
+    attack = Attack(attack.learner, attack.reach, attack.goal, attack.data, attack.key)
+    world = World(attack.reach.flipped(z, attack.data), attack.data, z, attack.reach)
+    value, (warm, info) = attack.solve(attack.posed(world), warm)
+    return jnp.where(info.result == CONVERGED, value, jnp.nan), warm, info.result
+
+
+@program
+def _random(key: PRNGKeyArray, attack: Attack) -> LabelFlips:
+    order = jax.random.permutation(key, attack.reach.rows.shape[0])[: attack.reach.budget]
 
     def flip(state, i):
         z, warm = state
         z = z.at[i].set(1)
-        value, warm, code = trial.retrain(z, warm)
+        value, warm, code = _retrain(attack, z, warm)
         return (z, warm), (value, code)
 
-    _, (values, codes) = lax.scan(flip, (_none(trial), trial.cold(trial.data)), order)
-    chosen = trial.reach.rows[order]
+    start = _none(attack), attack.learner.cold(attack.data)
+    _, (values, codes) = lax.scan(flip, start, order)
+    chosen = attack.reach.rows[order]
     return LabelFlips(chosen, values, jnp.zeros_like(order), jnp.max(codes))
 
 
-@eqx.filter_jit
-def _greedy(trial: Trial) -> LabelFlips:
-    everything = jnp.arange(trial.reach.rows.shape[0])
+@program
+def _greedy(attack: Attack) -> LabelFlips:
+    everything = jnp.arange(attack.reach.rows.shape[0])
 
     def propose(z, state):
         del z
         return everything, state, jnp.int32(CONVERGED)
 
-    return _rounds(trial, propose, jnp.int32(0), len(everything))
+    return _rounds(attack, propose, jnp.int32(0), len(everything))
 
 
-@eqx.filter_jit
-def _by_hypergradient(trial: Trial, ranked: Trial, verify: int) -> LabelFlips:
+@program
+def _by_hypergradient(attack: Attack, ranked: Attack, verify: int) -> LabelFlips:
     def propose(z, warm):
-        slopes, warm, code = ranked.slopes(z, warm)
-        return lax.top_k(_rank(slopes, z), verify)[1], warm, code
+        slopes, (warm, info) = jax.grad(lambda z: ranked.evaluate(z, warm), has_aux=True)(z)
+        return lax.top_k(_rank(slopes, z), verify)[1], warm, info.result
 
-    start = ranked.cold(ranked.reach.mix(_none(ranked), ranked.data))
-    return _rounds(trial, propose, start, verify + 1)
+    return _rounds(attack, propose, ranked.cold(_none(ranked)), verify + 1)
 
 
-def _none(trial: Trial) -> Array:
-    return jnp.zeros(trial.reach.rows.shape[0], trial.data.x.dtype)
+def _none(attack: Attack) -> Array:
+    return jnp.zeros(attack.reach.rows.shape[0], attack.data.x.dtype)
 
 
 def _rank(scores: Array, z: Array) -> Array:
@@ -206,22 +184,23 @@ def _rank(scores: Array, z: Array) -> Array:
     return jnp.where(z == 1, -jnp.inf, scores)
 
 
-def _rounds(trial: Trial, propose: Callable, start: PyTree, trainings: int) -> LabelFlips:
+def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) -> LabelFlips:
     """Of the flips that `propose(z, state) -> (candidates, state, code)` names, the best, as often
     as the budget allows. `trainings` of them in a round.
     """
+    budget = attack.reach.budget
 
     def round_(carry, _):
         z, warm, state = carry
         candidates, state, code = propose(z, state)
-        values, warms, codes = batch(lambda i: trial.retrain(z.at[i].set(1), warm))(candidates)
+        values, warms, codes = batch(lambda i: _retrain(attack, z.at[i].set(1), warm))(candidates)
         best = jnp.argmax(_rank(values, z[candidates]))
         chosen = candidates[best]
         warm = jax.tree.map(lambda leaf: leaf[best], warms)
         carry = z.at[chosen].set(1), warm, state
         return carry, (chosen, values[best], jnp.maximum(code, codes[best]))
 
-    begin = _none(trial), trial.cold(trial.data), start
-    _, (chosen, values, codes) = lax.scan(round_, begin, length=trial.reach.budget)
-    spent = trainings * (1 + jnp.arange(trial.reach.budget))
-    return LabelFlips(trial.reach.rows[chosen], values, spent, jnp.max(codes))
+    begin = _none(attack), attack.learner.cold(attack.data), start
+    _, (chosen, values, codes) = lax.scan(round_, begin, length=budget)
+    spent = trainings * (1 + jnp.arange(budget))
+    return LabelFlips(attack.reach.rows[chosen], values, spent, jnp.max(codes))

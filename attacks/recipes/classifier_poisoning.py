@@ -6,27 +6,23 @@ touch: a few inserted rows, labels of the attacker's choice. What is meant to st
 filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
 """
 
-from collections.abc import Callable
+from jaxtyping import Array, Float, Shaped
 
-from jaxtyping import Array, Float
-
-from bilevel import Data
-from bilevel.derivatives import AbstractDerivative
+from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Logistic
-from bilevel.maximize import Optimized, Step, value_only
 
-from ._ascent import ascend
-from ._compose import compose
-from .capabilities import Insert
-from .domains import AbstractDomain, Box
-from .goals import AbstractGoal, indiscriminate
+from .._compose import compose
+from ..capabilities import Insert
+from ..domains import AbstractDomain, Box
+from ..goals import AbstractGoal, indiscriminate
+from ._recipe import Recipe, recipe
 
 
 def poison_classifier(
     train: Data,
     start: Float[Array, "m d"],
-    labels: Float[Array, " m"],
+    labels: Shaped[Array, " m"],
     validation: Data,
     learner: AbstractLearner,
     *,
@@ -34,28 +30,20 @@ def poison_classifier(
     goal: AbstractGoal | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 70,
-    first_step: float = 2.0,
-    last_step: float = 0.02,
-    record: Callable[[Step], object] = value_only,
-    derivative: AbstractDerivative | None = None,
-) -> Optimized:
+    ascent: Ascent = Ascent(),
+) -> Recipe:
     """Insert m rows that raise the validation loss of the retrained classifier; all move at once.
 
     - `start`: usually rows of the attacked class, given the attacker's `labels` (-1 or +1).
+    - `learner`: the victim. Its derivative is the one that is climbed by.
     - `weight`: of the inserted rows, one unless given; rows of weight zero are not there.
     - `goal`: the logistic loss on `validation` unless given; Xiao et al. add the learner's
       penalty, `goals.Penalised`.
     - `domain`: where a row may lie (default [0, 1] in every feature).
-    - `steps`: evaluations of value and hypergradient. Points move by a length, root mean square
-      over points and in units of a feature, that falls geometrically from `first_step` to
-      `last_step`.
-    - `derivative`: of the inner minimiser (default `Implicit()`).
+    - `steps`: evaluations of value and hypergradient.
+    - `ascent`: lengths of the steps, root mean square over rows and in units of a feature's range.
     """
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain, weight)
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Logistic())
-    attack = compose(learner, reach, goal, train, derivative)
-    return ascend(
-        attack, start,
-        steps=steps, first_step=first_step, last_step=last_step, record=record,
-    )  # fmt: skip
+    return recipe(compose(learner, reach, goal, train), start, ascent, steps)

@@ -5,22 +5,22 @@ knows moments and a model only. Needs to touch: inserted rows and their targets.
 if it does not know of it and the regression is regularised enough: `defenses.Trim`.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from bilevel import Data
+from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner, AbstractModel
 from bilevel.losses import Squares
-from bilevel.maximize import Optimized, Step, value_only
 
-from ._ascent import ascend
-from ._compose import compose
-from .capabilities import XY, InsertXY
-from .domains import AbstractDomain, Box
-from .goals import AbstractGoal, indiscriminate
+from .._compose import compose
+from ..capabilities import XY, InsertXY
+from ..domains import AbstractDomain, Box
+from ..goals import AbstractGoal, indiscriminate
+from ._recipe import Recipe, recipe
+
+MOMENTUM = Ascent(share=0.1, momentum=0.8)
+"""Steps that go on, so that rows cross from one valid value to the next."""
 
 
 def poison_regression(
@@ -33,21 +33,18 @@ def poison_regression(
     targets: AbstractDomain | None = None,
     goal: AbstractGoal | None = None,
     steps: int = 100,
-    first_step: float = 0.3,
-    last_step: float = 0.01,
-    momentum: float = 0.8,
-    record: Callable[[Step], object] = value_only,
-) -> Optimized:
+    ascent: Ascent = MOMENTUM,
+) -> Recipe:
     """Insert m rows with targets that raise the validation error of the retrained regression.
 
     - `start`: XY of rows (m, d) and targets (m,), from `inv_flip`, `b_flip` or `stat_p`.
+    - `learner`: the victim. Its derivative is the one that is climbed by.
     - `domain`, `targets`: where rows and targets may lie (targets: [0, 1]). One-hot groups and
       levels are valid at every step, not only at the end: rounding afterwards undoes the attack.
     - `goal`: half the mean square on `validation` (W_val) unless given. W_tr, the regularised
       loss on the training rows, is `goals.Penalised(indiscriminate(x, y, Squares()), l2=...)`.
-    - `steps`: evaluations of value and hypergradient. Rows move, with their targets, by a length,
-      root mean square over rows and in units of a feature, that falls geometrically from
-      `first_step` to `last_step`, and go on with `momentum` times their last step.
+    - `steps`: evaluations of value and hypergradient.
+    - `ascent`: lengths of the steps, root mean square over rows and in units of a feature's range.
 
     The result's `z` is relaxed: what is inserted is `domain.place(z.x)`, `targets.place(z.y)`.
     """
@@ -55,12 +52,7 @@ def poison_regression(
     reach = InsertXY(start.y.shape[0], domain, targets)
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Squares())
-    attack = compose(learner, reach, goal, train)
-    return ascend(
-        attack, start,
-        steps=steps, first_step=first_step, last_step=last_step,
-        momentum=momentum, record=record,
-    )  # fmt: skip
+    return recipe(compose(learner, reach, goal, train), start, ascent, steps)
 
 
 def inv_flip(y: Float[Array, " m"]) -> Float[Array, " m"]:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
-from bilevel import Data
+from bilevel import Ascent, Data
 from bilevel.learners import ElasticNet, Lasso, Ridge
 from bilevel.losses import Squares
-from bilevel.maximize import Optimized, Step, value_only
 
+from ..domains import AbstractDomain
+from ..goals import Penalised, indiscriminate
+from ._recipe import Recipe
 from .classifier_poisoning import poison_classifier
-from .domains import AbstractDomain
-from .goals import Penalised, indiscriminate
 
 Features = Sequence[int] | np.ndarray
 """Indices of selected features, in any order."""
@@ -35,17 +35,16 @@ def poison_feature_selection(
     validation: Data,
     learner: Lasso | ElasticNet | Ridge,
     *,
+    weight: Float[Array, " m"] | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 70,
-    first_step: float = 2.0,
-    last_step: float = 0.02,
-    record: Callable[[Step], object] = value_only,
-) -> Optimized:
+    ascent: Ascent = Ascent(),
+) -> Recipe:
     """`poison_classifier` with the paper's objective: the learner's own, on validation rows.
 
     That is the mean of half the squares on `validation` plus the learner's penalty of its weights.
-    It says nothing of features: that other ones are selected is what the attack brings about, and
-    `kuncheva_index` measures it. The arguments are those of `poison_classifier`.
+    It does not mention features: that others are selected is an effect of the attack, which
+    `kuncheva_index` measures. The arguments are those of `poison_classifier`.
     """
     strengths: dict[str, Any] = {
         name: getattr(learner, name) for name in ("l1", "l2") if hasattr(learner, name)
@@ -53,8 +52,7 @@ def poison_feature_selection(
     goal = Penalised(indiscriminate(validation.x, validation.y, Squares()), **strengths)
     return poison_classifier(
         train, start, labels, validation, learner,
-        goal=goal, domain=domain, steps=steps, first_step=first_step, last_step=last_step,
-        record=record,
+        weight=weight, goal=goal, domain=domain, steps=steps, ascent=ascent,
     )  # fmt: skip
 
 

@@ -1,0 +1,31 @@
+"""What an attacker's choice makes of the data."""
+
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from bilevel import Data
+
+if TYPE_CHECKING:
+    from .capabilities import AbstractCapability
+
+
+class World(eqx.Module):
+    """The data as z changes them, which a goal sees beside the trained model.
+
+    - `train`: the rows that the learner is trained on.
+    - `poison`: those of them that are the attacker's, in the order of z; no rows if none are.
+    - `z`, `reach`: the attacker's choice, and what it may change.
+    """
+
+    train: Data
+    poison: Data
+    z: PyTree
+    reach: "AbstractCapability"
+
+    def shown(
+        self, x: Float[Array, "n ..."], *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "n ..."]:
+        """Rows as the attacker shows them to the finished model: stamped, perturbed, or as is."""
+        return self.reach.present(self.z, x, key=key)

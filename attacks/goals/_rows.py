@@ -1,0 +1,52 @@
+"""What goals that judge a model by its loss on rows share."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree, Shaped
+
+from bilevel import Data
+
+from .._world import World
+from ._goal import AbstractGoal
+
+Loss = Callable[[Array, Array], Array]
+
+
+class AbstractRowGoal(AbstractGoal):
+    """Weighted mean loss over rows.
+
+    `loss(y, f)` is any function of labels and decisions, a number per row (`bilevel.losses` has
+    the usual ones); one with kinks says where by a method `kinks(y, f)`.
+    """
+
+    x: eqx.AbstractVar[PyTree]
+    y: eqx.AbstractVar[Shaped[Array, " n"]]
+    weight: eqx.AbstractVar[Float[Array, " n"]]
+    loss: eqx.AbstractVar[Loss]
+
+    @abc.abstractmethod
+    def rows(self, world: World, key) -> PyTree:
+        """The rows that the model decides on."""
+
+    def check(self, data: Data) -> None:
+        if self.y.shape[0] == 0:
+            raise ValueError("x_val: got no rows, expected a validation set to raise the loss on")
+        if self.x.shape[1:] != data.x.shape[1:]:
+            features = self.x.shape[1] if self.x.ndim == 2 else self.x.shape[1:]
+            expected = data.x.shape[1] if data.x.ndim == 2 else data.x.shape[1:]
+            raise ValueError(
+                f"x_val: got {features} features, expected {expected}, those of the training rows"
+            )
+
+    def score(self, model, world, *, key=None):
+        loss = self.loss(self.y, model.decision(self.rows(world, key)))
+        return jnp.sum(self.weight * loss) / jnp.sum(self.weight)
+
+    def kinks(self, model, world):
+        where = getattr(self.loss, "kinks", None)
+        if where is None:
+            return jnp.zeros(0, self.weight.dtype)
+        return where(self.y, model.decision(self.rows(world, None)))

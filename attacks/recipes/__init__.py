@@ -1,0 +1,13 @@
+"""Published attacks, one per file: a composed attack and how to climb it."""
+
+from ._recipe import Recipe
+from .classifier_poisoning import poison_classifier
+from .feature_selection import (
+    kuncheva_index,
+    lustgarten_index,
+    poison_feature_selection,
+    selected,
+)
+from .label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
+from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p
+from .svm_poisoning import poison_svm

@@ -1,0 +1,92 @@
+"""Training data: rows, labels, and a weight per row."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from ._tree import concrete
+
+
+class Data(eqx.Module):
+    """Rows `x` (n, ...), labels `y` (n,), weights (n,).
+
+    - `x`: tables (n, d), images (n, height, width, channels), any rank >= 2; floating.
+    - `y`: in its own dtype: -1 and +1, class numbers, or real targets.
+    - `weight`: multiplies the row's loss: 0 leaves the row out, and the derivative of a goal in a
+      weight is the influence of that row. Of the dtype of x; ones by default.
+
+    NumPy input is accepted. Raises `ValueError` for shapes that do not fit and for NaN.
+    """
+
+    x: Float[Array, "n ..."]
+    y: Shaped[Array, " n"]
+    weight: Float[Array, " n"]
+
+    def __init__(self, x, y, weight=None):
+        self.x = _floating("x", x)
+        self.y = _numbers("y", y)
+        dtype = self.x.dtype
+        ones = jnp.ones(jnp.shape(self.y), dtype)
+        self.weight = ones if weight is None else _floating("weight", weight).astype(dtype)
+        if self.x.ndim < 2:
+            raise ValueError(f"x: got shape {self.x.shape}, expected (rows, features)")
+        for name in ("y", "weight"):
+            if getattr(self, name).shape != self.x.shape[:1]:
+                raise ValueError(
+                    f"{name}: got shape {getattr(self, name).shape}, expected "
+                    f"{self.x.shape[:1]}, one per row of x"
+                )
+        require_finite(x=self.x, y=self.y, weight=self.weight)
+
+    @property
+    def rows(self) -> int:
+        return self.x.shape[0]
+
+    def targets(self) -> Float[Array, " n"]:
+        """The labels as numbers of the dtype of x, for losses that calculate with them."""
+        return self.y.astype(self.x.dtype)
+
+
+def append(
+    data: Data,
+    x: Float[Array, "m ..."],
+    y: Shaped[Array, " m"],
+    weight: Float[Array, " m"] | None = None,
+) -> Data:
+    """The data with rows added at the end, of weight one unless given."""
+    more = jnp.ones(jnp.shape(y), data.weight.dtype) if weight is None else weight
+    return Data(
+        jnp.concatenate([data.x, x]),
+        jnp.concatenate([data.y, y.astype(data.y.dtype)]),
+        jnp.concatenate([data.weight, more]),
+    )
+
+
+def _numbers(name: str, a) -> Array:
+    """An array of numbers; of booleans it makes integers."""
+    try:
+        a = jnp.asarray(a)
+    except TypeError as error:
+        raise ValueError(f"{name}: got {type(a).__name__}, expected numbers ({error})") from None
+    if a.dtype == bool:
+        return a.astype(jnp.int32)
+    if not (jnp.issubdtype(a.dtype, jnp.floating) or jnp.issubdtype(a.dtype, jnp.integer)):
+        raise ValueError(f"{name}: got {a.dtype}, expected real numbers")
+    return a
+
+
+def _floating(name: str, a) -> Array:
+    a = _numbers(name, a)
+    return a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(float)
+
+
+def require_finite(**arrays) -> None:
+    """ValueError naming the first array with NaN or infinity. Traced values pass unseen."""
+    for name, a in arrays.items():
+        if concrete(a) and not np.all(np.isfinite(np.asarray(a))):
+            bad = np.argwhere(~np.isfinite(np.asarray(a)))
+            raise ValueError(
+                f"{name}: {len(bad)} of {np.size(a)} values are NaN or infinite, the first at "
+                f"index {tuple(int(i) for i in bad[0])}; impute or drop them first"
+            )

@@ -1,0 +1,8 @@
+"""What whoever writes a solver, a learner, an attack or a defense needs besides the contracts."""
+
+from ._argmin import hoist
+from ._bilevel import worst
+from ._data import require_finite
+from ._program import program
+from ._tree import all_finite, concrete, norm, require_floating, stop_gradient
+from .learners._checks import require_classes, require_table, require_weights, strength
