@@ -20,7 +20,7 @@ from ._bilevel import AbstractObjective, Function, Info
 from ._draws import Fresh, Frozen
 from ._program import program
 from ._solution import SolveError
-from ._tree import concrete, norm, require_floating
+from ._tree import concrete, norm, require_count, require_floating
 from .results import (
     CONVERGED,
     FLAT,
@@ -209,16 +209,14 @@ def _run(objective, z0, sign: float, *, steps, patience, state, key, **options) 
                 "Bilevel, or a function z -> scalar"
             )
         objective = Function(objective)
-    for name, value in (("steps", steps), ("patience", patience)):
-        if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
-            raise ValueError(f"{name}: got {value!r}, expected a whole number, at least 1")
+    steps = require_count("steps", steps)
     z0 = require_floating("z0", z0) if state is None else z0
-    own = options["project"] is None
     if patience is None:
-        patience = int(steps) if isinstance(options["optimizer"], Ascent) else 10
-    settings = _Settings(steps=int(steps), patience=int(patience), **{
-        **options, "project": objective.project if own else options["project"],
-    })  # fmt: skip
+        patience = steps if isinstance(options["optimizer"], Ascent) else 10
+    if options["project"] is None:
+        options["project"] = objective.project
+    patience = require_count("patience", patience)
+    settings = _Settings(steps=steps, patience=patience, **options)
     data = jax.random.key_data(jax.random.key(0) if key is None else key)
     optimized = _optimize(
         objective.prepared(), None if state is not None else z0, state, data,

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
@@ -35,6 +36,14 @@ def norm(tree: PyTree) -> Float[Array, ""]:
 def stop_gradient(tree: PyTree) -> PyTree:
     """`lax.stop_gradient` on the arrays of a tree that may hold functions and settings too."""
     return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
+
+
+def require_count(name: str, value, least: int = 1) -> int:
+    """The value as an int; ValueError unless it is a whole number, and large enough."""
+    whole = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
+    if not whole or int(value) != value or value < least:
+        raise ValueError(f"{name}: got {value!r}, expected a whole number, at least {least}")
+    return int(value)
 
 
 def require_floating(name: str, tree: PyTree) -> PyTree:

@@ -4,5 +4,12 @@ from ._argmin import hoist
 from ._bilevel import worst
 from ._data import require_finite
 from ._program import program
-from ._tree import all_finite, concrete, norm, require_floating, stop_gradient
+from ._tree import (
+    all_finite,
+    concrete,
+    norm,
+    require_count,
+    require_floating,
+    stop_gradient,
+)
 from .learners._checks import require_classes, require_table, require_weights, strength

@@ -55,7 +55,7 @@ class AbstractCapability(eqx.Module):
         """The nearest z that the attacker may choose."""
 
     def places(self, data: Data) -> Int[np.ndarray, " m"] | Int[Array, " m"]:
-        """Indices of the attacker's rows in the injected data, in the order of z; none by default."""
+        """Indices of the attacker's rows in the injected data, in z's order; none by default."""
         del data
         return np.zeros(0, np.int32)
 
@@ -120,7 +120,7 @@ def row_scale(domain: AbstractDomain, z: Float[Array, "m ..."], data: Data) -> F
     """The length of a change of rows z that matters: the spread of the training rows, in units of
     the domain, or the size of the domain if that is smaller.
     """
-    wide = spread(data.x, data.weight, jnp.max(domain.units(z), axis=0))
+    wide = spread(data.x, data.weight, jnp.max(domain.units(z), axis=0, keepdims=True))
     return jnp.minimum(wide, domain.size().astype(wide.dtype))
 
 

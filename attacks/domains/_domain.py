@@ -29,7 +29,7 @@ class AbstractDomain(eqx.Module):
         """
 
     def units(self, z: Values) -> Values:
-        """What a change of each entry is measured in: the width of its interval; ones by default."""
+        """What a change of each entry is measured in: the width of its interval, else one."""
         return jnp.ones_like(z)
 
     def size(self) -> Float[Array, ""]:

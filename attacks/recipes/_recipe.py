@@ -8,6 +8,8 @@ from jaxtyping import PRNGKeyArray, PyTree
 import bilevel
 from bilevel import Ascent, Optimized, State, Step, value_only
 
+from bilevel.tools import require_count
+
 from .._compose import Attack
 
 
@@ -44,4 +46,5 @@ class Recipe(eqx.Module):
 
 def recipe(attack: Attack, start: PyTree, ascent: Ascent, steps: int) -> Recipe:
     """A recipe with a start that is checked against the attack's domain."""
-    return Recipe(attack, attack.reach.check_start(start, attack.data), ascent, steps)
+    start = attack.reach.check_start(start, attack.data)
+    return Recipe(attack, start, ascent, require_count("steps", steps))

@@ -133,7 +133,7 @@ def _retrain(attack: Attack, z: Array, warm: PyTree) -> tuple[Array, PyTree, Arr
     """
     # Without what was prepared: it knows the labels.
     attack = Attack(attack.learner, attack.reach, attack.goal, attack.data, attack.key)
-    world = World(attack.reach.flipped(z, attack.data), attack.data, z, attack.reach)
+    world = World(attack.reach.flipped(z, attack.data))
     value, (warm, info) = attack.solve(attack.posed(world), warm)
     return jnp.where(info.result == CONVERGED, value, jnp.nan), warm, info.result
 

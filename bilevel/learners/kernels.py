@@ -4,6 +4,7 @@ import abc
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -111,7 +112,24 @@ class Polynomial(AbstractKernel):
         self.coef0 = jnp.asarray(coef0, float)
 
     def gram(self, a, b):
-        return jnp.power(self.gamma * (a @ b.T) + self.coef0, self.degree)
+        base = self.gamma * (a @ b.T) + self.coef0
+        return power(base, jnp.broadcast_to(self.degree.astype(base.dtype), base.shape))
+
+
+@jax.custom_jvp
+def power(base: Array, degree: Array) -> Array:
+    """base^degree for whole degrees, of a negative base too, and for degrees next to them."""
+    odd = (base < 0) & (jnp.round(degree) % 2 == 1)
+    return jnp.where(odd, -1, 1).astype(base.dtype) * jnp.abs(base) ** degree
+
+
+@power.defjvp
+def _power_jvp(primals, tangents):
+    base, degree = primals
+    t_base, t_degree = tangents
+    value = power(base, degree)
+    log = jnp.log(jnp.where(base == 0, 1, jnp.abs(base)))
+    return value, degree * power(base, degree - 1) * t_base + value * log * t_degree
 
 
 def _positive(name: str, value) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from attacks import compose, indiscriminate
+from attacks import World, compose, indiscriminate
 from attacks.capabilities import XY, FlipLabels, Insert, InsertXY, Perturb
 from attacks.domains import Box, Columns, L1Ball, L2Ball, LinfBall
 from bilevel import Data
@@ -191,7 +191,7 @@ def test_training_with_flips_is_training_on_the_flipped_rows(name):
     attack = compose(LEARNERS[name], FLIP, GOAL, DATA)
     for z in ([0.0, 1, 0, 0, 1, 0], np.zeros(len(ROWS)), [0.2, 0.9, 0, 0, 0.7, 0.1]):
         z = jnp.asarray(z)
-        model = LEARNERS[name].solve(FLIP.flipped(z, DATA)).value
+        model = LEARNERS[name].fit(FLIP.flipped(z, DATA)).model
         expected = jnp.mean(logistic(HELD_OUT.y, model.decision(HELD_OUT.x)))
         np.testing.assert_allclose(value(attack, z), expected, rtol=1e-10)
 
@@ -200,7 +200,7 @@ def test_training_with_flips_is_training_on_the_flipped_rows(name):
 def test_the_hypergradient_of_flips_is_that_of_their_weights(name):
     @jax.jit
     def partly(z):
-        model = LEARNERS[name].solve(FLIP.mix(z, DATA), throw=False).value
+        model = LEARNERS[name].fit(FLIP.mix(z, DATA), throw=False).model
         return jnp.mean(logistic(HELD_OUT.y, model.decision(HELD_OUT.x)))
 
     slopes = jax.jit(jax.grad(partly))
@@ -266,7 +266,8 @@ def test_the_hypergradient_of_whole_flips_is_one_sided(name):
 
     @jax.jit
     def partly(z):
-        return GOAL.score(learner.solve(reach.mix(z, DATA), throw=False).value)
+        data = reach.mix(z, DATA)
+        return GOAL.score(learner.fit(data, throw=False).model, World(data))
 
     z = jnp.zeros(ROWS.size).at[1].set(1.0)
     found, h = gradient(attack, z), 1e-5

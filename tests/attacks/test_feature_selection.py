@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attacks.feature_selection import (
+from attacks.recipes.feature_selection import (
     kuncheva_index,
     lustgarten_index,
     poison_feature_selection,
@@ -71,10 +71,10 @@ def test_the_attack_raises_the_learner_s_own_objective_on_validation_rows(learne
         loss = jnp.mean(Squares()(HELD_OUT.y, model.decision(HELD_OUT.x)))
         return float(loss + l1 * jnp.sum(jnp.abs(model.w)) + 0.5 * l2 * jnp.sum(model.w**2))
 
-    result = poison_feature_selection(TRAIN, START, LABELS, HELD_OUT, learner, steps=20)
+    result = poison_feature_selection(TRAIN, START, LABELS, HELD_OUT, learner, steps=20).climb()
     assert jnp.all((result.z >= 0) & (result.z <= 1))
     clean, flipped, attacked = (
-        learner.fit(data)
+        learner.fit(data).model
         for data in (TRAIN, append(TRAIN, START, LABELS), append(TRAIN, result.z, LABELS))
     )
     np.testing.assert_allclose(result.value, objective(attacked), rtol=1e-8)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attacks import Box, Insert, compose, goals
+from attacks import Box, Insert, World, compose, goals
 from bilevel import Data
 from bilevel.learners import SVM, Lasso, LinearModel, Logistic, Ridge
 from bilevel.losses import Hinge, Squares
@@ -17,35 +17,36 @@ ROWS, FEATURES = 20, 4
 Y = np.where(np.arange(ROWS) % 2, 1.0, -1.0)
 X = RNG.normal(size=(ROWS, FEATURES)) + 0.5 * Y[:, None]
 DATA = Data(X, Y)
+WORLD = World(DATA)
 MODEL = LinearModel(jnp.array([1.0, -2.0, 0.0, 0.5]), jnp.asarray(0.25))
 F = X @ np.asarray(MODEL.w) + 0.25
 
 
 def test_indiscriminate_is_the_mean_loss() -> None:
     goal = goals.indiscriminate(X, Y, Squares())
-    np.testing.assert_allclose(goal.score(MODEL), np.mean((F - Y) ** 2) / 2)
-    assert goal.kinks(MODEL).size == 0
-    np.testing.assert_allclose(goals.indiscriminate(X, Y).kinks(MODEL), 1 - Y * F)
+    np.testing.assert_allclose(goal.score(MODEL, WORLD), np.mean((F - Y) ** 2) / 2)
+    assert goal.kinks(MODEL, WORLD).size == 0
+    np.testing.assert_allclose(goals.indiscriminate(X, Y).kinks(MODEL, WORLD), 1 - Y * F)
 
 
 def test_targeted_is_success_and_stealth() -> None:
     goal = goals.targeted(X[:3], -Y[:3], X[3:], Y[3:], LogisticLoss(), keep=2.0)
     success = np.mean(np.logaddexp(0, Y[:3] * F[:3]))
     stealth = np.mean(np.logaddexp(0, -Y[3:] * F[3:]))
-    np.testing.assert_allclose(goal.score(MODEL), -success - 2 * stealth)
+    np.testing.assert_allclose(goal.score(MODEL, WORLD), -success - 2 * stealth)
 
 
 def test_penalised_adds_the_penalty() -> None:
     base = goals.indiscriminate(X, Y, Squares())
     goal = goals.Penalised(base, l1=0.3, l2=0.2)
-    expected = float(base.score(MODEL)) + 0.3 * 3.5 + 0.1 * 5.25
-    np.testing.assert_allclose(goal.score(MODEL), expected)
-    assert np.isinf(goal.kinks(MODEL)[2])  # a feature that is out is at no kink
+    expected = float(base.score(MODEL, WORLD)) + 0.3 * 3.5 + 0.1 * 5.25
+    np.testing.assert_allclose(goal.score(MODEL, WORLD), expected)
+    assert np.isinf(goal.kinks(MODEL, WORLD)[2])  # a feature that is out is at no kink
 
 
 def test_towards_is_the_distance_to_the_wanted_model() -> None:
     wanted = LinearModel(MODEL.w + 1, MODEL.bias - 2)
-    np.testing.assert_allclose(goals.Towards(wanted).score(MODEL), -(4 + 4) / 2)
+    np.testing.assert_allclose(goals.Towards(wanted).score(MODEL, WORLD), -(4 + 4) / 2)
 
 
 WANTED = LinearModel(jnp.zeros(FEATURES), jnp.zeros(()))
@@ -74,7 +75,7 @@ def test_hypergradient_of_each_goal_is_that_of_finite_differences(name: str) -> 
     [
         (lambda: compose(SVM(), Insert([1.0], Box(0, 1)), CASES["penalised"][1], DATA)(X[:1]),
          "goal: Penalised needs a linear model .* got a SVMModel"),
-        (lambda: goals.Towards(LinearModel(WANTED.w[:2], WANTED.bias)).score(MODEL),
+        (lambda: goals.Towards(LinearModel(WANTED.w[:2], WANTED.bias)).score(MODEL, WORLD),
          r"wanted: got a LinearModel of shapes \[\(2,\), \(\)\], expected a LinearModel"),
         (lambda: goals.targeted(X, Y, X, Y, Squares(), keep=-1.0), "keep: got -1.0, expected"),
         (lambda: goals.targeted(X[:, :2], Y, X, Y, Squares()).check(DATA), "x_val: got 2 features"),

@@ -1,16 +1,14 @@
 """Label flips: each choice against brute force, the hypergradient against finite differences."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attacks import FlipLabels, World, compose
 from attacks.goals import indiscriminate
-from attacks.label_flips import (
+from attacks.recipes.label_flips import (
     LabelFlips,
-    _none,
-    _trial,
     flip_by_hypergradient,
     flip_greedy,
     flip_random,
@@ -35,7 +33,8 @@ GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y, LogisticLoss())
 
 
 def retrained(learner: AbstractLearner, labels) -> float:
-    return float(GOAL.score(learner.fit(Data(X, labels, TRAIN.weight))))
+    data = Data(X, labels, TRAIN.weight)
+    return float(GOAL.score(learner.fit(data).model, World(data)))
 
 
 def check_values(flips: LabelFlips, learner: AbstractLearner) -> None:
@@ -111,13 +110,11 @@ def test_the_slopes_are_those_of_finite_differences(name):
     """One-sided: of a flip only begun, or of one not quite made. Also for an SVM, for which a copy
     of weight zero is on no side of its constraint.
     """
-    trial = _trial(TRAIN, BUDGET, HELD_OUT, LEARNERS[name], None, None)
-    z = _none(trial).at[jnp.asarray([1, 6])].set(1)
-    warm = trial.cold(trial.reach.mix(z, TRAIN))
-    slopes, _, code = eqx.filter_jit(trial.slopes)(z, warm)
-    assert int(code) == 0
-
-    value = jax.jit(lambda z: trial.train(trial.reach.mix(z, TRAIN), warm)[0])
+    reach = FlipLabels(np.arange(N), BUDGET)
+    attack = compose(LEARNERS[name], reach, GOAL, TRAIN)
+    z = jnp.zeros(N).at[jnp.asarray([1, 6])].set(1)
+    slopes = jax.grad(attack)(z)
+    value = jax.jit(lambda z: attack.solve(attack.posed(World(reach.mix(z, TRAIN))))[0])
     for i in (0, 1, 5, 8, 11, 15):
         h = 1e-5 * (1 - 2 * float(z[i]))
         v = [float(value(z.at[i].add(k * h))) for k in (0, 1, 2)]

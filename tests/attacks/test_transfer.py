@@ -110,7 +110,7 @@ def test_gradients_of_rows_with_targets_count_both():
 
 def test_the_size_of_the_input_gradient_is_that_of_the_weights_times_the_slope():
     data = rows(1)
-    model = LEARNERS["ridge"].fit(data)
+    model = LEARNERS["ridge"].fit(data).model
     found = input_gradient_size(model, data.x, data.y, LOSS)
     slopes = 1 / (1 + np.exp(data.y * model.decision(data.x)))
     np.testing.assert_allclose(found, slopes * np.linalg.norm(model.w), rtol=1e-12)

@@ -48,7 +48,7 @@ def assert_gradients(loss, at: dict, rtol=1e-8):
 
 def validation_loss(learner, data, shape):
     x, y = (jnp.asarray(a) for a in validation(shape))
-    f = learner.solve(data, throw=False).value.decision(x)
+    f = learner.fit(data, throw=False).model.decision(x)
     return jnp.mean(jnp.logaddexp(0, -y * f))
 
 

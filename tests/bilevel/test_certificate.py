@@ -10,7 +10,7 @@ from exact_svm import EXTENDED, Kernel
 from inexact import Inexact
 from jaxtyping import Array
 
-from bilevel import AbstractBilevel, AbstractSolver, Data, append, certify
+from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed, append, certify
 from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.learners import SVM, kernels
 from bilevel.results import ACTIVE_SET, CONVERGED
@@ -42,16 +42,18 @@ class Poison(AbstractBilevel):
         learner = eqx.tree_at(lambda s: s.C, self.learner, C)
         return learner, append(self.data, rows, self.labels)
 
-    def inner(self, z):
+    def pose(self, z):
         learner, data = self.parts(z)
-        return learner.problem(data)
+        training = learner.training(data)
 
-    def kinks(self, z, value):
-        learner, data = self.parts(z)
-        return 1 - self.y_val * learner.model(data, value).decision(self.x_val)
+        def outcome(value):
+            margins = 1 - self.y_val * training.trained(value).model.decision(self.x_val)
+            return Outcome(jnp.mean(jnp.maximum(margins, 0)), kinks=lambda: margins)
 
-    def outer(self, z, value):
-        return jnp.mean(jnp.maximum(self.kinks(z, value), 0))
+        return Posed(training.problem, outcome)
+
+    def using(self, solver, derivative):
+        raise NotImplementedError
 
 
 @eqx.filter_jit

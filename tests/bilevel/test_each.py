@@ -25,7 +25,7 @@ every_learner = pytest.mark.parametrize(
 
 
 def stack(learner, x, weight=WEIGHT):
-    return Stack(eqx.filter_vmap(lambda x, w: learner.problem(Data(x, Y, w)))(x, weight))
+    return Stack(eqx.filter_vmap(lambda x, w: learner.training(Data(x, Y, w)).problem)(x, weight))
 
 
 @eqx.filter_jit
@@ -35,7 +35,9 @@ def solve(learner, x):
 
 def alone(learner, x):
     def one(x, weight):
-        return argmin(learner.problem(Data(x, Y, weight)), solver=learner.solver, throw=False).value
+        return argmin(
+            learner.training(Data(x, Y, weight)).problem, solver=learner.solver, throw=False
+        ).value
 
     members = [eqx.filter_jit(one)(x[i], WEIGHT[i]) for i in range(MEMBERS)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)

@@ -35,7 +35,7 @@ def regression(shape):
 
 @eqx.filter_jit
 def train(learner, data):
-    return learner.solve(data, throw=False)
+    return learner.fit(data, throw=False)
 
 
 def imbalance(learner, data, model):
@@ -56,7 +56,7 @@ def test_it_is_the_minimiser(shape):
         learner = Huber(l2, delta, l2_bias)
         solution = train(learner, data)
         assert int(solution.result) == 0
-        assert imbalance(learner, data, solution.value) < 1e-10
+        assert imbalance(learner, data, solution.model) < 1e-10
 
 
 def test_agrees_with_scikit_learn_where_its_scale_says_so():
@@ -65,7 +65,7 @@ def test_agrees_with_scikit_learn_where_its_scale_says_so():
     oracle = HuberRegressor(epsilon=1.5, alpha=0.7, tol=1e-10, max_iter=10_000)
     oracle.fit(x, y, sample_weight=weight)
     l2 = 0.7 * oracle.scale_ / weight.sum()
-    model = train(Huber(l2, 1.5 * oracle.scale_), Data(x, y, weight)).value
+    model = train(Huber(l2, 1.5 * oracle.scale_), Data(x, y, weight)).model
     np.testing.assert_allclose(model.w, oracle.coef_, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.bias, oracle.intercept_, rtol=1e-4)
 
@@ -74,9 +74,9 @@ def test_agrees_with_scikit_learn_where_its_scale_says_so():
 def test_outliers_of_any_size_pull_no_more_than_delta(shape):
     x, y, weight = regression(shape)
     out = np.arange(len(y)) % 5 == 1
-    near, far = (train(Huber(0.1, DELTA), Data(x, y + k * out, weight)).value for k in (0, 1e6))
+    near, far = (train(Huber(0.1, DELTA), Data(x, y + k * out, weight)).model for k in (0, 1e6))
     np.testing.assert_allclose(near.w, far.w, rtol=1e-6)
-    squares = train(Ridge(0.1), Data(x, y, weight)).value
+    squares = train(Ridge(0.1), Data(x, y, weight)).model
     assert float(jnp.linalg.norm(squares.w - near.w)) > float(jnp.linalg.norm(near.w))
 
 
@@ -84,7 +84,7 @@ def test_outliers_of_any_size_pull_no_more_than_delta(shape):
 def test_a_delta_beyond_all_residuals_is_ridge(shape):
     data = Data(*regression(shape))
     ours, ridge = train(Huber(0.1, 1e3), data), train(Ridge(0.1), data)
-    np.testing.assert_allclose(ours.value.w, ridge.value.w, rtol=1e-10)
+    np.testing.assert_allclose(ours.model.w, ridge.model.w, rtol=1e-10)
     assert int(ours.stats["steps"]) <= 3
 
 
@@ -105,7 +105,7 @@ def test_newton_gets_there(shape, case):
     learner, data = Huber(l2, delta), Data(x, y, weight)
     solution = train(learner, data)
     assert int(solution.result) == 0
-    assert imbalance(learner, data, solution.value) < 1e-8
+    assert imbalance(learner, data, solution.model) < 1e-8
 
 
 @every_shape
@@ -134,11 +134,11 @@ def test_attack_and_certificate(shape):
 @every_shape
 def test_the_margin_is_the_way_to_delta(shape):
     learner, data = Huber(0.1, DELTA), Data(*regression(shape))
-    model = train(learner, data).value
+    model = train(learner, data).model
 
     @jax.jit
     def slack():
-        problem = learner.problem(data)
+        problem = learner.training(data).problem
         unknowns = jnp.append(model.w, model.bias)
         return learner.solver.slack(problem, unknowns, None)
 
@@ -150,7 +150,7 @@ def test_the_margin_is_the_way_to_delta(shape):
 @every_shape
 def test_a_row_of_weight_zero_is_not_there(shape):
     data = Data(*regression(shape))
-    model, same = (train(Huber(0.1, DELTA), d).value for d in (data, without(data, 2)))
+    model, same = (train(Huber(0.1, DELTA), d).model for d in (data, without(data, 2)))
     np.testing.assert_allclose(model.w, same.w, rtol=1e-9, atol=1e-12)
 
 

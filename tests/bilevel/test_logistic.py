@@ -25,7 +25,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 @eqx.filter_jit
 def train(learner, data):
-    return learner.solve(data, throw=False).value
+    return learner.fit(data, throw=False).model
 
 
 def oracle(x, y, weight, l2, bias=True):
@@ -61,8 +61,8 @@ def test_a_far_row_and_a_tiny_strength_are_trained_through(shape):
     x = x.copy()
     x[0] *= 100
     data, l2 = Data(x, y, weight), 1e-6
-    solution = Logistic(l2).solve(data)  # raises unless it converged
-    model = solution.value
+    solution = Logistic(l2).fit(data)  # raises unless it converged
+    model = solution.model
     pull = weight / weight.sum() * y / (1 + np.exp(y * np.asarray(model.decision(data.x))))
     scale = np.abs(x * pull[:, None]).sum(axis=0) + l2 * np.abs(model.w)
     assert np.all(np.abs(l2 * model.w - pull @ x) <= 1e-9 * scale)
@@ -116,9 +116,9 @@ def test_prepared_is_unprepared_and_by_the_gram_matrix_is_by_the_hessian():
 
 def test_warm_starts_change_the_steps_and_not_the_answer():
     data = Data(*rows("wide"))
-    cold = Logistic(0.1).solve(data)
-    warm = Logistic(0.1).solve(data, cold.warm)
-    np.testing.assert_allclose(warm.value.w, cold.value.w, rtol=1e-11)
+    cold = Logistic(0.1).fit(data)
+    warm = Logistic(0.1).fit(data, cold.warm)
+    np.testing.assert_allclose(warm.model.w, cold.model.w, rtol=1e-11)
     assert int(warm.stats["steps"]) < int(cold.stats["steps"])
 
 

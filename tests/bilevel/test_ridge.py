@@ -33,7 +33,7 @@ def regression(shape):
 
 @eqx.filter_jit
 def train(learner, data):
-    return learner.solve(data, throw=False)
+    return learner.fit(data, throw=False)
 
 
 @every_shape
@@ -41,7 +41,7 @@ def test_agrees_with_scikit_learn(shape):
     x, y, weight = regression(shape)
     for l2 in (1e-3, 0.1, 10.0):
         solution = train(Ridge(l2), Data(x, y, weight))
-        model = solution.value
+        model = solution.model
         oracle = linear_model.Ridge(alpha=l2 * weight.sum(), tol=1e-12)
         oracle.fit(x, y, sample_weight=weight)
         np.testing.assert_allclose(model.w, oracle.coef_, rtol=1e-8, atol=1e-10)
@@ -54,7 +54,7 @@ def test_agrees_with_scikit_learn(shape):
 @every_shape
 def test_a_regularised_bias_is_a_column_of_ones(shape):
     x, y, weight = regression(shape)
-    model = train(Ridge(0.1, l2_bias=0.1), Data(x, y, weight)).value
+    model = train(Ridge(0.1, l2_bias=0.1), Data(x, y, weight)).model
     ones = np.column_stack([x, np.ones(len(y))])
     oracle = linear_model.Ridge(alpha=0.1 * weight.sum(), fit_intercept=False)
     oracle.fit(ones, y, sample_weight=weight)
@@ -64,7 +64,7 @@ def test_a_regularised_bias_is_a_column_of_ones(shape):
 @every_shape
 def test_a_row_of_weight_zero_is_not_there(shape):
     data = Data(*regression(shape))
-    model, same = train(Ridge(0.1), data).value, train(Ridge(0.1), without(data, 2)).value
+    model, same = train(Ridge(0.1), data).model, train(Ridge(0.1), without(data, 2)).model
     np.testing.assert_allclose(model.w, same.w, rtol=1e-10)
     np.testing.assert_allclose(model.bias, same.bias, rtol=1e-10)
 
@@ -96,11 +96,11 @@ def test_formula_of_the_regression_attack():
     @jax.grad
     def gradient(z):
         data = append(Data(x, y), z[None, :-1], z[-1:])
-        f = Ridge(l2).solve(data, throw=False).value.decision(jnp.asarray(x_val))
+        f = Ridge(l2).fit(data, throw=False).model.decision(jnp.asarray(x_val))
         return jnp.mean((f - y_val) ** 2)
 
     rows_, N, d = np.vstack([x, x_c]), len(y) + 1, x.shape[1]
-    model = train(Ridge(l2), Data(rows_, np.append(y, y_c))).value
+    model = train(Ridge(l2), Data(rows_, np.append(y, y_c))).model
     w, b = np.asarray(model.w), float(model.bias)
     mean = rows_.mean(axis=0)
     left = np.block([[rows_.T @ rows_ / N + l2 * np.eye(d), mean[:, None]], [mean[None, :], 1]])
@@ -173,6 +173,6 @@ def test_sentences():
 def test_a_minimiser_at_zero_is_found(learner, width):
     x = np.random.default_rng(0).normal(size=(30, width))
     data = Data(np.concatenate([x, x]), np.repeat([1.0, -1.0], 30))
-    model = learner.solve(data).value
+    model = learner.fit(data).model
     assert isinstance(model, LinearModel)
     np.testing.assert_allclose(model.w, 0, atol=1e-14)

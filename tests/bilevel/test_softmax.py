@@ -26,7 +26,7 @@ every_solver = pytest.mark.parametrize("solver", [Newton(), NewtonCG()], ids=["n
 
 @eqx.filter_jit
 def train(learner, data):
-    return learner.solve(data, throw=False).value
+    return learner.fit(data, throw=False).model
 
 
 @every_solver
@@ -48,7 +48,7 @@ def test_gradients_are_those_of_central_differences(solver) -> None:
     def loss(p):
         learner = Softmax(CLASSES, p["l2"], p["l2_bias"], solver)
         data = Data(p["x"], jnp.asarray(Y, float), p["weight"])
-        f = learner.solve(data, throw=False).value.decision(jnp.asarray(X_VAL))
+        f = learner.fit(data, throw=False).model.decision(jnp.asarray(X_VAL))
         return jnp.mean(CrossEntropy()(jnp.asarray(Y_VAL), f))
 
     at = {"x": jnp.asarray(X), "weight": jnp.asarray(WEIGHT)}
