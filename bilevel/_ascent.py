@@ -67,7 +67,7 @@ class Ascent(eqx.Module):
             updates = jax.tree.map(lambda c: pace.length * c, carried)
             return updates, Pace(pace.length * pace.fall, pace.fall, carried)
 
-        return optax.GradientTransformation(init, update)
+        return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 
 
 class Pace(eqx.Module):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._argmin import solve
-from ._program import program
+from ._program import closed, opened, program
 from ._solution import checked
 from ._solver import AbstractSolver, Point
 from ._tree import norm
@@ -77,13 +77,38 @@ class AbstractObjective(eqx.Module):
 
     def __call__(self, z: PyTree) -> Value:
         """Cold start; raises `SolveError` if the inner problem was not solved."""
-        return checked(*_value(self, z))
+        # Opened: a rule does not see what a function closes over.
+        return checked(*_value(*opened((self.prepared(), z))))
+
+
+@eqx.filter_custom_jvp
+def _value(objective: AbstractObjective, z: PyTree) -> tuple[Value, Int[Array, ""]]:
+    return _evaluated(objective, z)
+
+
+@_value.def_jvp
+def _value_jvp(primals, tangents):
+    """One program for value and gradient, in place of one for each half of a derivative."""
+    moving = jax.tree.map(lambda t: t is not None, tangents, is_leaf=lambda t: t is None)
+    (value, result), gradient = _slope(*eqx.partition(primals, moving))
+    slopes = jax.tree.map(lambda g, t: jnp.sum(g * t), gradient, tangents)
+    return (value, result), (sum(jax.tree.leaves(slopes)), None)
 
 
 @program
-def _value(objective: AbstractObjective, z: PyTree) -> tuple[Value, Int[Array, ""]]:
+def _evaluated(objective: AbstractObjective, z: PyTree) -> tuple[Value, Int[Array, ""]]:
     value, (_, info) = objective.evaluate(z)
     return value, info.result
+
+
+@program
+def _slope(moved: PyTree, fixed: PyTree) -> tuple[tuple[Value, Int[Array, ""]], PyTree]:
+    def value(moved):
+        objective, z = closed(eqx.combine(moved, fixed))
+        value, (_, info) = objective.evaluate(z)
+        return value, info.result
+
+    return jax.value_and_grad(value, has_aux=True)(moved)
 
 
 class Outcome(eqx.Module):

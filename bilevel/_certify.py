@@ -11,7 +11,7 @@ from ._bilevel import AbstractBilevel, AbstractObjective, Function, worst
 from ._certificate import Certificate
 from ._certify_path import SAFETY, certify_path
 from ._program import program
-from ._rounding import noisy, rounded
+from ._rounding import Noise, rounded
 from ._tree import norm, require_floating, stop_gradient, tree_sub
 from .derivatives import Implicit, implicit_root
 from .results import CONVERGED
@@ -86,7 +86,8 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
     gradient = jax.tree.map(lambda d, t: d - t[0], direct, through)
     adjoint_error = norm(jax.tree.map(lambda t: t[1], through))
     delta = jax.tree.map(jnp.negative, back(residual))
-    inner_error, rounding_error = _moved_by(delta, objective, z, u, frozen)
+    small = _moved(delta, residual, objective, z, gradient, u, frozen)
+    inner_error, rounding_error, reach = small
 
     slack = solver.slack(problem, u, frozen)
     eps = jnp.finfo(slack.dtype).eps
@@ -111,7 +112,7 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
         condition=condition,
         margin=margin,
         kink_margin=jnp.min(jnp.abs(kinks), initial=jnp.inf).astype(score.dtype),
-        reach=_reach(objective, z, gradient, u, frozen),
+        reach=reach,
         degenerate=degenerate,
         zero=solved & (norm(gradient) <= bound),
         result=result,
@@ -136,66 +137,79 @@ def _norm_by_power(product: Callable[[PyTree], PyTree], start: PyTree) -> Array:
     return jax.lax.fori_loop(0, 8, body, (start, norm(start)))[1]
 
 
-def _attached(objective, z, u, frozen, noise=lambda problem: problem):
-    """What is posed at z, its problem, unknowns and value as differentiable functions of z, on the
-    face of the solution.
+def _moved(
+    delta: PyTree,
+    residual: PyTree,
+    objective: AbstractBilevel,
+    z: PyTree,
+    gradient: PyTree,
+    u: PyTree,
+    frozen: PyTree,
+) -> tuple[Array, Array, Array]:
+    """What small changes do, to first order.
+
+    - change of the gradient if the unknowns move by `delta`;
+    - change of the gradient under relative perturbations of size eps of every array (those the
+      objective holds, z, and those of the inner problem) and of every sum on the way (`rounded`).
+      A backward stable computation errs by about as much. Random signs rather than worst cases:
+      the worst case over 1e4 entries would be 1e2 times what ever happens. Largest of few;
+    - distance along the gradient's direction to the next change of active set or outer kink.
+
+    All by differences of one program, with steps large enough that the rounding of the difference
+    does not matter and small enough that it is linear at any condition number that is certified.
     """
-    posed = objective.pose(z)
-    problem = noise(hoist(posed.problem))
-    u = implicit_root(u, problem, frozen, objective.solver, objective.linear)
-    return posed, problem, u, objective.solver.value(problem, u, frozen)
-
-
-def _moved_by(delta, objective, z, u, frozen) -> tuple[Array, Array]:
-    """First-order change of the gradient (a) if the unknowns move by `delta`, and (b) under
-    relative perturbations of size eps of every array (those the objective holds, z, and those of
-    the inner problem) and of every sum on the way to the gradient (`rounded`).
-
-    A backward stable computation errs by about as much as (b). Random signs rather than worst
-    cases: the worst case over 1e4 entries would be 1e2 times what ever happens. Largest of few.
-    """
+    solver = objective.solver
     dtype = jax.tree.leaves(u)[0].dtype
     eps = jnp.asarray(jnp.finfo(dtype).eps, dtype)
-
-    def probe(case):
-        seed, t_shift, t_noise = case
-
-        def gradient(shift, t):
-            about = 1 - t, 1 + t
-            perturbed = noisy(objective, about, seed)
-            shifted = jax.tree.map(lambda a, d: a + shift * d, u, delta)
-
-            def score(z):
-                posed, *_, value = _attached(
-                    perturbed, z, shifted, frozen, lambda p: noisy(p, about, seed + 50)
-                )
-                return posed.outcome(value).score
-
-            return rounded(jax.grad(score), noisy(z, about, seed + 90), about, seed + 1000)
-
-        zero = jnp.zeros((), dtype)
-        g, moved = jax.jvp(gradient, (zero, zero), (t_shift, t_noise))
-        return norm(moved) + t_noise * norm(g)
-
-    seeds = jnp.arange(1 + PROBES, dtype=jnp.uint32) * 100
-    first = seeds == 0
-    moved = jax.lax.map(probe, (seeds, first.astype(dtype), jnp.where(first, 0, eps)))
-    return moved[0], jnp.max(moved[1:])
-
-
-def _reach(objective, z, gradient, u, frozen) -> Array:
-    """First-order distance along the gradient's direction to the next change, either way."""
     size = norm(gradient)
-    direction = _scaled(gradient, 1 / jnp.where(size > 0, size, 1))
+    towards = _scaled(gradient, 1 / jnp.where(size > 0, size, 1))
+    # The steps: of delta in units of the unknowns, of z in units of z, of perturbations in eps.
+    length = norm(delta)
+    shift = eps**0.5 * (norm(u) + eps) / jnp.where(length > 0, length, 1)
+    ahead = eps**0.5 * (norm(z) + eps**0.5)
+    steps = 1024.0
 
-    def distances(z):
-        posed, problem, unknowns, value = _attached(objective, z, u, frozen)
-        return objective.solver.slack(problem, unknowns, frozen), posed.kinks(value)
+    def case(at):
+        seed, t_shift, t_ahead, t_noise = at
+        noise = Noise(seed, t_noise)
+        perturbed = noise.arrays(objective)
+        there = jax.tree.map(lambda a, d: a + t_ahead * d, noise.arrays(z), towards)
 
-    now, rate = jax.jvp(distances, (z,), (direction,))
-    steps = [
-        jnp.min(jnp.where(d != 0, jnp.abs(n) / jnp.where(d != 0, jnp.abs(d), 1), jnp.inf),
-                initial=jnp.inf)
-        for n, d in zip(now, rate, strict=True)
-    ]  # fmt: skip
-    return jnp.minimum(*steps)
+        def attached(z, u):
+            posed = perturbed.pose(z)
+            problem = noise.arrays(hoist(posed.problem))
+            u = implicit_root(u, problem, frozen, solver, objective.linear)
+            return posed, problem, u
+
+        _, problem, _ = attached(there, u)
+        change = tree_sub(solver.conditions(problem, u, frozen), residual)
+        moved = solver.backsolve(problem, frozen, change)
+        follows = jnp.where(t_shift == 0, 1, 0).astype(dtype)
+        unknowns = jax.tree.map(lambda a, d, m: a + t_shift * d - follows * m, u, delta, moved)
+
+        def score(z):
+            posed, problem, u = attached(z, unknowns)
+            value = solver.value(problem, u, frozen)
+            outcome = posed.outcome(value)
+            kinks = jnp.zeros(0, dtype) if outcome.kinks is None else outcome.kinks()
+            return outcome.score, (solver.slack(problem, u, frozen), kinks)
+
+        return rounded(jax.grad(score, has_aux=True), there, noise)
+
+    seeds = jnp.arange(3 + PROBES, dtype=jnp.uint32)
+    only = lambda number: (seeds == number).astype(dtype)  # noqa: E731
+    noisy = jnp.where(seeds > 2, steps * eps, 0)
+    gradients, distances = jax.lax.map(case, (seeds, shift * only(1), ahead * only(2), noisy))
+    apart = jax.vmap(lambda g, base: norm(tree_sub(g, base)), in_axes=(0, None))(
+        gradients, jax.tree.map(lambda g: g[0], gradients)
+    )
+    reach = [
+        jnp.min(_quotient(jnp.abs(d[0]), jnp.abs(d[2] - d[0]) / ahead), initial=jnp.inf)
+        for d in distances
+    ]
+    inner = jnp.where(length > 0, apart[1] / shift, 0)
+    return inner, jnp.max(apart[3:]) / steps + eps * size, jnp.minimum(*reach)
+
+
+def _quotient(a: Array, b: Array) -> Array:
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), jnp.inf)

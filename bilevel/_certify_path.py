@@ -7,7 +7,7 @@ from jaxtyping import PyTree
 
 from ._bilevel import AbstractBilevel, AbstractObjective
 from ._certificate import Certificate
-from ._rounding import noisy
+from ._rounding import Noise
 from ._tree import norm, tree_sub
 from .derivatives import Implicit, Unroll
 from .results import CONVERGED
@@ -39,10 +39,10 @@ def certify_path(objective: AbstractObjective, z: PyTree) -> Certificate:
         """The gradient with everything that it is computed from moved by its last digit."""
         dtype = jax.tree.leaves(z)[0].dtype
         eps = jnp.where(seed == 0, 0, jnp.finfo(dtype).eps).astype(dtype)
-        about = 1 - eps, 1 + eps
-        return evaluated(noisy(objective, about, seed), noisy(z, about, seed + 90))
+        noise = Noise(seed, eps)
+        return evaluated(noise.arrays(objective), noise.arrays(z))
 
-    seeds = jnp.arange(1 + PROBES, dtype=jnp.uint32) * 100
+    seeds = jnp.arange(1 + PROBES, dtype=jnp.uint32)
     values, infos, gradients = jax.lax.map(case, seeds)
     value, info, gradient = jax.tree.map(lambda leaf: leaf[0], (values, infos, gradients))
     moved = jax.vmap(lambda g: norm(tree_sub(g, gradient)))(gradients)

@@ -208,7 +208,7 @@ def _run(objective, z0, sign: float, *, steps, patience, state, key, **options) 
                 f"objective: got a {type(objective).__name__}, expected a composed attack, a "
                 "Bilevel, or a function z -> scalar"
             )
-        objective = Function(objective)
+        objective = Function(objective)  # pyright: ignore[reportArgumentType]
     steps = require_count("steps", steps)
     z0 = require_floating("z0", z0) if state is None else z0
     if patience is None:
@@ -254,9 +254,9 @@ def _optimize(
     settings: _Settings,
 ) -> Optimized:
     project, steps = settings.project, settings.steps
-    dtype = jax.tree.leaves(state.z if z0 is None else z0)[0].dtype
+    begin_at = project(z0) if state is None else state.best
+    dtype = jax.tree.leaves(begin_at)[0].dtype
     sign = sign.astype(dtype)
-    begin_at = state.best if state is not None else project(z0)
     optimizer = settings.optimizer
     if isinstance(optimizer, Ascent):
         optimizer = optimizer.optimizer(objective, steps)

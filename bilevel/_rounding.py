@@ -9,16 +9,37 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 from jaxtyping import Array, PyTree
 
-Ends = tuple[Array, Array]
-"""Two numbers about 1 with which terms are multiplied, each by one or the other."""
+PERIOD = 1 << 16
+"""Numbers drawn for a noise; arrays with more entries repeat them."""
 
 
-def noisy(tree: PyTree, about: Ends, seed: Array) -> PyTree:
-    """The tree with every entry of its floating arrays times one or the other of `about`."""
-    arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
-    leaves, structure = jax.tree.flatten(arrays)
-    leaves = [shaken(leaf, about, seed + i, leaf.shape) for i, leaf in enumerate(leaves)]
-    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+class Noise:
+    """Factors 1 - size and 1 + size, of random sign, by a hash of the seed.
+
+    All uses read the same sequence, each from a place of its own, so that a use costs one slice.
+    """
+
+    def __init__(self, seed: Array, size: Array):
+        position = jax.lax.iota(jnp.uint32, 2 * PERIOD)
+        h = (position + seed * jnp.uint32(0x9E3779B1)) * jnp.uint32(0x85EBCA77)
+        h = (h ^ (h >> 15)) * jnp.uint32(0xC2B2AE3D)
+        self.signed = jnp.where((h >> 16) & 1 == 1, size, -size)
+        self.uses = 0
+
+    def __call__(self, a: Array, shape: tuple[int, ...], sign: int = 1) -> Array:
+        """`a`, broadcast to `shape`, with every entry times one or the other factor."""
+        self.uses += 1
+        place = self.uses * 25173 % PERIOD  # a step that visits all places before it repeats one
+        count = math.prod(shape)
+        signed = self.signed[place : place + min(count, PERIOD)]
+        signed = jnp.resize(signed, shape).astype(jnp.result_type(a))
+        return a * (1 + sign * signed)
+
+    def arrays(self, tree: PyTree) -> PyTree:
+        """The tree with every entry of its floating arrays times one or the other factor."""
+        arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
+        arrays = jax.tree.map(lambda leaf: self(leaf, leaf.shape), arrays)
+        return eqx.combine(arrays, rest)
 
 
 SUMS = frozenset(
@@ -28,9 +49,9 @@ SUMS = frozenset(
 """What adds, by JAX's names."""
 
 
-def rounded(function: Callable[[PyTree], PyTree], at: PyTree, about: Ends, seed: Array) -> PyTree:
-    """`function(at)` with the terms of every sum multiplied by one or the other of two numbers
-    `about` 1, each use of a term by its own draw.
+def rounded(function: Callable[[PyTree], PyTree], at: PyTree, noise: Noise) -> PyTree:
+    """`function(at)` with the terms of every sum multiplied by the factors of a noise, each use of
+    a term by its own draw.
 
     This is Monte Carlo arithmetic (Parker 1997) where it matters. A product is right to its last
     digit; only a sum whose terms cancel makes more of that, and terms may cancel anywhere: in an
@@ -42,26 +63,24 @@ def rounded(function: Callable[[PyTree], PyTree], at: PyTree, about: Ends, seed:
     closed, shape = jax.make_jaxpr(
         lambda *leaves: function(jax.tree.unflatten(structure, leaves)), return_shape=True
     )(*leaves)
-    sums = 0
 
     def noisy(name, terms):
-        nonlocal sums
-        sums += 1
-        terms, draw = list(terms), seed + sums
+        terms = list(terms)
         if name in ("add", "sub"):
             # A draw for every entry of the result, as each rounds on its own, and opposite signs
             # on the two sides, so that terms which cancel show it.
             shape = jnp.broadcast_shapes(*map(jnp.shape, terms))
-            low, high = about
-            terms[1] = shaken(terms[1], (high, low), draw, shape)
-            terms[0] = shaken(terms[0], about, draw, shape)
+            draw = noise.uses
+            terms[0] = noise(terms[0], shape)
+            noise.uses = draw
+            terms[1] = noise(terms[1], shape, -1)
             return terms
         # Of a product one factor, the larger: of a matrix and a vector the matrix, whose entries
         # round each on its own.
         which = 2 if name == "scatter-add" else 0
         if name == "dot_general" and jnp.size(terms[1]) > jnp.size(terms[0]):
             which = 1
-        terms[which] = shaken(terms[which], about, draw, jnp.shape(terms[which]))
+        terms[which] = noise(terms[which], jnp.shape(terms[which]))
         return terms
 
     def evaluate(jaxpr, consts, arguments):
@@ -89,13 +108,3 @@ def rounded(function: Callable[[PyTree], PyTree], at: PyTree, about: Ends, seed:
 
 def _rounds(a) -> bool:
     return jnp.issubdtype(jnp.result_type(a), jnp.inexact)
-
-
-def shaken(a: Array, about: Ends, seed: Array, shape: tuple[int, ...]) -> Array:
-    """`a`, broadcast to `shape`, with every entry times one or the other of two numbers `about` 1,
-    by an integer hash of its position: as random as needed, cheap to compile, no sum in it.
-    """
-    position = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    h = (position + seed * jnp.uint32(0x9E3779B1)) * jnp.uint32(0x85EBCA77)
-    h = (h ^ (h >> 15)) * jnp.uint32(0xC2B2AE3D)
-    return a * jnp.where((h >> 16) & 1 == 1, *about).astype(jnp.result_type(a))

@@ -7,7 +7,6 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 import bilevel
 from bilevel import Ascent, Optimized, State, Step, value_only
-
 from bilevel.tools import require_count
 
 from .._compose import Attack

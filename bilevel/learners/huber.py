@@ -1,7 +1,7 @@
 """Regression by Huber's loss: squares of small residuals, no more than a pull from large ones."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .. import losses
 from .._solver import AbstractSolver
@@ -61,9 +61,9 @@ class Huber(AbstractLinearLearner):
 
     def __init__(
         self,
-        l2=1.0,
-        delta=1.0,
-        l2_bias=0.0,
+        l2: ArrayLike = 1.0,
+        delta: ArrayLike = 1.0,
+        l2_bias: ArrayLike = 0.0,
         solver: AbstractSolver | None = None,
         derivative: AbstractDerivative = Implicit(),
     ):

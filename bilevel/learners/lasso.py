@@ -4,7 +4,7 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .. import penalties
 from .._data import Data
@@ -69,7 +69,7 @@ class Lasso(AbstractSparseLearner):
 
     def __init__(
         self,
-        l1=1.0,
+        l1: ArrayLike = 1.0,
         solver: AbstractSolver | None = None,
         derivative: AbstractDerivative = Implicit(),
     ):
@@ -94,8 +94,8 @@ class ElasticNet(AbstractSparseLearner):
 
     def __init__(
         self,
-        l1=0.5,
-        l2=0.5,
+        l1: ArrayLike = 0.5,
+        l2: ArrayLike = 0.5,
         solver: AbstractSolver | None = None,
         derivative: AbstractDerivative = Implicit(),
     ):

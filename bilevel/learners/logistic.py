@@ -1,6 +1,6 @@
 """Logistic regression of two classes."""
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .. import losses
 from .._data import Data
@@ -27,8 +27,8 @@ class Logistic(AbstractLinearLearner):
 
     def __init__(
         self,
-        l2=1.0,
-        l2_bias=0.0,
+        l2: ArrayLike = 1.0,
+        l2_bias: ArrayLike = 0.0,
         solver: AbstractSolver | None = None,
         derivative: AbstractDerivative = Implicit(),
     ):

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .._data import Data
 from .._solver import AbstractSolver
@@ -47,8 +47,8 @@ class Softmax(AbstractLearner):
     def __init__(
         self,
         classes: int,
-        l2=1.0,
-        l2_bias=0.0,
+        l2: ArrayLike = 1.0,
+        l2_bias: ArrayLike = 0.0,
         solver: AbstractSolver | None = None,
         derivative: AbstractDerivative = Implicit(),
     ):

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._data import Data
 from .._solver import AbstractSolver
@@ -52,7 +52,7 @@ class SVM(AbstractLearner):
 
     def __init__(
         self,
-        C=1.0,
+        C: ArrayLike = 1.0,
         kernel: AbstractKernel | None = None,
         solver: AbstractSolver | None = None,
         derivative: AbstractDerivative = Implicit(),
