@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._argmin import solve
-from ._program import closed, opened, program
+from ._program import closed, compiled, opened, program
 from ._solution import checked
 from ._solver import AbstractSolver, Point
 from ._tree import norm
@@ -101,7 +101,7 @@ def _evaluated(objective: AbstractObjective, z: PyTree) -> tuple[Value, Int[Arra
     return value, info.result
 
 
-@program
+@compiled
 def _slope(moved: PyTree, fixed: PyTree) -> tuple[tuple[Value, Int[Array, ""]], PyTree]:
     def value(moved):
         objective, z = closed(eqx.combine(moved, fixed))

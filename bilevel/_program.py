@@ -74,7 +74,7 @@ def opened(tree: PyTree, above: tuple[int, ...] = ()) -> PyTree:
         parts = opened(parts, (*above, id(leaf)))
         if not all(map(_sorted, jax.tree.leaves(parts))):
             return leaf
-        return _Function(*parts, _Code(leaf))
+        return _Function(*parts, _Code(leaf))  # pyright: ignore[reportCallIssue]
 
     return jax.tree.map(open_, tree)
 
@@ -142,16 +142,13 @@ def compiler_options() -> dict[str, bool | int | str]:
     return {name: value for name, value in wanted.items() if known(name)}
 
 
-def program(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function(*args)` under `jit`, compiled once per structure, shapes and settings of `args`.
-
-    `jax.jit` tells functions apart by identity, so that a lambda or an optax optimiser made anew
-    compiles anew. Here functions with the same code that close over equal settings and arrays of
-    equal shapes are one.
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(*args)` under `jit` with our compiler options: arrays are traced, the rest of the
+    arguments are settings, told apart by structure and value.
     """
 
     def call(arrays: PyTree, setting: _Setting) -> Any:
-        out = function(*closed(eqx.combine(arrays, setting.tree())))
+        out = function(*eqx.combine(arrays, setting.tree()))
         out, rest = eqx.partition(out, eqx.is_array)
         return out, Static(rest)
 
@@ -161,17 +158,34 @@ def program(function: Callable[..., Any]) -> Callable[..., Any]:
     def alone() -> Callable[..., Any]:
         return jax.jit(call, static_argnums=1, compiler_options=compiler_options() or None)
 
-    def run_on(args: PyTree) -> Any:
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
         arrays, rest = eqx.partition(args, eqx.is_array)
         traced = _inside_jit() or not all(map(concrete, jax.tree.leaves(arrays)))
         out, rest = (inside if traced else alone())(arrays, _Setting(rest))
         return eqx.combine(out, rest.value)
 
+    return run
+
+
+def program(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(*args)`, compiled once per structure, shapes and settings of `args`.
+
+    `jax.jit` tells functions apart by identity, so that a lambda or an optax optimiser made anew
+    compiles anew. Here functions with the same code that close over equal settings and arrays of
+    equal shapes are one.
+    """
+
+    @compiled
+    @functools.wraps(function)
+    def run_on(*args: Any) -> Any:
+        return function(*closed(args))
+
     @functools.wraps(function)
     def run(*args: Any) -> Any:
         try:
-            return run_on(opened(args))
+            return run_on(*opened(args))
         except NEEDS_VALUES:
-            return run_on(args)
+            return run_on(*args)
 
     return run

@@ -69,14 +69,10 @@ class AbstractCapability(eqx.Module):
         return jnp.ones((), jax.tree.leaves(z)[0].dtype)
 
     def direction(self, gradient: PyTree) -> PyTree:
-        """The steepest direction of length 1, root mean square over rows and in `units`: rows that
-        matter more move more.
+        """The steepest direction of length 1 in the geometry of z; by default in `units`, root mean
+        square over rows: rows that matter more move more.
         """
-        units = self.units(gradient)
-        measured = jax.tree.map(jnp.multiply, units, gradient)
-        rows = jnp.shape(jax.tree.leaves(gradient)[0])[0]
-        size = norm(measured) / rows**0.5
-        return jax.tree.map(lambda u, g: u * g / jnp.where(size > 0, size, 1), units, measured)
+        return steepest(gradient, self.units(gradient))
 
     def world(self, z: PyTree, data: Data, *, key: PRNGKeyArray | None = None) -> World:
         """The data as z changes them. `key`: randomness of a capability that has some."""
@@ -106,6 +102,16 @@ class AbstractCapability(eqx.Module):
                     "most; start inside it, or at reach.project(z0)"
                 )
         return z
+
+
+def steepest(gradient: PyTree, units: PyTree) -> PyTree:
+    """The direction of length 1, root mean square over the rows of all leaves and in `units`, along
+    which a function of this gradient rises most; zero where the gradient is.
+    """
+    measured = jax.tree.map(jnp.multiply, units, gradient)
+    rows = jnp.shape(jax.tree.leaves(gradient)[0])[0]
+    size = norm(measured) / rows**0.5
+    return jax.tree.map(lambda u, g: u * g / jnp.where(size > 0, size, 1), units, measured)
 
 
 def spread(x: Float[Array, "n ..."], weight: Float[Array, " n"], unit: Array) -> Float[Array, ""]:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from bilevel import Data
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, require_shapes, row_scale
+from ._capability import AbstractCapability, require_shapes, row_scale, steepest
 
 
 class Evade(AbstractCapability):
@@ -43,6 +43,9 @@ class Evade(AbstractCapability):
 
     def units(self, z):
         return self.domain.units(z)
+
+    def direction(self, gradient):
+        return self.domain.direction(steepest(gradient, self.units(gradient)), gradient)
 
     def scale(self, z, data):
         return row_scale(self.domain, z, data)

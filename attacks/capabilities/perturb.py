@@ -7,7 +7,14 @@ from jaxtyping import Array, Float, Int
 from bilevel import Data
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, indices, require_rows, require_shapes, row_scale
+from ._capability import (
+    AbstractCapability,
+    indices,
+    require_rows,
+    require_shapes,
+    row_scale,
+    steepest,
+)
 
 
 class Perturb(AbstractCapability):
@@ -41,6 +48,9 @@ class Perturb(AbstractCapability):
 
     def units(self, z):
         return self.domain.units(z)
+
+    def direction(self, gradient):
+        return self.domain.direction(steepest(gradient, self.units(gradient)), gradient)
 
     def scale(self, z, data):
         return row_scale(self.domain, z, data)

@@ -32,6 +32,13 @@ class AbstractDomain(eqx.Module):
         """What a change of each entry is measured in: the width of its interval, else one."""
         return jnp.ones_like(z)
 
+    def direction(self, steepest: Values, gradient: Values) -> Values:
+        """The direction that suits the shape of the set: `steepest`, along the gradient, unless
+        the set has corners in every row.
+        """
+        del gradient
+        return steepest
+
     def size(self) -> Float[Array, ""]:
         """How far a row can go, in `units`; infinite by default, for sets as wide as the data."""
         return jnp.asarray(jnp.inf)

@@ -20,6 +20,11 @@ class LinfBall(AbstractBall):
     def norm(self, step):
         return jnp.max(jnp.abs(step), axis=-1, keepdims=True)
 
+    def direction(self, steepest, gradient):
+        """The sign of the gradient: every feature of every row moves (Goodfellow et al. 2015)."""
+        del steepest
+        return jnp.sign(gradient) / gradient.shape[-1] ** 0.5
+
     def size(self):
         return self.radius * self.centre.shape[1] ** 0.5
 

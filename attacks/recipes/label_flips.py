@@ -7,6 +7,7 @@ it does not know of it: label sanitisation by nearest neighbours, `defenses.Rela
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -117,7 +118,7 @@ def flip_by_hypergradient(
     ranked = _attack(train, budget, validation, ranking, goal, rows).prepared()
     if isinstance(verify, bool) or not isinstance(verify, int) or verify < 1:
         raise ValueError(f"verify: got {verify!r}, expected how many flips to try a round, >= 1")
-    return _by_hypergradient(attack, ranked, min(verify, attack.reach.rows.shape[0]))
+    return _by_hypergradient(attack, ranked, min(verify, _flips(attack).rows.shape[0]))
 
 
 def _attack(train, budget, validation, learner, goal, rows) -> Attack:
@@ -127,20 +128,24 @@ def _attack(train, budget, validation, learner, goal, rows) -> Attack:
     return compose(learner, reach, goal, train)
 
 
+def _flips(attack: Attack) -> FlipLabels:
+    return cast(FlipLabels, attack.reach)
+
+
 def _retrain(attack: Attack, z: Array, warm: PyTree) -> tuple[Array, PyTree, Array]:
     """(The goal, a warm start, a code) for whole flips: z of zeros and ones, whose rows are
     relabelled where they stand, so that the training sets have the size of the clean one.
     """
     # Without what was prepared: it knows the labels.
     attack = Attack(attack.learner, attack.reach, attack.goal, attack.data, attack.key)
-    world = World(attack.reach.flipped(z, attack.data))
+    world = World(_flips(attack).flipped(z, attack.data))
     value, (warm, info) = attack.solve(attack.posed(world), warm)
     return jnp.where(info.result == CONVERGED, value, jnp.nan), warm, info.result
 
 
 @program
 def _random(key: PRNGKeyArray, attack: Attack) -> LabelFlips:
-    order = jax.random.permutation(key, attack.reach.rows.shape[0])[: attack.reach.budget]
+    order = jax.random.permutation(key, _flips(attack).rows.shape[0])[: _flips(attack).budget]
 
     def flip(state, i):
         z, warm = state
@@ -150,13 +155,13 @@ def _random(key: PRNGKeyArray, attack: Attack) -> LabelFlips:
 
     start = _none(attack), attack.learner.cold(attack.data)
     _, (values, codes) = lax.scan(flip, start, order)
-    chosen = attack.reach.rows[order]
+    chosen = _flips(attack).rows[order]
     return LabelFlips(chosen, values, jnp.zeros_like(order), jnp.max(codes))
 
 
 @program
 def _greedy(attack: Attack) -> LabelFlips:
-    everything = jnp.arange(attack.reach.rows.shape[0])
+    everything = jnp.arange(_flips(attack).rows.shape[0])
 
     def propose(z, state):
         del z
@@ -175,7 +180,7 @@ def _by_hypergradient(attack: Attack, ranked: Attack, verify: int) -> LabelFlips
 
 
 def _none(attack: Attack) -> Array:
-    return jnp.zeros(attack.reach.rows.shape[0], attack.data.x.dtype)
+    return jnp.zeros(_flips(attack).rows.shape[0], attack.data.x.dtype)
 
 
 def _rank(scores: Array, z: Array) -> Array:
@@ -188,7 +193,7 @@ def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) ->
     """Of the flips that `propose(z, state) -> (candidates, state, code)` names, the best, as often
     as the budget allows. `trainings` of them in a round.
     """
-    budget = attack.reach.budget
+    budget = _flips(attack).budget
 
     def round_(carry, _):
         z, warm, state = carry
@@ -203,4 +208,4 @@ def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) ->
     begin = _none(attack), attack.learner.cold(attack.data), start
     _, (chosen, values, codes) = lax.scan(round_, begin, length=budget)
     spent = trainings * (1 + jnp.arange(budget))
-    return LabelFlips(attack.reach.rows[chosen], values, spent, jnp.max(codes))
+    return LabelFlips(_flips(attack).rows[chosen], values, spent, jnp.max(codes))
