@@ -209,17 +209,6 @@ def test_a_smooth_problem_a_closure_and_a_number_as_rate():
     assert error(ours, expected) < 1e-11
 
 
-def test_a_warm_start_is_not_differentiated():
-    def outer(start, derivative):
-        z = Z | {"start": start}
-        solver = Momentum(steps=50, rate=0.1)
-        warm = jax.tree.map(jnp.ones_like, start)
-        return score(argmin(problem(z), warm, solver=solver, derivative=derivative).value)
-
-    gradient = jax.grad(outer)(Z["start"], BackGradient())
-    assert all(bool(jnp.all(leaf == 0)) for leaf in jax.tree.leaves(gradient))
-
-
 def test_weights_in_single_precision():
     small = jax.tree.map(lambda a: a.astype(jnp.float32), Z)
 

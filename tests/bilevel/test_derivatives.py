@@ -12,7 +12,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from bilevel import argmin
+from bilevel import Bilevel, argmin
 from bilevel.derivatives import AbstractDerivative, Forward, Implicit, Truncated, Unroll
 from bilevel.problems import Smooth, Stochastic
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
@@ -341,17 +341,16 @@ def test_results_of_paths():
         assert (int(burst.result) == CONVERGED) == bool(jnp.all(jnp.isfinite(burst.value["slope"])))
 
 
-def test_a_warm_start_carries_no_derivative_and_begins_the_path():
-    warm = {"slope": jnp.asarray([1.0, -1.0]), "bias": jnp.asarray(2.0)}
-
-    def run(warm, z, derivative):
-        solver = SOLVERS["momentum"]
-        return outer(z, argmin(smooth(z), warm, solver=solver, derivative=derivative).value)
-
-    for derivative in (Unroll(), Unroll(2), Forward(), Truncated(3)):
-        value, slopes = jax.value_and_grad(run, argnums=(0, 1))(warm, Z, derivative)
-        agree(value, whole_map({**Z, "start": warm}, smooth, SOLVERS["momentum"]), 1e-13)
-        agree((slopes[0], slopes[1]["start"]), jax.tree.map(jnp.zeros_like, (warm, warm)), 0)
+@pytest.mark.parametrize("solver", [*SOLVERS.values(), Momentum(STEPS, 0.1)])
+def test_a_path_takes_no_warm_start(solver):
+    """Its answer depends on where it starts: with a warm start it was another function."""
+    assert not solver.converges
+    with pytest.raises(ValueError, match=r"^warm: got one for .*depends on where it starts"):
+        argmin(smooth(Z), Z["start"], solver=solver, derivative=Unroll())
+    assert argmin(smooth(Z), solver=solver, derivative=Unroll()).warm is None
+    objective = Bilevel(smooth, outer, solver, Unroll())
+    elsewhere = jax.tree.map(lambda leaf: leaf + 1, Z["start"])
+    agree(objective.evaluate(Z, elsewhere)[0], objective.evaluate(Z)[0], 0)
 
 
 @pytest.mark.parametrize("derivative", [Unroll(), Forward(), Truncated()])

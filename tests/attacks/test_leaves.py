@@ -1,0 +1,100 @@
+"""Leaves of a composed attack are what they seem: derivatives in them are those of differences,
+and replacing one gives the attack that would be composed with it.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attacks import Box, Insert, compose, indiscriminate
+from bilevel import Data, certify, maximize
+from bilevel.learners import SVM, Logistic, Ridge, kernels
+from bilevel.losses import Logistic as LogisticLoss
+
+RNG = np.random.default_rng(5)
+N, D = 16, 3
+Y = np.where(np.arange(N) % 2, 1, -1)
+X = RNG.normal(size=(N, D)) + 0.6 * Y[:, None]
+DATA = Data(X, Y, RNG.uniform(0.5, 1.5, N))
+SIDES = np.where(np.arange(10) % 2, 1, -1)
+GOAL = indiscriminate(RNG.normal(size=(10, D)) + 0.6 * SIDES[:, None], SIDES, LogisticLoss())
+REACH = Insert([1, -1], Box(-4.0, 4.0))
+Z = jnp.asarray([X[0] + 0.3, X[3] - 0.2])
+WIDE = Data(RNG.normal(size=(6, 9)) + 0.5 * Y[:6, None], Y[:6])
+WIDE_GOAL = indiscriminate(RNG.normal(size=(10, 9)), SIDES, LogisticLoss())
+ATTACKS = {
+    "linear": compose(SVM(0.8), REACH, GOAL, DATA),
+    "rbf": compose(SVM(0.8, kernels.RBF(0.4)), REACH, GOAL, DATA),
+    "polynomial": compose(SVM(0.8, kernels.Polynomial(3, 0.3, 1.0)), REACH, GOAL, DATA),
+    "ridge": compose(Ridge(0.2), REACH, GOAL, DATA),
+    "wide logistic": compose(Logistic(0.2), REACH, WIDE_GOAL, WIDE),
+}
+AT = {name: Z if name != "wide logistic" else jnp.asarray(WIDE.x[:2] + 0.3) for name in ATTACKS}
+LEAVES = {
+    ("linear", "C"): lambda a: a.learner.C,
+    ("rbf", "gamma"): lambda a: a.learner.kernel.gamma,
+    ("polynomial", "degree"): lambda a: a.learner.kernel.degree,
+    ("polynomial", "coef0"): lambda a: a.learner.kernel.coef0,
+    ("ridge", "l2"): lambda a: a.learner.l2,
+    **{(name, "clean rows"): lambda a: a.data.x for name in ATTACKS},
+    **{(name, "weights"): lambda a: a.data.weight for name in ("linear", "ridge")},
+    ("rbf", "validation rows"): lambda a: a.goal.x,
+    ("wide logistic", "poison weights"): lambda a: a.reach.weight,
+}
+
+
+@eqx.filter_jit
+def replaced(attack, where, leaf, z):
+    return eqx.tree_at(where, attack, leaf).evaluate(z)[0]
+
+
+@eqx.filter_jit
+def slope(attack, where, z):
+    return jax.grad(lambda leaf: eqx.tree_at(where, attack, leaf).evaluate(z)[0])(where(attack))
+
+
+@pytest.mark.parametrize(("name", "leaf"), LEAVES)
+def test_derivatives_in_leaves_are_those_of_differences(name, leaf):
+    attack, z, where = ATTACKS[name], AT[name], LEAVES[name, leaf]
+    at = where(attack)
+    along = jnp.asarray(RNG.normal(size=at.shape))
+    h = 2e-4
+    near, far = (
+        replaced(attack, where, at + t * along, z) - replaced(attack, where, at - t * along, z)
+        for t in (h, 2 * h)
+    )
+    expected = float(8 * near - far) / (12 * h)
+    assert abs(expected) > 1e-5
+    np.testing.assert_allclose(jnp.sum(slope(attack, where, z) * along), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "leaf"), LEAVES)
+def test_an_attack_with_another_leaf_is_the_attack_composed_with_it(name, leaf):
+    attack, z, where = ATTACKS[name], AT[name], LEAVES[name, leaf]
+    if leaf == "degree":
+        other = where(attack) + 1
+    else:
+        other = where(attack) * jnp.asarray(RNG.uniform(1.05, 1.2, where(attack).shape))
+    moved = eqx.tree_at(where, attack, other)
+    anew = compose(moved.learner, moved.reach, moved.goal, moved.data)
+    assert abs(float(moved(z)) - float(attack(z))) > 1e-6
+    np.testing.assert_allclose(moved(z), anew(z), rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(moved)(z), jax.grad(anew)(z), rtol=1e-9, atol=1e-13)
+
+
+def test_whatever_climbs_or_certifies_sees_the_replaced_leaf():
+    attack, where = ATTACKS["rbf"], LEAVES["rbf", "clean rows"]
+    moved = eqx.tree_at(where, attack, attack.data.x + 0.3)
+    anew = compose(moved.learner, moved.reach, moved.goal, moved.data)
+    np.testing.assert_allclose(certify(moved, Z).gradient, certify(anew, Z).gradient, rtol=1e-9)
+    ours, theirs = (maximize(a, Z, steps=5) for a in (moved, anew))
+    np.testing.assert_allclose(ours.history, theirs.history, rtol=1e-9)
+
+
+def test_what_was_prepared_is_used_while_nothing_was_replaced():
+    attack = ATTACKS["linear"]
+    assert attack.prepared().learner.known is not None
+    assert eqx.tree_at(lambda a: a.data.weight, attack, DATA.weight * 2).prepared().learner.known
+    assert eqx.tree_at(lambda a: a.data.x, attack, DATA.x + 0).prepared().learner.known is None
