@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _support
@@ -12,6 +12,7 @@ Face = tuple[Float[Array, " k"], Int[Array, " k"], Float[Array, "k k"]]
 
 def independent(
     gram: Float[Array, "k k"],
+    raised: Float[Array, "k k"],
     kinkless: Bool[Array, " k"],
     w: Float[Array, " k"],
     sign: Int[Array, " k"],
@@ -24,37 +25,31 @@ def independent(
     face. Such a basic solution always exists (Rosset et al. 2004). Coordinates without a kink stay.
     """
     k, eps = gram.shape[0], jnp.finfo(gram.dtype).eps
-    diagonal = jnp.diagonal(gram)
-    widest = jnp.max(diagonal)
+    diagonal = _support.diagonal(gram)
+    order = jnp.arange(k, dtype=jnp.int32)
 
-    def suspects(sign, chol):
-        return (sign != 0) & ~kinkless & (jnp.diagonal(chol) ** 2 <= eps**0.5 * diagonal)
+    def first_suspect(sign, chol):
+        """The first column that those before it explain; k if none."""
+        out = (sign != 0) & (_support.diagonal(chol) ** 2 <= eps**0.5 * diagonal)
+        return jnp.min(jnp.where(out, order, k))
 
     def body(state):
-        w, sign, chol, _ = state
-        out = suspects(sign, chol)
-        j = jnp.argmin(jnp.where(out, jnp.diagonal(chol) ** 2 / diagonal, jnp.inf))
-        inside = (sign != 0) & ~out
-        rest = _support.masked_cholesky(gram, inside)
-
-        def refined(_, still):
-            left = jnp.where(inside, gram @ still, 0)
-            return still - cho_solve((rest, True), left)
-
-        still = lax.fori_loop(0, 2, refined, jnp.zeros_like(w).at[j].set(1))
-        moved = jnp.max(jnp.abs(jnp.where(sign != 0, gram @ still, 0)))
-        nothing = moved <= 64 * k * eps * widest * jnp.max(jnp.abs(still))
-        direction = -jnp.sign(w[j]) * still
+        w, sign, chol, j = state
+        # The combination of column j with those before it that all but vanishes.
+        still = solve_triangular(chol, (order == j).astype(w.dtype), trans=1, lower=True)
+        moved = jnp.where(sign != 0, gram @ still, 0)
+        bounds = jnp.max(jnp.abs(jnp.stack([moved, still, diagonal])), axis=1)
+        nothing = bounds[0] <= 64 * k * eps * bounds[2] * bounds[1]
+        direction = jnp.where(jnp.sum(jnp.where(order == j, w, 0)) > 0, -still, still)
         falling = (w * direction < 0) & ~kinkless
         reach = jnp.where(falling, -w / jnp.where(falling, direction, 1), jnp.inf)
         nearest = jnp.min(reach)
+        nothing &= jnp.isfinite(nearest)
         first = (reach <= nearest) & nothing
         w = jnp.where(first, 0, jnp.where(nothing, w + nearest * direction, w))
         sign = jnp.where(first, 0, sign).astype(sign.dtype)
-        return w, sign, _support.masked_cholesky(gram, sign != 0), nothing
+        chol = _support.masked_cholesky(raised, sign != 0)
+        return w, sign, chol, jnp.where(nothing, first_suspect(sign, chol), k)
 
-    def go(state):
-        _, sign, chol, nothing = state
-        return nothing & jnp.any(suspects(sign, chol))
-
-    return lax.while_loop(go, body, (w, sign, chol, jnp.bool_(True)))[:3]
+    start = w, sign, chol, first_suspect(sign, chol)
+    return lax.while_loop(lambda state: state[3] < k, body, start)[:3]

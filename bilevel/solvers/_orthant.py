@@ -1,5 +1,7 @@
 """Small quadratics with a kink at zero in each coordinate: Newton steps from orthant to orthant."""
 
+from functools import partial
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
@@ -55,38 +57,43 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
     but one coordinate at a time, from the minimiser of a face, and a step ends where the first
     coordinate becomes zero (feature-sign search, Lee et al. 2006): each face is met at most once.
     """
-    dtype = w.dtype
-    eps = jnp.finfo(dtype).eps
-    root = jnp.sqrt(jnp.diagonal(q.gram))
-    widest, steepest = jnp.max(jnp.stack([root, jnp.abs(q.c)]), axis=1)
+    dtype, eps = w.dtype, jnp.finfo(w.dtype).eps
+    raised = _support.raised(q.gram)
+    root = jnp.sqrt(_support.diagonal(q.gram))
+    bounds = jnp.max(jnp.stack([root, jnp.abs(q.c)]), axis=1)
 
-    def total(*rows):
-        """Sums, by a product: each reduction of its own would cost compile time."""
-        return jnp.stack(rows) @ jnp.ones(w.shape, dtype)
+    def noise_at(size):
+        return 64 * eps * (bounds[0] * size + bounds[1])
 
     def sums(w, g, slope, before):
-        """(objective, what bounds the terms of a slope, change foreseen by the slope)."""
-        terms = w * (0.5 * (g - q.c) + q.slope(jnp.sign(w)))
-        return total(terms, root * jnp.abs(w), slope * (w - before))
+        """Of each column: objective, what bounds the terms of a slope, foreseen change."""
+        of_column = partial(jnp.expand_dims, axis=1)
+        kink = jnp.where(w > 0, of_column(q.high), jnp.where(w < 0, of_column(q.low), 0))
+        terms = w * (0.5 * (g - of_column(q.c)) + kink)
+        scales, changes = of_column(root) * jnp.abs(w), of_column(slope) * (w - of_column(before))
+        return jnp.sum(jnp.stack([terms, scales, changes]), axis=1)
+
+    def outside(w, g):
+        """Violation of each coordinate at zero."""
+        return jnp.where(q.on(w), 0, jnp.maximum(jnp.maximum(-g - q.high, g + q.low), 0))
 
     def violations(w, g, free):
-        """Of each coordinate at zero; the largest; of the slope along the face; `free` wrong."""
+        """The largest outside and along the face, and whether `free` is wrong."""
         on = q.on(w)
-        over = jnp.where(on, 0, jnp.maximum(jnp.maximum(-g - q.high, g + q.low), 0))
-        along = jnp.where(on, g + q.slope(jnp.sign(w)), 0)
-        square, changed = total(along * along, (on != free).astype(dtype))
-        return over, jnp.max(over), jnp.sqrt(square), changed
+        along = jnp.where(on, jnp.abs(g + q.slope(jnp.sign(w))), 0)
+        wrong = (on != free).astype(dtype)
+        return jnp.max(jnp.stack([outside(w, g), along, wrong]), axis=1)
 
     def body(state):
-        w, g, now, size, over, worst, along, careful, _, _, count, _ = state
-        noise = 64 * eps * (widest * size + steepest)
+        w, g, (now, size), (worst, along, _), careful, _, _, count, _ = state
+        noise, over = noise_at(size), outside(w, g)
         enters = (over >= jnp.where(careful, 1, SHARE) * worst) & (over > noise)
         enters &= ~careful | (along <= noise)
         sign = jnp.where(enters, -jnp.sign(g), jnp.sign(w)).astype(jnp.int8)
         sign = jnp.where(q.kinkless, jnp.int8(1), sign)
         free, side = sign != 0, sign.astype(dtype)
         slope = jnp.where(free, g + q.slope(sign), 0)
-        chol = _support.masked_cholesky(q.gram, free)
+        chol = _support.masked_cholesky(raised, free)
         step = -cho_solve((chol, True), slope)
         wrong = free & (w == 0) & (step * side <= 0) & ~q.kinkless
         step = jnp.where(wrong, 0, step)
@@ -95,39 +102,34 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         cut = jnp.where((ahead * side > 0) | q.kinkless, ahead, 0)
         # as far as to the first coordinate that becomes zero
         reach = jnp.where(crossed, w / jnp.where(crossed, -step, 1), jnp.inf)
-        nearest = jnp.min(reach)
-        (misled,) = total(wrong.astype(dtype))
+        nearest, led = jnp.min(jnp.stack([reach, jnp.where(wrong, 0, jnp.inf)]), axis=1)
         short = jnp.where(reach <= nearest, 0, w + jnp.minimum(nearest, 1) * step)
 
-        products = q.gram @ jnp.stack([cut, short], axis=1) - q.c[:, None]
-        g_cut, g_short = products[:, 0], products[:, 1]
-        value_cut, size_cut, foreseen = sums(cut, g_cut, slope, w)
-        value_short, size_short, _ = sums(short, g_short, slope, w)
-        whole = (misled == 0) & jnp.isinf(nearest)
+        both = jnp.stack([cut, short], axis=1)
+        slopes = q.gram @ both - q.c[:, None]
+        (value_cut, value_short), sizes, (foreseen, _) = sums(both, slopes, slope, w)
+        whole = jnp.isinf(led) & jnp.isinf(nearest)
         falls = whole | (value_cut <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now))
-        stays = ~falls & (misled > 0)
+        stays = ~falls & jnp.isfinite(led)
 
-        def pick(a, b, c):
-            return jnp.where(falls, a, jnp.where(stays, b, c))
+        def pick(two, old):
+            return jnp.where(falls, two[..., 0], jnp.where(stays, old, two[..., 1]))
 
-        w, g = pick(cut, w, short), pick(g_cut, g, g_short)
-        now, size = pick(value_cut, now, value_short), pick(size_cut, size, size_short)
-        over, worst, along, changed = violations(w, g, free)
-        noise = 64 * eps * (widest * size + steepest)
-        settled = (jnp.maximum(worst, along) <= noise) & (changed == 0)
+        w, g = pick(both, w), pick(slopes, g)
+        scalars = pick(jnp.stack([jnp.stack([value_cut, value_short]), sizes]), state[2])
+        worst = violations(w, g, free)
+        settled = (jnp.max(worst[:2]) <= noise_at(scalars[1])) & (worst[2] == 0)
         careful = ~falls | (careful & ~whole)
-        return w, g, now, size, over, worst, along, careful, sign, chol, count + 1, settled
+        return w, g, scalars, worst, careful, sign, chol, count + 1, settled
 
     def go(state):
-        return ~state[11] & (state[10] < max_updates) & jnp.isfinite(state[2])
+        return ~state[8] & (state[7] < max_updates) & jnp.isfinite(state[2][0])
 
     g = q.gram @ w - q.c
-    now, size, _ = sums(w, g, g, w)
-    over, worst, along, _ = violations(w, g, q.kinkless)
+    scalars = sums(w[:, None], g[:, None], g, w)[:2, 0]
     no, none = jnp.bool_(False), jnp.int32(0)
-    start = (w, g, now, size, over, worst, along, no, jnp.zeros(w.shape, jnp.int8),
+    start = (w, g, scalars, violations(w, g, q.kinkless), no, jnp.zeros(w.shape, jnp.int8),
              jnp.zeros_like(q.gram), none, no)  # fmt: skip
-    w, _, _, size, *_, sign, chol, count, settled = lax.while_loop(go, body, start)
-    noise = 64 * eps * (widest * size + steepest)
-    w, sign, chol = independent(q.gram, q.kinkless, w, sign, chol)
-    return Minimiser(w, sign, chol, noise, settled, count)
+    w, _, scalars, _, _, sign, chol, count, settled = lax.while_loop(go, body, start)
+    w, sign, chol = independent(q.gram, raised, q.kinkless, w, sign, chol)
+    return Minimiser(w, sign, chol, noise_at(scalars[1]), settled, count)

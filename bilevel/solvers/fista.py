@@ -16,7 +16,7 @@ from .._tree import all_finite, norm
 from ..penalties import AbstractPenalty
 from ..problems.composite import Composite
 from . import _support
-from ._support import Support
+from ._support import Place, Support
 
 
 class Face(eqx.Module):
@@ -121,10 +121,9 @@ class FISTA(AbstractSolver):
 
         w = penalty.prox(w, jnp.zeros((), dtype))
         face, d = penalty.face(w), w.size
-        blank = Support(
-            penalty.free(face), jnp.zeros(d, jnp.int32), jnp.zeros(d, jnp.int32), jnp.int32(0),
-            jnp.zeros((d, d), dtype),
-        )  # fmt: skip
+        nowhere = jnp.zeros(d, jnp.int32)
+        place = Place(nowhere, nowhere, jnp.int32(0))
+        blank = Support(penalty.free(face), place, jnp.zeros((d, d), dtype))
         start = (w, jnp.zeros_like(w), Face(face, blank), jnp.ones((), dtype),
                  jnp.int32(self.patience), jnp.int32(0), jnp.bool_(False))  # fmt: skip
         w, slope, frozen, _, _, count, settled = lax.while_loop(unsettled, body, start)
@@ -206,7 +205,7 @@ def _newton(
                 )
                 _, product = jax.linearize(lambda w: slope_along(w)[0], w)
                 block = jax.vmap(product)(directions)[:, chosen]
-                return _support.masked_cholesky(0.5 * (block + block.T), inside)
+                return _support.masked_cholesky(_support.raised(0.5 * (block + block.T)), inside)
 
             def body(state):
                 w, (along, _), _, before, _, step = state
@@ -240,4 +239,4 @@ def _newton(
         return branch
 
     new, slope, chol, over = _support.switch(bucket, sizes, of_size)
-    return new, slope, Support(free, index, position, bucket, chol), over
+    return new, slope, Support(free, Place(index, position, bucket), chol), over
