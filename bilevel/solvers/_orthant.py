@@ -1,15 +1,13 @@
 """Small quadratics with a kink at zero in each coordinate: Newton steps from orthant to orthant."""
 
-from functools import partial
+from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _support
-from ._independent import independent
+from . import _cholesky, _support
 
 SHARE = 0.5
 """Coordinates enter together whose violation is at least this share of the largest."""
@@ -18,21 +16,22 @@ SHARE = 0.5
 class Quadratic(eqx.Module):
     """min_w 1/2 w'Gw - c'w + sum_j high_j max(w_j, 0) + low_j min(w_j, 0).
 
-    `kinkless` are the coordinates with low = high = 0.
+    `kinked` are the coordinates but those with low = high = 0.
     """
 
     gram: Float[Array, "k k"]
     c: Float[Array, " k"]
     low: Float[Array, " k"]
     high: Float[Array, " k"]
-    kinkless: Bool[Array, " k"]
+    kinked: Bool[Array, " k"]
 
-    def slope(self, sign: Int[Array, " k"]) -> Float[Array, " k"]:
-        """Of the kinked part, in the orthant of the signs."""
-        return jnp.where(sign > 0, self.high, jnp.where(sign < 0, self.low, 0))
+    def side(self, w: Array) -> Array:
+        """The orthant of w: its signs, one where there is no kink."""
+        return jnp.where(self.kinked, jnp.sign(w), 1)
 
-    def on(self, w: Array) -> Bool[Array, " k"]:
-        return (w != 0) | self.kinkless
+    def slope(self, side: Array) -> Float[Array, " k"]:
+        """Of the kinked part, in an orthant."""
+        return jnp.where(side > 0, self.high, jnp.where(side < 0, self.low, 0))
 
 
 class Minimiser(eqx.Module):
@@ -56,80 +55,117 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
     by it (two-metric projection, Bertsekas 1982). Else the next steps are careful: nothing enters
     but one coordinate at a time, from the minimiser of a face, and a step ends where the first
     coordinate becomes zero (feature-sign search, Lee et al. 2006): each face is met at most once.
+
+    The columns of the free coordinates are made independent. Where one depends on those before it
+    (a category and its complement, duplicates), there is a direction in which nothing changes:
+    along it w moves until a coordinate with a kink is zero, which then leaves the face. Such a
+    basic solution always exists (Rosset et al. 2004).
+
+    Few kernels to compile: what is reduced is reduced together, and scalars travel in vectors.
     """
-    dtype, eps = w.dtype, jnp.finfo(w.dtype).eps
-    raised = _support.raised(q.gram)
-    root = jnp.sqrt(_support.diagonal(q.gram))
-    bounds = jnp.max(jnp.stack([root, jnp.abs(q.c)]), axis=1)
+    eps, k = jnp.finfo(w.dtype).eps, w.size
+    raised, squares = _support.raised(q.gram), _cholesky.diagonal(q.gram)
+    root, order = jnp.sqrt(squares), jnp.arange(k, dtype=jnp.int32)
+    widest, steepest = _reduce(jnp.maximum, 0, root, jnp.abs(q.c))
 
     def noise_at(size):
-        return 64 * eps * (bounds[0] * size + bounds[1])
-
-    def sums(w, g, slope, before):
-        """Of each column: objective, what bounds the terms of a slope, foreseen change."""
-        of_column = partial(jnp.expand_dims, axis=1)
-        kink = jnp.where(w > 0, of_column(q.high), jnp.where(w < 0, of_column(q.low), 0))
-        terms = w * (0.5 * (g - of_column(q.c)) + kink)
-        scales, changes = of_column(root) * jnp.abs(w), of_column(slope) * (w - of_column(before))
-        return jnp.sum(jnp.stack([terms, scales, changes]), axis=1)
+        return 64 * eps * (widest * size + steepest)
 
     def outside(w, g):
         """Violation of each coordinate at zero."""
-        return jnp.where(q.on(w), 0, jnp.maximum(jnp.maximum(-g - q.high, g + q.low), 0))
+        over = jnp.maximum(jnp.maximum(-g - q.high, g + q.low), 0)
+        return jnp.where(q.side(w) != 0, 0, over)
 
     def violations(w, g, free):
-        """The largest outside and along the face, and whether `free` is wrong."""
-        on = q.on(w)
-        along = jnp.where(on, jnp.abs(g + q.slope(jnp.sign(w))), 0)
-        wrong = (on != free).astype(dtype)
-        return jnp.max(jnp.stack([outside(w, g), along, wrong]), axis=1)
+        """The largest outside, and along the face; whether `free` is not that of w."""
+        side = q.side(w)
+        along = jnp.where(side != 0, jnp.abs(g + q.slope(side)), 0)
+        other = ((side != 0) != free).astype(w.dtype)
+        return _reduce(jnp.maximum, 0, outside(w, g), along, other)
+
+    def terms(w, g):
+        """Of the objective, and what bounds those of a slope."""
+        return w * (0.5 * (g - q.c) + q.slope(jnp.sign(w))), root * jnp.abs(w)
 
     def body(state):
-        w, g, (now, size), (worst, along, _), careful, _, _, count, _ = state
-        noise, over = noise_at(size), outside(w, g)
-        enters = (over >= jnp.where(careful, 1, SHARE) * worst) & (over > noise)
-        enters &= ~careful | (along <= noise)
-        sign = jnp.where(enters, -jnp.sign(g), jnp.sign(w)).astype(jnp.int8)
-        sign = jnp.where(q.kinkless, jnp.int8(1), sign)
-        free, side = sign != 0, sign.astype(dtype)
-        slope = jnp.where(free, g + q.slope(sign), 0)
+        w, g, _, (now, size), worst, along, (count, careful, drops, column) = state
+        careful, dropping, noise = careful > 0, column < k, noise_at(size)
+        over = outside(w, g)
+        least = jnp.where(careful, worst, SHARE * worst)
+        least = jnp.where((careful & (along > noise)) | dropping, jnp.inf, least)
+        side = jnp.where((over >= least) & (over > noise), -jnp.sign(g), q.side(w))
+        free = side != 0
+        slope = jnp.where(free, g + q.slope(side), 0)
         chol = _support.masked_cholesky(raised, free)
-        step = -cho_solve((chol, True), slope)
-        wrong = free & (w == 0) & (step * side <= 0) & ~q.kinkless
-        step = jnp.where(wrong, 0, step)
+        # Inverse iteration finds the direction in which nothing changes.
+        rhs = jnp.where(dropping, jnp.where(order == column, side, 0), slope)
+        step = -_cholesky.solve(chol, rhs)
         ahead = w + step
-        crossed = (ahead * side <= 0) & (w != 0) & ~q.kinkless
-        cut = jnp.where((ahead * side > 0) | q.kinkless, ahead, 0)
-        # as far as to the first coordinate that becomes zero
-        reach = jnp.where(crossed, w / jnp.where(crossed, -step, 1), jnp.inf)
-        nearest, led = jnp.min(jnp.stack([reach, jnp.where(wrong, 0, jnp.inf)]), axis=1)
-        short = jnp.where(reach <= nearest, 0, w + jnp.minimum(nearest, 1) * step)
+        # How far to where a coordinate becomes zero; -1 if a new one takes the wrong side.
+        beyond = jnp.where(dropping, step, ahead) * side <= 0
+        reach = jnp.where(w == 0, -1, w / jnp.where(step == 0, 1, -step))
+        reach = jnp.where(q.kinked & free & beyond & (step != 0), reach, jnp.inf)
+        nearest = jnp.min(reach)
+        part = jnp.where(dropping, nearest, jnp.minimum(nearest, 1))
+        cut = jnp.where((ahead * side > 0) | ~q.kinked, ahead, 0)
+        both = _rows(cut, jnp.where(reach <= nearest, 0, w + part * step))
+        slopes = both @ q.gram - q.c[None, :]
+        change = slope * (both[0] - w)
+        foreseen, *sums = _reduce(
+            jnp.add, 0, change, *terms(both[0], slopes[0]), *terms(both[1], slopes[1])
+        )
+        whole = jnp.isinf(nearest) & ~dropping
+        falls = sums[0] <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now)
+        falls = whole | (falls & ~dropping)
+        stays = ~falls & ((nearest < 0) | jnp.isinf(nearest))
 
-        both = jnp.stack([cut, short], axis=1)
-        slopes = q.gram @ both - q.c[:, None]
-        (value_cut, value_short), sizes, (foreseen, _) = sums(both, slopes, slope, w)
-        whole = jnp.isinf(led) & jnp.isinf(nearest)
-        falls = whole | (value_cut <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now))
-        stays = ~falls & jnp.isfinite(led)
+        def pick(a, b, c):
+            return jnp.where(falls, a, jnp.where(stays, b, c))
 
-        def pick(two, old):
-            return jnp.where(falls, two[..., 0], jnp.where(stays, old, two[..., 1]))
-
-        w, g = pick(both, w), pick(slopes, g)
-        scalars = pick(jnp.stack([jnp.stack([value_cut, value_short]), sizes]), state[2])
-        worst = violations(w, g, free)
-        settled = (jnp.max(worst[:2]) <= noise_at(scalars[1])) & (worst[2] == 0)
-        careful = ~falls | (careful & ~whole)
-        return w, g, scalars, worst, careful, sign, chol, count + 1, settled
+        w, g = pick(both[0], w, both[1]), pick(slopes[0], g, slopes[1])
+        now, size = pick(sums[0], now, sums[2]), pick(sums[1], size, sums[3])
+        worst, along, other = violations(w, g, free)
+        largest, noise = jnp.maximum(worst, along), noise_at(size)
+        settled = (largest <= noise) & (other == 0) & ~dropping
+        careful = dropping | ~falls | (careful & ~whole)
+        # A move that changed something was none of these: no more of them.
+        failed = dropping & (stays | ~(largest <= k * noise))
+        drops = jnp.where(failed, k, drops + dropping.astype(jnp.int32))
+        # columns that those before them explain
+        spot = jnp.where(free & settled & (drops < k), order, -1)[:, None] == order[None, :]
+        explained = spot & (chol**2 <= (eps**0.5 * squares)[:, None])
+        column = jnp.min(jnp.where(explained, order[:, None], k))
+        column = jnp.where(settled & (column == k), -1, column)
+        flags = jnp.stack([count + 1, careful.astype(jnp.int32), drops, column])
+        return w, g, chol, jnp.stack([now, size]), worst, along, flags
 
     def go(state):
-        return ~state[8] & (state[7] < max_updates) & jnp.isfinite(state[2][0])
+        _, _, _, scalars, _, _, flags = state
+        return (flags[3] >= 0) & (flags[0] < max_updates) & jnp.isfinite(scalars[0])
 
-    g = q.gram @ w - q.c
-    scalars = sums(w[:, None], g[:, None], g, w)[:2, 0]
-    no, none = jnp.bool_(False), jnp.int32(0)
-    start = (w, g, scalars, violations(w, g, q.kinkless), no, jnp.zeros(w.shape, jnp.int8),
-             jnp.zeros_like(q.gram), none, no)  # fmt: skip
-    w, _, scalars, _, _, sign, chol, count, settled = lax.while_loop(go, body, start)
-    w, sign, chol = independent(q.gram, raised, q.kinkless, w, sign, chol)
-    return Minimiser(w, sign, chol, noise_at(scalars[1]), settled, count)
+    g = w @ q.gram - q.c
+    scalars = jnp.stack(_reduce(jnp.add, 0, *terms(w, g)))
+    flags = jnp.array([0, 0, 0, k], jnp.int32)
+    start = w, g, raised, scalars, *violations(w, g, q.side(w) != 0)[:2], flags
+    w, _, chol, scalars, _, _, flags = lax.while_loop(go, body, start)
+    sign = q.side(w).astype(jnp.int8)
+    return Minimiser(w, sign, chol, noise_at(scalars[1]), flags[3] < 0, flags[0])
+
+
+def _reduce(operation: Callable, start: float, *vectors: Float[Array, " k"]) -> tuple[Array, ...]:
+    """Reduce each vector by the same operation, in one kernel."""
+
+    def each(a, b):
+        return tuple(operation(x, y) for x, y in zip(a, b, strict=True))
+
+    starts = tuple(jnp.asarray(start, vector.dtype) for vector in vectors)
+    return tuple(lax.reduce(vectors, starts, each, (0,)))
+
+
+def _rows(*vectors: Float[Array, " k"]) -> Float[Array, "r k"]:
+    """The vectors as rows: by selection, which XLA computes along with what comes next."""
+    row = jnp.arange(len(vectors), dtype=jnp.int32)[:, None]
+    found = vectors[-1][None, :]
+    for i, vector in enumerate(vectors[:-1]):
+        found = jnp.where(row == i, vector[None, :], found)
+    return found

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
+
+from . import _cholesky
 
 
 class Place(eqx.Module):
@@ -49,12 +50,6 @@ def gather(free: Bool[Array, " d"]) -> tuple[Int[Array, " d"], Int[Array, " d"],
     return index, jnp.maximum(position, 0), position[-1] + 1
 
 
-def diagonal(block: Float[Array, "k k"]) -> Float[Array, " k"]:
-    """By a strided slice: the gather of `jnp.diagonal` takes two more kernels."""
-    k = block.shape[0]
-    return lax.slice(block.reshape(-1), (0,), (k * k,), (k + 1,))
-
-
 def raised(block: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """The diagonal raised by a few units of rounding, relative to itself, so that the factor of a
     singular matrix exists; who solves with it must refine. Zeros there become ones.
@@ -66,14 +61,14 @@ def raised(block: Float[Array, "k k"]) -> Float[Array, "k k"]:
 
 
 def masked_cholesky(block: Float[Array, "k k"], inside: Bool[Array, " k"]) -> Float[Array, "k k"]:
-    """Factor of the rows and columns that are inside, of the identity elsewhere. The diagonal is
-    that of `raised`.
+    """Factor (see `_cholesky`) of the rows and columns that are inside, of the identity elsewhere.
+    The diagonal is that of `raised`.
     """
     order = jnp.arange(block.shape[0], dtype=jnp.int32)
     # The ones that depend on `inside`, or XLA takes them out of loops and compiles them apart.
     ones = (jnp.where(inside, -1, order)[:, None] == order[None, :]).astype(block.dtype)
     block = jnp.where(inside[:, None] & inside[None, :], block, ones)
-    return lax.linalg.cholesky(block, symmetrize_input=False)
+    return _cholesky.cholesky(block)
 
 
 def switch(bucket: Array, sizes: tuple[int, ...], of_size: Callable[[int], Callable]):
@@ -85,14 +80,14 @@ def backsolve(support: Support, rhs: Float[Array, " d"]) -> Float[Array, " d"]:
     """Apply the inverse; the identity on coordinates that are not free."""
     free, place = support.free, support.place
     if place is None:
-        y = cho_solve((support.chol, True), jnp.where(free, rhs, 0))
+        y = _cholesky.solve(support.chol, jnp.where(free, rhs, 0))
         return jnp.where(free, y, rhs)
 
     def of_size(k: int):
         def branch():
             index = place.index[:k]
             y = jnp.where(free[index], rhs[index], 0)
-            y = cho_solve((support.chol[:k, :k], True), y)
+            y = _cholesky.solve(support.chol[:k, :k], y)
             return y[jnp.minimum(place.position, k - 1)]
 
         return branch

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, PyTree
 
 from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
@@ -15,7 +14,7 @@ from .._solver import AbstractSolver, Point
 from .._tree import all_finite, norm
 from ..penalties import AbstractPenalty
 from ..problems.composite import Composite
-from . import _support
+from . import _cholesky, _support
 from ._support import Place, Support
 
 
@@ -210,7 +209,7 @@ def _newton(
             def body(state):
                 w, (along, _), _, before, _, step = state
                 chol = hessian(w)
-                move = cho_solve((chol, True), jnp.where(inside, along[chosen], 0))
+                move = _cholesky.solve(chol, jnp.where(inside, along[chosen], 0))
                 w = w.at[chosen].add(-move)
                 length = norm(move)
                 size = norm(w)

@@ -7,13 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
 from .._solution import ACTIVE_SET, CONVERGED, NON_FINITE
 from .._solver import AbstractSolver, Point
 from ..problems.penalised_least_squares import PenalisedLeastSquares
-from . import _support
+from . import _cholesky, _support
 from ._orthant import Minimiser, Quadratic, minimise
 from ._support import Place, Support
 
@@ -74,7 +73,7 @@ class Sparse(eqx.Module):
         """Through the Gram matrix of all features: (minimiser, residual, slope)."""
         gram = (self.rows * self.weights[:, None]).T @ self.rows
         gram = gram if self.bend is None else gram + jnp.diag(self.bend)
-        quadratic = Quadratic(gram, self.target @ self.rows, self.low, self.high, self.kinkless)
+        quadratic = Quadratic(gram, self.target @ self.rows, self.low, self.high, ~self.kinkless)
         found = minimise(quadratic, w, max_updates)
         # From the rows rather than from their products: those have lost half the digits
         # where features are nearly dependent.
@@ -82,7 +81,7 @@ class Sparse(eqx.Module):
         residual = self.target - self.weights * (self.rows @ v)
         slope = self.slope(v, residual)
         along = jnp.where(free, slope + quadratic.slope(found.sign), 0)
-        refined = jnp.where(free, v - cho_solve((found.chol, True), along), 0)
+        refined = jnp.where(free, v - _cholesky.solve(found.chol, along), 0)
         same = (refined * v > 0) | ~free | self.kinkless
         v = jnp.where(found.settled & jnp.all(same), refined, v)
         return (v, residual, slope), found
