@@ -41,7 +41,7 @@ class Fit(eqx.Module):
     loss: Squares | Logistic | Huber
 
     def mean_loss(self, f: Float[Array, " n"]) -> Float[Array, ""]:
-        return jnp.sum(self.share * self.loss(self.y, f))
+        return self.share @ self.loss(self.y, f)
 
     def slope_and_curvature(self, f: Float[Array, " n"]) -> tuple[Array, Array]:
         """Derivatives of the mean loss in each decision."""
@@ -57,10 +57,10 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    block = moments(fit.x, curvature) + fit.l2 * jnp.eye(w.size, dtype=w.dtype)
-    side = curvature @ fit.x
-    corner = jnp.sum(curvature) + fit.l2_bias
-    return jnp.block([[block, side[:, None]], [side[None, :], corner[None, None]]])
+    # A column of ones for the bias, rather than a matrix put together from blocks.
+    x = jnp.concatenate([fit.x, jnp.ones_like(fit.x[:, :1])], axis=1)
+    strengths = jnp.full_like(unknowns, fit.l2).at[-1].set(fit.l2_bias)
+    return moments(x, curvature) + jnp.diag(strengths)
 
 
 def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
