@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PyTree
 
 from .._solution import CONVERGED, MAX_STEPS, NON_FINITE
@@ -15,7 +14,7 @@ from .._tree import all_finite
 from ..data import Data
 from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
-from ..solvers import Newton
+from ..solvers import Newton, _cholesky
 from ..solvers._smooth import AbstractSmoothSolver
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
@@ -90,7 +89,7 @@ class GramFactor(eqx.Module):
         """
         seen = self.root * moved
         bias = (of_bias - self.along @ seen) / self.bias
-        a = self.root * (cho_solve((self.chol, True), seen) + fit.l2 * bias * self.along)
+        a = self.root * (_cholesky.solve(self.chol, seen) + fit.l2 * bias * self.along)
         return a, bias
 
 
@@ -125,8 +124,8 @@ class LinearNewton(AbstractSmoothSolver):
         def factor(curvature):
             root = jnp.sqrt(jnp.maximum(curvature, 0))
             G = root[:, None] * K * root[None, :] + fit.l2 * jnp.eye(root.size, dtype=K.dtype)
-            chol = lax.linalg.cholesky(G, symmetrize_input=False)
-            along = cho_solve((chol, True), root)
+            chol = _cholesky.cholesky(G)
+            along = _cholesky.solve(chol, root)
             return GramFactor(chol, root, along, fit.l2_bias + fit.l2 * (root @ along))
 
         def body(state):

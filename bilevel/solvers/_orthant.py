@@ -1,13 +1,12 @@
 """Small quadratics with a kink at zero in each coordinate: Newton steps from orthant to orthant."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _cholesky, _support
+from ._reduce import largest, sums
 
 SHARE = 0.5
 """Coordinates enter together whose violation is at least this share of the largest."""
@@ -66,7 +65,7 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
     eps, k = jnp.finfo(w.dtype).eps, w.size
     raised, squares = _support.raised(q.gram), _cholesky.diagonal(q.gram)
     root, order = jnp.sqrt(squares), jnp.arange(k, dtype=jnp.int32)
-    widest, steepest = _reduce(jnp.maximum, 0, root, jnp.abs(q.c))
+    widest, steepest = largest(root, jnp.abs(q.c))
 
     def noise_at(size):
         return 64 * eps * (widest * size + steepest)
@@ -81,7 +80,7 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         side = q.side(w)
         along = jnp.where(side != 0, jnp.abs(g + q.slope(side)), 0)
         other = ((side != 0) != free).astype(w.dtype)
-        return _reduce(jnp.maximum, 0, outside(w, g), along, other)
+        return largest(outside(w, g), along, other)
 
     def terms(w, g):
         """Of the objective, and what bounds those of a slope."""
@@ -111,11 +110,9 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         both = _rows(cut, jnp.where(reach <= nearest, 0, w + part * step))
         slopes = both @ q.gram - q.c[None, :]
         change = slope * (both[0] - w)
-        foreseen, *sums = _reduce(
-            jnp.add, 0, change, *terms(both[0], slopes[0]), *terms(both[1], slopes[1])
-        )
+        foreseen, *found = sums(change, *terms(both[0], slopes[0]), *terms(both[1], slopes[1]))
         whole = jnp.isinf(nearest) & ~dropping
-        falls = sums[0] <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now)
+        falls = found[0] <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now)
         falls = whole | (falls & ~dropping)
         stays = ~falls & ((nearest < 0) | jnp.isinf(nearest))
 
@@ -123,13 +120,13 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
             return jnp.where(falls, a, jnp.where(stays, b, c))
 
         w, g = pick(both[0], w, both[1]), pick(slopes[0], g, slopes[1])
-        now, size = pick(sums[0], now, sums[2]), pick(sums[1], size, sums[3])
+        now, size = pick(found[0], now, found[2]), pick(found[1], size, found[3])
         worst, along, other = violations(w, g, free)
-        largest, noise = jnp.maximum(worst, along), noise_at(size)
-        settled = (largest <= noise) & (other == 0) & ~dropping
+        violation, noise = jnp.maximum(worst, along), noise_at(size)
+        settled = (violation <= noise) & (other == 0) & ~dropping
         careful = dropping | ~falls | (careful & ~whole)
         # A move that changed something was none of these: no more of them.
-        failed = dropping & (stays | ~(largest <= k * noise))
+        failed = dropping & (stays | ~(violation <= k * noise))
         drops = jnp.where(failed, k, drops + dropping.astype(jnp.int32))
         # columns that those before them explain
         spot = jnp.where(free & settled & (drops < k), order, -1)[:, None] == order[None, :]
@@ -144,22 +141,12 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         return (flags[3] >= 0) & (flags[0] < max_updates) & jnp.isfinite(scalars[0])
 
     g = w @ q.gram - q.c
-    scalars = jnp.stack(_reduce(jnp.add, 0, *terms(w, g)))
+    scalars = jnp.stack(sums(*terms(w, g)))
     flags = jnp.array([0, 0, 0, k], jnp.int32)
     start = w, g, raised, scalars, *violations(w, g, q.side(w) != 0)[:2], flags
     w, _, chol, scalars, _, _, flags = lax.while_loop(go, body, start)
     sign = q.side(w).astype(jnp.int8)
     return Minimiser(w, sign, chol, noise_at(scalars[1]), flags[3] < 0, flags[0])
-
-
-def _reduce(operation: Callable, start: float, *vectors: Float[Array, " k"]) -> tuple[Array, ...]:
-    """Reduce each vector by the same operation, in one kernel."""
-
-    def each(a, b):
-        return tuple(operation(x, y) for x, y in zip(a, b, strict=True))
-
-    starts = tuple(jnp.asarray(start, vector.dtype) for vector in vectors)
-    return tuple(lax.reduce(vectors, starts, each, (0,)))
 
 
 def _rows(*vectors: Float[Array, " k"]) -> Float[Array, "r k"]:
