@@ -101,9 +101,11 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         step = -_cholesky.solve(chol, rhs)
         ahead = w + step
         # How far to where a coordinate becomes zero; -1 if a new one takes the wrong side.
-        beyond = jnp.where(dropping, step, ahead) * side <= 0
+        (most,) = largest(jnp.abs(step))
+        moves = jnp.abs(step) > jnp.where(dropping, eps**0.5 * most, 0)  # else it is rounding
+        beyond = moves & (jnp.where(dropping, step, ahead) * side <= 0)
         reach = jnp.where(w == 0, -1, w / jnp.where(step == 0, 1, -step))
-        reach = jnp.where(q.kinked & free & beyond & (step != 0), reach, jnp.inf)
+        reach = jnp.where(q.kinked & free & beyond, reach, jnp.inf)
         nearest = jnp.min(reach)
         part = jnp.where(dropping, nearest, jnp.minimum(nearest, 1))
         cut = jnp.where((ahead * side > 0) | ~q.kinked, ahead, 0)
