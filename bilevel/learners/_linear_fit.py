@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PyTree
 
 from .._data import Data
@@ -17,7 +16,7 @@ from ..derivatives import AbstractDerivative
 from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from ..solvers import Newton
+from ..solvers import Newton, _cholesky
 from ..solvers._smooth import AbstractSmoothSolver
 from ._checks import require_table, require_weights
 from ._learner import AbstractLearner
@@ -45,7 +44,7 @@ class Fit(eqx.Module):
     loss: Squares | Logistic | Huber
 
     def mean_loss(self, f: Float[Array, " n"]) -> Float[Array, ""]:
-        return jnp.sum(self.share * self.loss(self.y, f))
+        return self.share @ self.loss(self.y, f)
 
     def slope_and_curvature(self, f: Float[Array, " n"]) -> tuple[Array, Array]:
         """Derivatives of the mean loss in each decision."""
@@ -61,10 +60,10 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    block = moments(fit.x, curvature) + fit.l2 * jnp.eye(w.size, dtype=w.dtype)
-    side = curvature @ fit.x
-    corner = jnp.sum(curvature) + fit.l2_bias
-    return jnp.block([[block, side[:, None]], [side[None, :], corner[None, None]]])
+    # A column of ones for the bias, rather than a matrix put together from blocks.
+    x = jnp.concatenate([fit.x, jnp.ones_like(fit.x[:, :1])], axis=1)
+    strengths = jnp.full_like(unknowns, fit.l2).at[-1].set(fit.l2_bias)
+    return moments(x, curvature) + jnp.diag(strengths)
 
 
 def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
@@ -94,7 +93,7 @@ class GramFactor(eqx.Module):
         """
         seen = self.root * moved
         bias = (of_bias - self.along @ seen) / self.bias
-        a = self.root * (cho_solve((self.chol, True), seen) + fit.l2 * bias * self.along)
+        a = self.root * (_cholesky.solve(self.chol, seen) + fit.l2 * bias * self.along)
         return a, bias
 
 
@@ -129,8 +128,8 @@ class LinearNewton(AbstractSmoothSolver):
         def factor(curvature):
             root = jnp.sqrt(jnp.maximum(curvature, 0))
             G = root[:, None] * K * root[None, :] + fit.l2 * jnp.eye(root.size, dtype=K.dtype)
-            chol = lax.linalg.cholesky(G, symmetrize_input=False)
-            along = cho_solve((chol, True), root)
+            chol = _cholesky.cholesky(G)
+            along = _cholesky.solve(chol, root)
             return GramFactor(chol, root, along, fit.l2_bias + fit.l2 * (root @ along))
 
         def body(state):

@@ -20,21 +20,23 @@ class Factor(AbstractLinearSolver):
     def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:
         # One body for the first solve and the refinements: one back-substitution to compile.
         def body(state):
-            v, left, size, steps, _ = state
+            v, left, (size, steps, _) = state
             new = tree_add(v, backsolve(left))
             new_left = tree_sub(rhs, matvec(new))
             new_size = norm(new_left)
             better = new_size < size
             v, left = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_left), (v, left))
             worth = (new_size < 0.5 * size) & (new_size > floor)
-            return v, left, jnp.where(better, new_size, size), steps + 1, worth
+            size = jnp.where(better, new_size, size)
+            return v, left, jnp.stack([size, steps + 1, worth.astype(size.dtype)])
 
         def go(state):
-            return state[4] & (state[3] <= self.max_refinements)
+            _, steps, worth = state[2]
+            return (worth > 0) & (steps <= self.max_refinements)
 
         size = norm(rhs)
         floor = 64 * jnp.finfo(size.dtype).eps * size
         zero = jax.tree.map(jnp.zeros_like, rhs)
-        start = (zero, rhs, size, jnp.int32(0), size > 0)
-        v, _, left, _, _ = jax.lax.while_loop(go, body, start)
+        scalars = jnp.stack([size, jnp.zeros_like(size), (size > 0).astype(size.dtype)])
+        v, _, (left, _, _) = jax.lax.while_loop(go, body, (zero, rhs, scalars))
         return nan_if(~(left <= loose(rhs) * size), v)

@@ -3,11 +3,10 @@
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _support
-from ._independent import independent
+from . import _cholesky, _support
+from ._reduce import largest, sums
 
 SHARE = 0.5
 """Coordinates enter together whose violation is at least this share of the largest."""
@@ -16,21 +15,22 @@ SHARE = 0.5
 class Quadratic(eqx.Module):
     """min_w 1/2 w'Gw - c'w + sum_j high_j max(w_j, 0) + low_j min(w_j, 0).
 
-    `kinkless` are the coordinates with low = high = 0.
+    `kinked` are the coordinates but those with low = high = 0.
     """
 
     gram: Float[Array, "k k"]
     c: Float[Array, " k"]
     low: Float[Array, " k"]
     high: Float[Array, " k"]
-    kinkless: Bool[Array, " k"]
+    kinked: Bool[Array, " k"]
 
-    def slope(self, sign: Int[Array, " k"]) -> Float[Array, " k"]:
-        """Of the kinked part, in the orthant of the signs."""
-        return jnp.where(sign > 0, self.high, jnp.where(sign < 0, self.low, 0))
+    def side(self, w: Array) -> Array:
+        """The orthant of w: its signs, one where there is no kink."""
+        return jnp.where(self.kinked, jnp.sign(w), 1)
 
-    def on(self, w: Array) -> Bool[Array, " k"]:
-        return (w != 0) | self.kinkless
+    def slope(self, side: Array) -> Float[Array, " k"]:
+        """Of the kinked part, in an orthant."""
+        return jnp.where(side > 0, self.high, jnp.where(side < 0, self.low, 0))
 
 
 class Minimiser(eqx.Module):
@@ -54,80 +54,107 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
     by it (two-metric projection, Bertsekas 1982). Else the next steps are careful: nothing enters
     but one coordinate at a time, from the minimiser of a face, and a step ends where the first
     coordinate becomes zero (feature-sign search, Lee et al. 2006): each face is met at most once.
+
+    The columns of the free coordinates are made independent. Where one depends on those before it
+    (a category and its complement, duplicates), there is a direction in which nothing changes:
+    along it w moves until a coordinate with a kink is zero, which then leaves the face. Such a
+    basic solution always exists (Rosset et al. 2004).
+
+    Few kernels to compile: what is reduced is reduced together, and scalars travel in vectors.
     """
-    dtype = w.dtype
-    eps = jnp.finfo(dtype).eps
-    root = jnp.sqrt(jnp.diagonal(q.gram))
-    widest, steepest = jnp.max(jnp.stack([root, jnp.abs(q.c)]), axis=1)
+    eps, k = jnp.finfo(w.dtype).eps, w.size
+    raised, squares = _support.raised(q.gram), _cholesky.diagonal(q.gram)
+    root, order = jnp.sqrt(squares), jnp.arange(k, dtype=jnp.int32)
+    widest, steepest = largest(root, jnp.abs(q.c))
 
-    def total(*rows):
-        """Sums, by a product: each reduction of its own would cost compile time."""
-        return jnp.stack(rows) @ jnp.ones(w.shape, dtype)
+    def noise_at(size):
+        return 64 * eps * (widest * size + steepest)
 
-    def sums(w, g, slope, before):
-        """(objective, what bounds the terms of a slope, change foreseen by the slope)."""
-        terms = w * (0.5 * (g - q.c) + q.slope(jnp.sign(w)))
-        return total(terms, root * jnp.abs(w), slope * (w - before))
+    def outside(w, g):
+        """Violation of each coordinate at zero."""
+        over = jnp.maximum(jnp.maximum(-g - q.high, g + q.low), 0)
+        return jnp.where(q.side(w) != 0, 0, over)
 
     def violations(w, g, free):
-        """Of each coordinate at zero; the largest; of the slope along the face; `free` wrong."""
-        on = q.on(w)
-        over = jnp.where(on, 0, jnp.maximum(jnp.maximum(-g - q.high, g + q.low), 0))
-        along = jnp.where(on, g + q.slope(jnp.sign(w)), 0)
-        square, changed = total(along * along, (on != free).astype(dtype))
-        return over, jnp.max(over), jnp.sqrt(square), changed
+        """The largest outside, and along the face; whether `free` is not that of w."""
+        side = q.side(w)
+        along = jnp.where(side != 0, jnp.abs(g + q.slope(side)), 0)
+        other = ((side != 0) != free).astype(w.dtype)
+        return largest(outside(w, g), along, other)
+
+    def terms(w, g):
+        """Of the objective, and what bounds those of a slope."""
+        return w * (0.5 * (g - q.c) + q.slope(jnp.sign(w))), root * jnp.abs(w)
 
     def body(state):
-        w, g, now, size, over, worst, along, careful, _, _, count, _ = state
-        noise = 64 * eps * (widest * size + steepest)
-        enters = (over >= jnp.where(careful, 1, SHARE) * worst) & (over > noise)
-        enters &= ~careful | (along <= noise)
-        sign = jnp.where(enters, -jnp.sign(g), jnp.sign(w)).astype(jnp.int8)
-        sign = jnp.where(q.kinkless, jnp.int8(1), sign)
-        free, side = sign != 0, sign.astype(dtype)
-        slope = jnp.where(free, g + q.slope(sign), 0)
-        chol = _support.masked_cholesky(q.gram, free)
-        step = -cho_solve((chol, True), slope)
-        wrong = free & (w == 0) & (step * side <= 0) & ~q.kinkless
-        step = jnp.where(wrong, 0, step)
+        w, g, _, (now, size), worst, along, (count, careful, drops, column) = state
+        careful, dropping, noise = careful > 0, column < k, noise_at(size)
+        over = outside(w, g)
+        least = jnp.where(careful, worst, SHARE * worst)
+        least = jnp.where((careful & (along > noise)) | dropping, jnp.inf, least)
+        side = jnp.where((over >= least) & (over > noise), -jnp.sign(g), q.side(w))
+        free = side != 0
+        slope = jnp.where(free, g + q.slope(side), 0)
+        chol = _support.masked_cholesky(raised, free)
+        # Inverse iteration finds the direction in which nothing changes.
+        rhs = jnp.where(dropping, jnp.where(order == column, side, 0), slope)
+        step = -_cholesky.solve(chol, rhs)
         ahead = w + step
-        crossed = (ahead * side <= 0) & (w != 0) & ~q.kinkless
-        cut = jnp.where((ahead * side > 0) | q.kinkless, ahead, 0)
-        # as far as to the first coordinate that becomes zero
-        reach = jnp.where(crossed, w / jnp.where(crossed, -step, 1), jnp.inf)
+        # How far to where a coordinate becomes zero; -1 if a new one takes the wrong side.
+        (most,) = largest(jnp.abs(step))
+        moves = jnp.abs(step) > jnp.where(dropping, eps**0.5 * most, 0)  # else it is rounding
+        beyond = moves & (jnp.where(dropping, step, ahead) * side <= 0)
+        reach = jnp.where(w == 0, -1, w / jnp.where(step == 0, 1, -step))
+        reach = jnp.where(q.kinked & free & beyond, reach, jnp.inf)
         nearest = jnp.min(reach)
-        (misled,) = total(wrong.astype(dtype))
-        short = jnp.where(reach <= nearest, 0, w + jnp.minimum(nearest, 1) * step)
-
-        products = q.gram @ jnp.stack([cut, short], axis=1) - q.c[:, None]
-        g_cut, g_short = products[:, 0], products[:, 1]
-        value_cut, size_cut, foreseen = sums(cut, g_cut, slope, w)
-        value_short, size_short, _ = sums(short, g_short, slope, w)
-        whole = (misled == 0) & jnp.isinf(nearest)
-        falls = whole | (value_cut <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now))
-        stays = ~falls & (misled > 0)
+        part = jnp.where(dropping, nearest, jnp.minimum(nearest, 1))
+        cut = jnp.where((ahead * side > 0) | ~q.kinked, ahead, 0)
+        both = _rows(cut, jnp.where(reach <= nearest, 0, w + part * step))
+        slopes = both @ q.gram - q.c[None, :]
+        change = slope * (both[0] - w)
+        foreseen, *found = sums(change, *terms(both[0], slopes[0]), *terms(both[1], slopes[1]))
+        whole = jnp.isinf(nearest) & ~dropping
+        falls = found[0] <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now)
+        falls = whole | (falls & ~dropping)
+        stays = ~falls & ((nearest < 0) | jnp.isinf(nearest))
 
         def pick(a, b, c):
             return jnp.where(falls, a, jnp.where(stays, b, c))
 
-        w, g = pick(cut, w, short), pick(g_cut, g, g_short)
-        now, size = pick(value_cut, now, value_short), pick(size_cut, size, size_short)
-        over, worst, along, changed = violations(w, g, free)
-        noise = 64 * eps * (widest * size + steepest)
-        settled = (jnp.maximum(worst, along) <= noise) & (changed == 0)
-        careful = ~falls | (careful & ~whole)
-        return w, g, now, size, over, worst, along, careful, sign, chol, count + 1, settled
+        w, g = pick(both[0], w, both[1]), pick(slopes[0], g, slopes[1])
+        now, size = pick(found[0], now, found[2]), pick(found[1], size, found[3])
+        worst, along, other = violations(w, g, free)
+        violation, noise = jnp.maximum(worst, along), noise_at(size)
+        settled = (violation <= noise) & (other == 0) & ~dropping
+        careful = dropping | ~falls | (careful & ~whole)
+        # A move that changed something was none of these: no more of them.
+        failed = dropping & (stays | ~(violation <= k * noise))
+        drops = jnp.where(failed, k, drops + dropping.astype(jnp.int32))
+        # columns that those before them explain
+        spot = jnp.where(free & settled & (drops < k), order, -1)[:, None] == order[None, :]
+        explained = spot & (chol**2 <= (eps**0.5 * squares)[:, None])
+        column = jnp.min(jnp.where(explained, order[:, None], k))
+        column = jnp.where(settled & (column == k), -1, column)
+        flags = jnp.stack([count + 1, careful.astype(jnp.int32), drops, column])
+        return w, g, chol, jnp.stack([now, size]), worst, along, flags
 
     def go(state):
-        return ~state[11] & (state[10] < max_updates) & jnp.isfinite(state[2])
+        _, _, _, scalars, _, _, flags = state
+        return (flags[3] >= 0) & (flags[0] < max_updates) & jnp.isfinite(scalars[0])
 
-    g = q.gram @ w - q.c
-    now, size, _ = sums(w, g, g, w)
-    over, worst, along, _ = violations(w, g, q.kinkless)
-    no, none = jnp.bool_(False), jnp.int32(0)
-    start = (w, g, now, size, over, worst, along, no, jnp.zeros(w.shape, jnp.int8),
-             jnp.zeros_like(q.gram), none, no)  # fmt: skip
-    w, _, _, size, *_, sign, chol, count, settled = lax.while_loop(go, body, start)
-    noise = 64 * eps * (widest * size + steepest)
-    w, sign, chol = independent(q.gram, q.kinkless, w, sign, chol)
-    return Minimiser(w, sign, chol, noise, settled, count)
+    g = w @ q.gram - q.c
+    scalars = jnp.stack(sums(*terms(w, g)))
+    flags = jnp.array([0, 0, 0, k], jnp.int32)
+    start = w, g, raised, scalars, *violations(w, g, q.side(w) != 0)[:2], flags
+    w, _, chol, scalars, _, _, flags = lax.while_loop(go, body, start)
+    sign = q.side(w).astype(jnp.int8)
+    return Minimiser(w, sign, chol, noise_at(scalars[1]), flags[3] < 0, flags[0])
+
+
+def _rows(*vectors: Float[Array, " k"]) -> Float[Array, "r k"]:
+    """The vectors as rows: by selection, which XLA computes along with what comes next."""
+    row = jnp.arange(len(vectors), dtype=jnp.int32)[:, None]
+    found = vectors[-1][None, :]
+    for i, vector in enumerate(vectors[:-1]):
+        found = jnp.where(row == i, vector[None, :], found)
+    return found

@@ -16,6 +16,21 @@ def move(w: PyTree, t: Array, direction: PyTree) -> PyTree:
     return jax.tree.map(lambda a, d: a + t * d, w, direction)
 
 
+def descends(value: Array, new_value: Array, fall: Array, size: Array, new_size: Array) -> Array:
+    """Whether a step is good: the value falls enough (Armijo), or, where its differences drown in
+    rounding, it does not rise and either the gradient shrinks or no fall was to be seen.
+
+    `fall` is the change that the slope foresees, the sizes are the gradients'.
+    """
+    eps = float(jnp.finfo(value.dtype).eps)
+    noise = 8 * eps * jnp.abs(value)
+    fell = new_value <= value + 1e-4 * fall
+    level = (new_value <= value + noise) & ((new_size <= size) | (-fall <= noise))
+    # sums that cancel are noisier than their value tells: then the gradient decides
+    close = (-fall <= eps**0.5 * jnp.abs(value)) & (new_size <= 0.5 * size)
+    return (fell | level | close) & jnp.isfinite(new_value)
+
+
 def descend(
     value_and_grad: Callable[[PyTree], tuple[Array, PyTree]],
     w: PyTree,
@@ -23,31 +38,15 @@ def descend(
     gradient: PyTree,
     direction: PyTree,
 ) -> tuple[PyTree, Array, PyTree, Array]:
-    """Halve the step until the value falls enough (Armijo), or, where its differences drown in
-    rounding, until it does not rise and either the gradient shrinks or no fall was to be seen.
-
-    Returns (w, value, gradient, step length).
-    """
-    slope = dot(gradient, direction)
-    eps = float(jnp.finfo(value.dtype).eps)
-    noise = 8 * eps * jnp.abs(value)
-    size = norm(gradient)
-
-    def good(new_value, new_gradient, t):
-        fell = new_value <= value + 1e-4 * t * slope
-        level = (new_value <= value + noise) & (
-            (norm(new_gradient) <= size) | (-t * slope <= noise)
-        )
-        # sums that cancel are noisier than their value tells: then the gradient decides
-        close = (-t * slope <= eps**0.5 * jnp.abs(value)) & (norm(new_gradient) <= 0.5 * size)
-        return (fell | level | close) & jnp.isfinite(new_value)
+    """Halve the step until it `descends`. Returns (w, value, gradient, step length)."""
+    slope, size = dot(gradient, direction), norm(gradient)
 
     def body(state):
         t, *_ = state
         t = jnp.where(state[3], t, t / 2)
         new = move(w, t, direction)
         new_value, new_gradient = value_and_grad(new)
-        accepted = good(new_value, new_gradient, t)
+        accepted = descends(value, new_value, t * slope, size, norm(new_gradient))
         return t, new, (new_value, new_gradient), jnp.bool_(False), accepted
 
     def go(state):

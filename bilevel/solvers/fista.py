@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, PyTree
 
 from .._solver import AbstractSolver, Point
@@ -15,8 +14,8 @@ from .._tree import all_finite, norm
 from ..penalties import AbstractPenalty
 from ..problems.composite import Composite
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from . import _support
-from ._support import Support
+from . import _cholesky, _support
+from ._support import Place, Support
 
 
 class Face(eqx.Module):
@@ -121,10 +120,9 @@ class FISTA(AbstractSolver):
 
         w = penalty.prox(w, jnp.zeros((), dtype))
         face, d = penalty.face(w), w.size
-        blank = Support(
-            penalty.free(face), jnp.zeros(d, jnp.int32), jnp.zeros(d, jnp.int32), jnp.int32(0),
-            jnp.zeros((d, d), dtype),
-        )  # fmt: skip
+        nowhere = jnp.zeros(d, jnp.int32)
+        place = Place(nowhere, nowhere, jnp.int32(0))
+        blank = Support(penalty.free(face), place, jnp.zeros((d, d), dtype))
         start = (w, jnp.zeros_like(w), Face(face, blank), jnp.ones((), dtype),
                  jnp.int32(self.patience), jnp.int32(0), jnp.bool_(False))  # fmt: skip
         w, slope, frozen, _, _, count, settled = lax.while_loop(unsettled, body, start)
@@ -206,12 +204,12 @@ def _newton(
                 )
                 _, product = jax.linearize(lambda w: slope_along(w)[0], w)
                 block = jax.vmap(product)(directions)[:, chosen]
-                return _support.masked_cholesky(0.5 * (block + block.T), inside)
+                return _support.masked_cholesky(_support.raised(0.5 * (block + block.T)), inside)
 
             def body(state):
                 w, (along, _), _, before, _, step = state
                 chol = hessian(w)
-                move = cho_solve((chol, True), jnp.where(inside, along[chosen], 0))
+                move = _cholesky.solve(chol, jnp.where(inside, along[chosen], 0))
                 w = w.at[chosen].add(-move)
                 length = norm(move)
                 size = norm(w)
@@ -240,4 +238,4 @@ def _newton(
         return branch
 
     new, slope, chol, over = _support.switch(bucket, sizes, of_size)
-    return new, slope, Support(free, index, position, bucket, chol), over
+    return new, slope, Support(free, Place(index, position, bucket), chol), over

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PyTree
 
 from .._solver import Point
-from .._tree import all_finite, dot, norm
+from .._tree import all_finite
 from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from ._smooth import AbstractSmoothSolver, descend
+from . import _cholesky
+from ._smooth import AbstractSmoothSolver, descends
 
 
 class Newton(AbstractSmoothSolver):
@@ -37,40 +37,67 @@ class Newton(AbstractSmoothSolver):
         value_and_grad = jax.value_and_grad(objective)
         tiny, rough = jnp.finfo(w.dtype).tiny, float(jnp.finfo(w.dtype).eps) ** 0.5
 
+        # One evaluation for each turn of the loop, whether it begins, goes on or searches along a
+        # line: one copy of the objective, of its gradient and of what judges them, to compile.
         def body(state):
-            w, value, gradient, chol, fresh, before, step, _ = state
-            chol = lax.cond(fresh, lambda: _factor(problem, objective, unravel, w), lambda: chol)
-            direction = -cho_solve((chol, True), gradient)
-            new, new_value, new_gradient, t = descend(value_and_grad, w, value, gradient, direction)
-            rate = norm(new_gradient) / jnp.maximum(norm(gradient), tiny)
-            length = norm(direction) / (norm(new) + tiny)
-            slow = (rate > self.reuse) | (t < 1)
+            w, gradient, chol, (value, t, before, _), (step, fresh, renew, _) = state
+            begins = step < 0
+            chol = lax.cond(
+                renew > 0, lambda: _factor(problem, objective, unravel, w), lambda: chol
+            )
+            direction = jnp.where(begins, 0, -_cholesky.solve(chol, gradient))
+            new = w + t * direction
+            new_value, new_gradient = value_and_grad(new)
+            vectors = new_gradient**2, gradient**2, direction**2, new**2, gradient * direction
+            sums = jnp.sum(jnp.stack(vectors), axis=1)
+            slope, (new_size, size, length, width) = sums[4], jnp.sqrt(sums[:4])
+            length = length / (width + tiny)
+            fits = begins | descends(value, new_value, t * slope, size, new_size)
+            turns = fits | (t <= 2e-10)  # the line ends here: with a step, or without one
+            slow = ~fits | (t < 1) | (new_size > self.reuse * size)
             # Rounding: a fresh factor, a short step, and not a shorter one than before.
-            floor = slow & fresh & (length < rough) & (length > 0.5 * before)
+            floor = slow & (fresh > 0) & (length < rough) & (length > 0.5 * before)
             # The error left is that of a step shortened once more as this one was.
-            ahead = length * jnp.where(before <= 1, length / before, 1)
+            near = length * jnp.where(before <= 1, length, 1) <= self.tol * rough * jnp.where(
+                before <= 1, before, 1
+            )
             # A minimiser at zero has no relative length, but then there is nothing to gain.
-            flat = -dot(gradient, direction) <= rough**4 * jnp.abs(value)
-            over = (length <= self.tol) | (ahead <= self.tol * rough) | floor | flat
-            fresh = slow
-            return new, new_value, new_gradient, chol, fresh, length, step + 1, over
+            flat = -slope <= rough**4 * jnp.abs(value)
+            over = ((length <= self.tol) | near | floor | flat) & turns & ~begins
+            renew = begins | (turns & slow)
+            scalars = (
+                jnp.where(fits, new_value, value),
+                jnp.where(turns, 1, t / 2),
+                jnp.where(begins, jnp.inf, jnp.where(turns, length, before)),
+                jnp.where(fits, new_size, size),
+            )
+            flags = step + turns.astype(jnp.int32), jnp.where(turns, renew, fresh > 0), renew, over
+            return (
+                jnp.where(fits, new, w),
+                jnp.where(fits, new_gradient, gradient),
+                chol,
+                jnp.stack(scalars),
+                jnp.stack([flag.astype(jnp.int32) for flag in flags]),
+            )
 
         def go(state):
-            return ~state[7] & (state[6] < self.max_steps)
+            step, _, _, over = state[4]
+            return (over == 0) & (step < self.max_steps)
 
-        value, gradient = value_and_grad(w)
-        chol = jnp.zeros((w.size, w.size), w.dtype)
-        none, far = jnp.int32(0), jnp.full((), jnp.inf, w.dtype)
-        start = (w, value, gradient, chol, jnp.bool_(True), far, none, jnp.bool_(False))
-        w, value, gradient, chol, _, _, steps, over = lax.while_loop(go, body, start)
+        start = (
+            w, jnp.zeros_like(w), jnp.zeros((w.size, w.size), w.dtype),
+            jnp.array([0, 1, jnp.inf, 0], w.dtype), jnp.array([-1, 0, 0, 0], jnp.int32),
+        )  # fmt: skip
+        w, gradient, chol, scalars, flags = lax.while_loop(go, body, start)
+        steps, over = flags[0], flags[3] > 0
         result = jnp.where(over, CONVERGED, MAX_STEPS)
-        result = jnp.where(all_finite((w, value, gradient)), result, NON_FINITE).astype(jnp.int32)
-        stats = {"steps": steps, "residual": norm(gradient)}
-        return Point(unravel(w), chol, unravel(w), result, stats)
+        result = jnp.where(all_finite((w, scalars[0], gradient)), result, NON_FINITE)
+        stats = {"steps": steps, "residual": scalars[3]}
+        return Point(unravel(w), chol, unravel(w), result.astype(jnp.int32), stats)
 
     def backsolve(self, problem: Smooth, frozen: Array, rhs: PyTree) -> PyTree:
         flat, unravel = ravel_pytree(rhs)
-        return unravel(cho_solve((frozen, True), flat))
+        return unravel(_cholesky.solve(frozen, flat))
 
 
 def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
@@ -80,6 +107,7 @@ def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
         hessian = jax.vmap(product)(jnp.eye(w.size, dtype=w.dtype))
     else:
         hessian = problem.hessian(unravel(w), problem.args)
-    chol = lax.linalg.cholesky(hessian, symmetrize_input=False)
-    size = jnp.sqrt(jnp.max(jnp.abs(jnp.diagonal(hessian))))
-    return jnp.where(jnp.all(jnp.isfinite(chol)), chol, size * jnp.eye(w.size, dtype=w.dtype))
+    chol = _cholesky.cholesky(hessian)
+    size = jnp.sqrt(jnp.max(jnp.abs(hessian)))
+    # A factor that does not exist is NaN throughout.
+    return jnp.where(jnp.isfinite(chol[0, 0]), chol, size * jnp.eye(w.size, dtype=w.dtype))

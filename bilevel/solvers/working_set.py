@@ -1,18 +1,20 @@
 """Penalised least squares: an active-set Newton method on a growing working set of features."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._solver import AbstractSolver, Point
 from ..problems.penalised_least_squares import PenalisedLeastSquares
 from ..results import ACTIVE_SET, CONVERGED, NON_FINITE
-from . import _support
-from ._orthant import Quadratic, minimise
-from ._support import Support
+from . import _cholesky, _support
+from ._orthant import Minimiser, Quadratic, minimise
+from ._support import Place, Support
 
 
 class Signs(eqx.Module):
@@ -24,6 +26,67 @@ class Signs(eqx.Module):
     support: Support
 
 
+class End(NamedTuple):
+    """Where a round ended. `slope` is that of all but the kinks, at w or a rounding away."""
+
+    w: Float[Array, " d"]
+    slope: Float[Array, " d"]
+    signs: Signs
+    noise: Float[Array, ""]
+    updates: Int[Array, ""]
+    rounds: Int[Array, ""]
+    over: Bool[Array, ""]
+
+
+Ending = tuple[Float[Array, " d"], Float[Array, " n"], Float[Array, " d"]]
+
+
+class Sparse(eqx.Module):
+    """1/2 sum_i weights_i (rows_i'w - y_i)^2 + penalty; `target` holds weights_i y_i."""
+
+    rows: Float[Array, "n d"]
+    weights: Float[Array, " n"]
+    target: Float[Array, " n"]
+    low: Float[Array, " d"]
+    high: Float[Array, " d"]
+    kinkless: Bool[Array, " d"]
+    bend: Float[Array, " d"] | None
+
+    def part(self, rows: Float[Array, "n k"], take: Callable[[Array], Array]) -> "Sparse":
+        """The same of some features."""
+        bend = None if self.bend is None else take(self.bend)
+        strengths = take(self.low), take(self.high), take(self.kinkless)
+        return Sparse(rows, self.weights, self.target, *strengths, bend)
+
+    def on(self, w: Float[Array, " d"]) -> Bool[Array, " d"]:
+        return (w != 0) | self.kinkless
+
+    def slope(self, w: Float[Array, " d"], residual: Float[Array, " n"]) -> Float[Array, " d"]:
+        slope = -(residual @ self.rows)
+        return slope if self.bend is None else slope + self.bend * w
+
+    def outside(self, slope: Float[Array, " d"]) -> Float[Array, " d"]:
+        """By how much a coordinate at zero violates optimality, if positive."""
+        return jnp.maximum(-slope - self.high, slope + self.low)
+
+    def minimise(self, w: Float[Array, " d"], max_updates: int) -> tuple[Ending, Minimiser]:
+        """Through the Gram matrix of all features: (minimiser, residual, slope)."""
+        gram = (self.rows * self.weights[:, None]).T @ self.rows
+        gram = gram if self.bend is None else gram + jnp.diag(self.bend)
+        quadratic = Quadratic(gram, self.target @ self.rows, self.low, self.high, ~self.kinkless)
+        found = minimise(quadratic, w, max_updates)
+        # From the rows rather than from their products: those have lost half the digits
+        # where features are nearly dependent.
+        v, free = found.w, found.sign != 0
+        residual = self.target - self.weights * (self.rows @ v)
+        slope = self.slope(v, residual)
+        along = jnp.where(free, slope + quadratic.slope(found.sign), 0)
+        refined = jnp.where(free, v - _cholesky.solve(found.chol, along), 0)
+        same = (refined * v > 0) | ~free | self.kinkless
+        v = jnp.where(found.settled & jnp.all(same), refined, v)
+        return (v, residual, slope), found
+
+
 class WorkingSet(AbstractSolver):
     """Working sets (as in Celer, Massias et al. 2018) whose small problems are solved by Newton
     steps in an orthant (see `_orthant`), exactly.
@@ -31,7 +94,8 @@ class WorkingSet(AbstractSolver):
     A round gathers the features on the support and those that violate optimality most, solves
     their problem through its Gram matrix, and looks at all features once: two passes over the
     rows. Warm starts need a round if the support stays, two if it changes. The support of the
-    LASSO is taken to have no more than n + 64 features: there is a solution with n.
+    LASSO is taken to have no more than n + 64 features: there is a solution with n. Fewer than 80
+    features are one working set: then there are no rounds.
 
     - `max_rounds`: working sets.
     - `max_updates`: Newton steps for each.
@@ -44,102 +108,80 @@ class WorkingSet(AbstractSolver):
         return jnp.zeros_like(problem.rows[0])
 
     def run(self, problem: PenalisedLeastSquares, warm: Array) -> Point:
-        X, y = problem.rows, problem.targets
-        (n, d), dtype = X.shape, X.dtype
-        weights = _weights(problem)
-        penalty = problem.penalty.flat(X[0])
-        low, high = penalty.kink()
-        bend, kinkless = penalty.bend(), penalty.unkinked()
-        most = d if bend is not None else min(d, n + 64)
-        sizes = _support.buckets(most)
-        target = weights * y
+        sparse = _sparse(problem)
+        low, high, kinkless = sparse.low, sparse.high, sparse.kinkless
+        w = jnp.where(((warm > 0) & jnp.isfinite(high)) | ((warm < 0) & jnp.isfinite(low)), warm, 0)
+        w = jnp.where(kinkless & jnp.isfinite(warm), warm, w)
+        n, d = sparse.rows.shape
+        most = d if sparse.bend is not None else min(d, n + 64)
+        one = most == d and len(_support.buckets(d)) == 1
+        end = self._at_once(sparse, w) if one else self._in_rounds(sparse, w, most)
+        result = jnp.where(end.over, CONVERGED, ACTIVE_SET)
+        # Comparisons with a NaN strength are false: only looking for it finds it.
+        usual = jnp.all(jnp.isfinite(end.w + end.slope) & ~jnp.isnan(low) & ~jnp.isnan(high))
+        result = jnp.where(usual, result, NON_FINITE).astype(jnp.int32)
+        support = jnp.sum(end.signs.support.free, dtype=jnp.int32)
+        stats = {"steps": end.updates, "rounds": end.rounds, "support": support}
+        return Point(end.w, end.signs, end.w, result, stats)
 
-        def on(w):
-            return (w != 0) | kinkless
+    def _at_once(self, sparse: Sparse, w: Array) -> End:
+        """All features are the working set."""
+        (w, _, slope), found = sparse.minimise(w, self.max_updates)
+        free, noise = found.sign != 0, 4 * found.noise
+        over = found.settled & ~jnp.any(~free & (sparse.outside(slope) > noise))
+        signs = Signs(found.sign, Support(free, None, found.chol))
+        return End(w, slope, signs, noise, found.updates, jnp.int32(1), over)
 
-        def small(index, w):
-            """The problem of a working set: (w, residual of the rows, its minimiser)."""
-            columns = X[:, index]
-            gram = (columns * weights[:, None]).T @ columns
-            own = jnp.zeros_like(index, dtype) if bend is None else bend[index]
-            gram = gram + jnp.diag(own)
-            c = target @ columns
-            quadratic = Quadratic(gram, c, low[index], high[index], kinkless[index])
-            found = minimise(quadratic, w[index], self.max_updates)
-            # From the rows rather than from their products: those have lost half the digits
-            # where features are nearly dependent.
-            v = found.w
-            residual = target - weights * (columns @ v)
-            slope = own * v - residual @ columns + quadratic.slope(found.sign)
-            step = cho_solve((found.chol, True), jnp.where(found.sign != 0, slope, 0))
-            refined = jnp.where(found.sign != 0, v - step, 0)
-            same = (refined * v > 0) | (found.sign == 0) | quadratic.kinkless
-            v = jnp.where(found.settled & jnp.all(same), refined, v)
-            return v, target - weights * (columns @ v), found
+    def _in_rounds(self, sparse: Sparse, w: Array, most: int) -> End:
+        d, dtype, sizes = w.size, w.dtype, _support.buckets(most)
 
-        def body(state):
-            w, slope, last, noise, updates, rounds, _ = state
-            excess = jnp.where(on(w), jnp.inf, jnp.maximum(-slope - high, slope + low))
-            inside = jnp.sum(on(w), dtype=jnp.int32)
-            violating = jnp.sum(excess > noise, dtype=jnp.int32)
+        def body(end: End) -> End:
+            on = sparse.on(end.w)
+            excess = jnp.where(on, jnp.inf, sparse.outside(end.slope))
+            inside = jnp.sum(on, dtype=jnp.int32)
+            violating = jnp.sum(excess > end.noise, dtype=jnp.int32)
             # The support may double, at least to 64.
             want = jnp.minimum(jnp.maximum(2 * inside, 64), violating)
             bucket = _support.bucket_of(jnp.maximum(want, inside), sizes)
             _, index = lax.top_k(excess, most)
+            before = end.w[index]
 
             def of_size(k: int):
                 def branch():
-                    chosen = index[:k]
-                    v, residual, found = small(chosen, w)
-                    signs = jnp.zeros(d, jnp.int8).at[chosen].set(found.sign)
-                    position = (
-                        jnp.zeros(d, jnp.int32).at[chosen].set(jnp.arange(k, dtype=jnp.int32))
+                    chosen = sparse.part(sparse.rows[:, index[:k]], lambda leaf: leaf[index[:k]])
+                    (v, residual, _), found = chosen.minimise(before[:k], self.max_updates)
+                    v, sign = (
+                        jnp.zeros(most, leaf.dtype).at[:k].set(leaf) for leaf in (v, found.sign)
                     )
                     chol = jnp.zeros((most, most), dtype).at[:k, :k].set(found.chol)
-                    full = jnp.zeros(d, dtype).at[chosen].set(v)
-                    kept = Support(signs != 0, index, position, bucket, chol)
-                    return (
-                        full,
-                        residual,
-                        Signs(signs, kept),
-                        found.noise,
-                        found.settled,
-                        found.updates,
-                    )
+                    return v, sign, residual, chol, found.noise, found.settled, found.updates
 
                 return branch
 
-            w, residual, last, small_noise, settled, more = _support.switch(bucket, sizes, of_size)
-            slope = -(residual @ X) if bend is None else bend * w - residual @ X
-            noise = 4 * small_noise
-            outside = jnp.maximum(-slope - high, slope + low)
-            over = settled & ~jnp.any(~last.support.free & (outside > noise))
-            return w, slope, last, noise, updates + more, rounds + 1, over
+            v, sign, residual, chol, noise, settled, more = _support.switch(bucket, sizes, of_size)
+            w = jnp.zeros(d, dtype).at[index].set(v)
+            sign = jnp.zeros(d, jnp.int8).at[index].set(sign)
+            position = jnp.zeros(d, jnp.int32).at[index].set(jnp.arange(most, dtype=jnp.int32))
+            free, noise = sign != 0, 4 * noise
+            slope = sparse.slope(w, residual)
+            over = settled & ~jnp.any(~free & (sparse.outside(slope) > noise))
+            signs = Signs(sign, Support(free, Place(index, position, bucket), chol))
+            return End(w, slope, signs, noise, end.updates + more, end.rounds + 1, over)
 
-        def go(state):
-            return ~state[6] & (state[5] < self.max_rounds) & jnp.isfinite(state[3])
+        def go(end: End):
+            return ~end.over & (end.rounds < self.max_rounds) & jnp.isfinite(end.noise)
 
-        w = jnp.where(((warm > 0) & jnp.isfinite(high)) | ((warm < 0) & jnp.isfinite(low)), warm, 0)
-        w = jnp.where(kinkless & jnp.isfinite(warm), warm, w)
-        w = jnp.where(jnp.sum(on(w)) > most, 0, w)
-        moved = lax.cond(jnp.any(w != 0), lambda: X @ w, lambda: jnp.zeros_like(y))
-        slope = (weights * moved - target) @ X
-        slope = slope if bend is None else slope + bend * w
-        blank = Support(
-            jnp.zeros(d, bool), jnp.zeros(most, jnp.int32), jnp.zeros(d, jnp.int32), jnp.int32(0),
-            jnp.zeros((most, most), dtype),
-        )  # fmt: skip
-        none = jnp.int32(0)
-        start = (w, slope, Signs(jnp.zeros(d, jnp.int8), blank), jnp.zeros((), dtype), none, none,
-                 jnp.bool_(False))  # fmt: skip
-        w, slope, signs, _, updates, rounds, over = lax.while_loop(go, body, start)
-
-        result = jnp.where(over, CONVERGED, ACTIVE_SET)
-        # Comparisons with a NaN strength are false: only looking for it finds it.
-        usual = jnp.all(jnp.isfinite(w + slope) & ~jnp.isnan(low) & ~jnp.isnan(high))
-        result = jnp.where(usual, result, NON_FINITE).astype(jnp.int32)
-        stats = {"steps": updates, "rounds": rounds, "support": jnp.sum(signs.support.free)}
-        return Point(w, signs, w, result, stats)
+        w = jnp.where(jnp.sum(sparse.on(w)) > most, 0, w)
+        moved = lax.cond(
+            jnp.any(w != 0), lambda: sparse.rows @ w, lambda: jnp.zeros_like(sparse.target)
+        )
+        slope = sparse.slope(w, sparse.target - sparse.weights * moved)
+        none, row = jnp.int32(0), jnp.zeros(d, jnp.int32)
+        place = Place(jnp.zeros(most, jnp.int32), row, none)
+        blank = Support(jnp.zeros(d, bool), place, jnp.zeros((most, most), dtype))
+        signs = Signs(jnp.zeros(d, jnp.int8), blank)
+        start = End(w, slope, signs, jnp.zeros((), dtype), none, none, jnp.bool_(False))
+        return lax.while_loop(go, body, start)
 
     def conditions(self, problem: PenalisedLeastSquares, unknowns: Array, frozen: Signs) -> Array:
         free = frozen.support.free
@@ -171,6 +213,12 @@ def _weights(problem: PenalisedLeastSquares) -> Float[Array, " n"]:
     if problem.weights is not None:
         return problem.weights
     return jnp.full_like(problem.targets, 1 / problem.targets.shape[0])
+
+
+def _sparse(problem: PenalisedLeastSquares) -> Sparse:
+    weights, penalty = _weights(problem), problem.penalty.flat(problem.rows[0])
+    kinks = *penalty.kink(), penalty.unkinked(), penalty.bend()
+    return Sparse(problem.rows, weights, weights * problem.targets, *kinks)
 
 
 def _slope(problem: PenalisedLeastSquares, w: Array) -> Array:

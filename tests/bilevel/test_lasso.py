@@ -266,6 +266,22 @@ def test_nothing_on_the_support_is_a_regular_solution_with_zero_gradient():
     assert all(float(jnp.max(jnp.abs(g))) == 0 for g in jax.tree.leaves(certificate.gradient))
 
 
+@pytest.mark.parametrize("penalised", [True, False])
+def test_a_category_its_complement_and_an_intercept_behind_them(penalised):
+    """Something leaves the face if it may: with nothing to pay, it is left as it is, and finite."""
+    one = (np.arange(ROWS) % 3 == 0).astype(float)
+    rows = np.column_stack([one, 1 - one, X[:, :3], np.ones(ROWS)])
+    y = Y + 2 * one + 3
+    strength = np.array([0.05, 0.05, 0.05, 0.05, 0.05, 0]) * np.array([*[penalised] * 2, *[1] * 4])
+    solution = solve(jnp.asarray(rows), jnp.asarray(y), L1(jnp.asarray(strength)))
+    w, share = np.asarray(solution.value), np.full(ROWS, 1 / ROWS)
+    assert int(solution.result) == CONVERGED
+    assert np.max(np.abs(w)) < 100
+    assert violation(rows, y, -strength, strength, 0, share, w) < 1e-12
+    rank = np.linalg.matrix_rank(rows[:, w != 0])
+    assert rank == np.count_nonzero(w) - (0 if penalised else 1)
+
+
 def test_a_feature_of_zeros_stays_out():
     rows = jnp.asarray(X).at[:, 1].set(0)
     solution = solve(rows, jnp.asarray(Y), L1(jnp.asarray(0.2)))

@@ -1,0 +1,26 @@
+"""Cholesky factors with little to compile."""
+
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def cholesky(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """L with LL' = matrix (symmetric); NaN if that is not positive definite.
+
+    Only its lower triangle means anything: `lax.linalg.cholesky` would clear the other one, by a
+    mask that XLA keeps and transposes.
+    """
+    return lax.linalg.cholesky_p.bind(matrix)
+
+
+def solve(chol: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:
+    """(LL')^-1 rhs."""
+    y = lax.linalg.triangular_solve(chol, rhs[:, None], left_side=True, lower=True)
+    y = lax.linalg.triangular_solve(chol, y, left_side=True, lower=True, transpose_a=True)
+    return y[:, 0]
+
+
+def diagonal(matrix: Float[Array, "k k"]) -> Float[Array, " k"]:
+    """By a strided slice: the gather of `jnp.diagonal` compiles to more."""
+    k = matrix.shape[0]
+    return lax.slice(matrix.reshape(-1), (0,), (k * k,), (k + 1,))
