@@ -102,8 +102,8 @@ def centre(best: Float[Array, "2"]) -> Array:
     end, or zero.
     """
     finite = jnp.isfinite(best)
-    ends = jnp.where(finite, best * jnp.asarray([1, -1], best.dtype), 0)
-    return (ends[0] + ends[1]) / jnp.maximum(finite[0].astype(best.dtype) + finite[1], 1)
+    lower, upper = jnp.where(finite, best, 0)
+    return (lower - upper) / jnp.where(finite[0] & finite[1], 2, 1)
 
 
 def middle(keys: Float[Array, "2 n"]) -> Array:

@@ -76,7 +76,7 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
         start = jnp.zeros(n, dtype), none, jnp.zeros((2, n), dtype), none, none
         dx, dnu, dz, a, _ = lax.fori_loop(0, 2, stage, start)
         new = x + a * dx, nu + a * dnu, z + a * dz
-        usable = (error > tol) & jnp.isfinite(dnu + a)
+        usable = (error > tol) & jnp.isfinite(jnp.sum(dx) + dnu + a)
         keep = jax.tree.map(lambda fresh, old: jnp.where(usable, fresh, old), new, (x, nu, z))
         return (*keep, usable, steps + 1)
 

@@ -71,7 +71,7 @@ class ActiveSet(AbstractSolver):
             # A violation smaller than rounding is none: exchanging it back and forth never ends.
             single = count >= self.max_updates
             rounds = jnp.maximum(count - self.max_updates, 0) // n
-            slop = 16 * eps * 2.0 ** jnp.minimum(rounds, 16)
+            slop = 16 * eps * jnp.exp2(rounds.astype(dtype))
             flat = slop * steep
             close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
             low, high = sets.free & (x < qp.lower - close), sets.free & (x > qp.upper + close)
@@ -101,14 +101,15 @@ class ActiveSet(AbstractSolver):
             alone = some & (inside == 0) & (~single | (first == 3))
             # With nothing free, no multiplier mends the equality: free what it reaches first.
             unmet = jnp.abs(excess) > jnp.where(some, eps**0.5, 64 * eps) * terms
-            settled = (first == 3) & ~alone & ~unmet & (residual <= eps**0.5)
+            settled = (first == 3) & ~alone & ~unmet & (residual <= 4 * slop)
             finite = jnp.isfinite(size + residual + nu + excess)
             settled &= finite
             stay = single & (everything != pick)
             lower, upper = jnp.where(stay, sets.lower, lower), jnp.where(stay, sets.upper, upper)
-            start = jnp.where(single & sets.free, start + jnp.minimum(first, 1) * (x - start), start)
+            moves = sets.free & (single | (first == 3))
+            start = jnp.where(moves, start + jnp.minimum(first, 1) * (x - start), start)
             lower, upper = lower | (low & usable & alone), upper | (high & ~low & usable & alone)
-            reached = keys[jnp.where(excess > 0, 1, 0)] == largest[jnp.where(excess > 0, 3, 2)]
+            reached = jnp.where(excess > 0, keys[1] == largest[3], keys[0] == largest[2])
             freed = reached & usable & ~some & unmet
             lower, upper = lower & ~freed, upper & ~freed
 
