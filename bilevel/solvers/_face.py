@@ -43,16 +43,18 @@ class Face(eqx.Module):
     chol: Float[Array, "n n"]
     t: Float[Array, " n"]  # Q_FF^-1 e_F, Q_FF standing for the factorised matrix
     gamma: Float[Array, ""]  # e_F' Q_FF^-1 e_F; zero if the equality has no free variable
-    middle: Float[Array, " n"]  # then: see `Interval`
+    middle: Float[Array, " n"]  # then: see `middle`
     sigma: Float[Array, ""]  # see `Scales`
 
 
 def buckets(n: int) -> tuple[int, ...]:
-    """Static sizes a face may be padded to: 64, 96, 128, 192, 256, ..., and n itself."""
+    """Static sizes a face may be padded to: 64, 128, 256, ..., and n itself. Each size costs the
+    compilation of one more branch, so that there are few, and none close below n.
+    """
     sizes, k = [], 64
-    while 5 * k <= 4 * n:  # a size close below n would not pay for its compilation
+    while 3 * k <= 2 * n:
         sizes.append(k)
-        k = k * 3 // 2 if k & (k - 1) == 0 else k * 4 // 3
+        k *= 2
     return (*sizes, n)
 
 
@@ -77,41 +79,44 @@ def pinned(qp: BoxQP) -> Bool[Array, " n"]:
     return qp.lower >= qp.upper
 
 
-class Interval(eqx.Module):
-    """Where the multiplier of the equality may lie when no variable is free.
-
-    - `ends`: the variables that bound it from below and from above.
-    - `middle`: weights with which their cuts average to its middle (libsvm's convention for the
-      bias), or to its one finite end.
-    """
-
-    ends: Bool[Array, "2 n"]
-    middle: Float[Array, " n"]
-
-
 def cuts(qp: BoxQP, gradient: Array) -> Array:
     """Per variable, the multiplier at which the bound it sits at stops to hold it."""
     e, _ = equality(qp)
     return -gradient / jnp.where(e != 0, e, 1)
 
 
-def interval(qp: BoxQP, gradient: Array, sets: Sets) -> Interval:
+def sides(qp: BoxQP, gradient: Array, sets: Sets) -> Float[Array, "2 n"]:
+    """Keys whose largest values end, if no variable is free, the interval of the multiplier of
+    the equality: its lower end, and its upper end negated.
+    """
     e, _ = equality(qp)
     usable = (e != 0) & ~pinned(qp)
     cut = cuts(qp, gradient)
     from_below = sets.lower == (e > 0)
-    sides = usable[None, :] & jnp.stack([from_below, ~from_below])
-    keys = jnp.where(sides, jnp.stack([cut, -cut]), -jnp.inf)
+    chosen = usable[None, :] & jnp.stack([from_below, ~from_below])
+    return jnp.where(chosen, jnp.stack([cut, -cut]), -jnp.inf)
+
+
+def centre(best: Float[Array, "2"]) -> Array:
+    """Middle of the multiplier's interval (libsvm's convention for the bias), or its one finite
+    end, or zero.
+    """
+    finite = jnp.isfinite(best)
+    lower, upper = jnp.where(finite, best, 0)
+    return (lower - upper) / jnp.where(finite[0] & finite[1], 2, 1)
+
+
+def middle(keys: Float[Array, "2 n"]) -> Array:
+    """Weights with which the cuts of the variables average to `centre`."""
     best = jnp.max(keys, axis=1, keepdims=True)
-    ends = (keys == best) & jnp.isfinite(best)
-    count = jnp.sum(ends, axis=1, dtype=cut.dtype)
-    finite = (count[0] > 0).astype(cut.dtype) + (count[1] > 0).astype(cut.dtype)
-    share = 1 / (jnp.maximum(count, 1) * jnp.maximum(finite, 1))
-    return Interval(ends, jnp.where(ends[0], share[0], 0) + jnp.where(ends[1], share[1], 0))
+    ends = ((keys == best) & jnp.isfinite(best)).astype(keys.dtype)
+    count = jnp.sum(ends, axis=1, keepdims=True)
+    shares = ends / jnp.maximum(count, 1)
+    return jnp.sum(shares, axis=0) / jnp.maximum(jnp.sum(jnp.minimum(count, 1)), 1)
 
 
 class Scales(eqx.Module):
-    """Numbers that a problem is factorised with, computed once.
+    """Numbers that a problem is factorised and judged with, computed once.
 
     - `ridge` keeps the factorisation of a singular matrix defined; refinement takes its effect
       away.
@@ -119,20 +124,25 @@ class Scales(eqx.Module):
       definite wherever the KKT system is regular, even if Q_FF is singular: a linear SVM in d
       dimensions has d + 1 margin vectors as a rule.
     - `floor`: 1 + max |q|.
+    - `rows`: e, |e| and the roots of Q's diagonal: |Q_ij| <= roots_i roots_j bounds the terms
+      that a gradient sums, whose rounding error no tolerance may undercut.
     """
 
     ridge: Float[Array, ""]
     sigma: Float[Array, ""]
     floor: Float[Array, ""]
+    rows: Float[Array, "3 n"]
 
 
 def scales(qp: BoxQP) -> Scales:
     n, dtype = qp.q.shape[0], qp.q.dtype
-    rows = jnp.stack([jnp.diagonal(qp.Q), equality(qp)[0], qp.q])
-    top, most, linear = jnp.max(jnp.abs(rows), axis=1)
-    top = jnp.where(top > 0, top, 1)
+    e, _ = equality(qp)
+    roots = jnp.sqrt(jnp.abs(jnp.diagonal(qp.Q)))
+    top, most, linear = jnp.max(jnp.abs(jnp.stack([roots, e, qp.q])), axis=1)
+    top = jnp.where(top > 0, top**2, 1)
     ridge = top * 16 * n * jnp.finfo(dtype).eps
-    return Scales(ridge, top / jnp.where(most > 0, most, 1) ** 2, 1 + linear)
+    sigma = top / jnp.where(most > 0, most, 1) ** 2
+    return Scales(ridge, sigma, 1 + linear, jnp.stack([e, jnp.abs(e), roots]))
 
 
 def conditions(qp: BoxQP, u: Unknowns, face: Face) -> Unknowns:
@@ -148,54 +158,49 @@ def conditions(qp: BoxQP, u: Unknowns, face: Face) -> Unknowns:
     )
 
 
-def solve(qp: BoxQP, sets: Sets, scales: Scales) -> tuple[Unknowns, Face, Array, Interval]:
-    """Solve the KKT system of a face: its unknowns, its factorisation, the last refinement (its
-    size measures the error that rounding leaves), and the interval of the multiplier.
+def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns, Face, Array]:
+    """Solve the KKT system of a face: its unknowns, its factorisation, and the last refinement,
+    whose size measures the error that rounding leaves.
+
+    `start` says from where: on a face whose system is singular, the solution that is near it.
+    The multiplier means nothing if no variable is free, and `Face.middle` is left to the caller.
     """
     n, dtype = qp.q.shape[0], qp.q.dtype
     free = sets.free
     position = jnp.cumsum(free.astype(jnp.int32)) - 1
     count = position[-1] + 1
-    everything = jnp.arange(n, dtype=jnp.int32)
-    index = lax.sort(jnp.where(free, everything, n))  # the free ones first, then padding
+    index = lax.sort(jnp.where(free, jnp.arange(n, dtype=jnp.int32), n))  # then padding
     sizes = buckets(n)
     bucket = sum(((count > size).astype(jnp.int32) for size in sizes[:-1]), jnp.int32(0))
-    ridge, sigma = scales.ridge, scales.sigma
     e, b = equality(qp)
-    x = jnp.where(sets.upper, qp.upper, jnp.where(sets.lower, qp.lower, 0))
+    x = primal(qp, start, sets)
     gradient = qp.Q @ x + qp.q
     excess = e @ x - b
 
     def of_size(k: int):
         def branch():
-            chosen = jnp.minimum(index[:k], n - 1)
             inside = index[:k] < n
-            block = qp.Q[chosen][:, chosen] + sigma * jnp.outer(e[chosen], e[chosen])
+            chosen = jnp.minimum(index[:k], n - 1)
+            near = e[chosen]
+            block = qp.Q[chosen[:, None], chosen[None, :]] + scales.sigma * jnp.outer(near, near)
             block = jnp.where(inside[:, None] & inside[None, :], block, 0)
-            diagonal = jnp.diag(jnp.where(inside, ridge, 1))
+            diagonal = jnp.diag(jnp.where(inside, scales.ridge, 1))
             chol = lax.linalg.cholesky(block + diagonal, symmetrize_input=False)
             rhs = jnp.where(inside[:, None], jnp.stack([-gradient, e], axis=1)[chosen], 0)
-
-            def refine(_, state):
-                y, _ = state
-                dy = cho_solve((chol, True), rhs - block @ y)
-                return y + dy, dy[:, 0]
-
-            y, last = lax.fori_loop(0, 2, refine, (jnp.zeros_like(rhs), rhs[:, 0]))
-            ey, gamma = rhs[:, 1] @ y
-            nu = jnp.where(gamma > 0, (ey + excess) / jnp.where(gamma > 0, gamma, 1), 0)
-            where = jnp.clip(position, 0, k - 1)
-            padded = jnp.zeros((n, n), dtype).at[:k, :k].set(chol)
-            t = jnp.zeros(n, dtype).at[:k].set(y[:, 1])
-            return (y[:, 0] - y[:, 1] * nu)[where], last[where], nu, padded, t, gamma
+            y = cho_solve((chol, True), rhs)
+            dy = cho_solve((chol, True), rhs - block @ y)
+            found = jnp.concatenate([y + dy, dy[:, :1]], axis=1)
+            return jnp.pad(chol, (0, n - k)), jnp.pad(found, ((0, n - k), (0, 0)))
 
         return branch
 
-    y, last, nu, chol, t, gamma = lax.switch(bucket, [of_size(k) for k in sizes])
-    between = interval(qp, gradient, sets)
-    nu = jnp.where(gamma > 0, nu - sigma * excess, between.middle @ cuts(qp, gradient))
-    face = Face(sets, index, position, bucket, chol, t, gamma, between.middle, sigma)
-    return Unknowns(jnp.where(free, y, 0), nu), face, jnp.where(free, last, 0), between
+    chol, found = lax.switch(bucket, [of_size(k) for k in sizes])
+    y, t, last = jnp.where(free[:, None], found[position], 0).T
+    ey, gamma = e @ jnp.stack([y, t], axis=1)
+    nu = jnp.where(gamma > 0, (ey + excess) / jnp.where(gamma > 0, gamma, 1), 0)
+    solution = jnp.where(free, x + y - t * nu, 0)
+    face = Face(sets, index, position, bucket, chol, t, gamma, jnp.zeros(n, dtype), scales.sigma)
+    return Unknowns(solution, nu - scales.sigma * excess), face, last
 
 
 def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
@@ -203,19 +208,14 @@ def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
     n = rhs.x.shape[0]
     e, _ = equality(qp)
     bordered = face.gamma > 0
+    free = face.sets.free
+    chosen = jnp.where(face.index < n, rhs.x[jnp.minimum(face.index, n - 1)], 0)
 
     def of_size(k: int):
-        def branch():
-            chosen = jnp.minimum(face.index[:k], n - 1)
-            inside = face.index[:k] < n
-            y = cho_solve((face.chol[:k, :k], True), jnp.where(inside, rhs.x[chosen], 0))
-            nu = (jnp.where(inside, e[chosen], 0) @ y - rhs.nu) / jnp.where(bordered, face.gamma, 1)
-            nu = jnp.where(bordered, nu, 0)
-            y = y - face.t[:k] * nu
-            return y[jnp.clip(face.position, 0, k - 1)], nu
+        return lambda: jnp.pad(cho_solve((face.chol[:k, :k], True), chosen[:k]), (0, n - k))
 
-        return branch
-
-    x, nu = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
-    nu = jnp.where(bordered, nu + face.sigma * rhs.nu, rhs.nu)
-    return Unknowns(jnp.where(face.sets.free, x, rhs.x), nu)
+    y = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
+    y = jnp.where(free, y[face.position], 0)
+    nu = jnp.where(bordered, (e @ y - rhs.nu) / jnp.where(bordered, face.gamma, 1), 0)
+    x = jnp.where(free, y - face.t * nu, rhs.x)
+    return Unknowns(x, jnp.where(bordered, nu + face.sigma * rhs.nu, rhs.nu))

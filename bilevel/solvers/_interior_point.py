@@ -12,8 +12,8 @@ from ..problems import BoxQP
 from ._face import Scales, Sets, equality, pinned
 
 
-def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Array]:
-    """Return the active sets and the number of iterations.
+def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Array, Array]:
+    """Return the active sets, the point (inside its bounds) and the number of iterations.
 
     Both bounds are handled at once: slacks `s`, multipliers `z` and their directions are (2, n),
     lower bounds first. The iterate is frozen once it has converged: a step beyond that would
@@ -76,7 +76,7 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
         start = jnp.zeros(n, dtype), none, jnp.zeros((2, n), dtype), none, none
         dx, dnu, dz, a, _ = lax.fori_loop(0, 2, stage, start)
         new = x + a * dx, nu + a * dnu, z + a * dz
-        usable = (error > tol) & jnp.isfinite(dnu + a)
+        usable = (error > tol) & jnp.isfinite(jnp.sum(dx) + dnu + a)
         keep = jax.tree.map(lambda fresh, old: jnp.where(usable, fresh, old), new, (x, nu, z))
         return (*keep, usable, steps + 1)
 
@@ -84,4 +84,4 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
     x, _, z, _, steps = lax.while_loop(lambda s: s[3] & (s[4] < max_steps), body, start)
     s = slacks(x)
     at = has & (z > s) & (s <= s[::-1])
-    return Sets(at[0] | fixed, at[1] & ~at[0]), steps
+    return Sets(at[0] | fixed, at[1] & ~at[0]), jnp.where(fixed, qp.lower, x), steps

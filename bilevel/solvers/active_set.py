@@ -45,64 +45,98 @@ class ActiveSet(AbstractSolver):
         e, b = _face.equality(qp)
         usable = (e != 0) & ~fixed
         scales = _face.scales(qp)
+        budget = self.max_updates + 20 * n
+        everything = jnp.arange(n)
 
         def update(state):
-            sets, _, _, _, count, interior, _ = state
-            sets, interior = lax.cond(
+            sets, start, _, _, _, count, interior = state
+            sets, start, interior = lax.cond(
                 count == self.max_updates,
                 lambda: interior_point(qp, scales, self.max_interior_steps),
-                lambda: (sets, interior),
+                lambda: (sets, start, interior),
             )
-            u, face, last, interval = _face.solve(qp, sets, scales)
+            u, face, last = _face.solve(qp, sets, start, scales)
             x = _face.primal(qp, u.x, sets)
-            slope = qp.Q @ x + qp.q + u.nu * e
-            size, steep, residual, noise = _largest(x, slope, jnp.where(sets.free, slope, 0), last)
-            excess, terms = jnp.stack([e, jnp.abs(e)]) @ jnp.stack([x, jnp.abs(x)], axis=1)
-            excess, terms = excess[0] - b, terms[1] + jnp.abs(b)
+            gradient = qp.Q @ x + qp.q
+            some = face.gamma > 0
+            keys = _face.sides(qp, gradient, sets)
+            largest = jnp.max(jnp.concatenate([jnp.abs(jnp.stack([x, last])), keys]), axis=1)
+            size, noise = largest[0], largest[1]
+            nu = jnp.where(some, u.nu, _face.centre(largest[2:]))
+            slope = gradient + nu * e
+            sums = scales.rows @ jnp.stack([x, jnp.abs(x)], axis=1)
+            excess, terms = sums[0, 0] - b, sums[1, 1] + jnp.abs(b)
+            steep = scales.floor + scales.rows[2] * sums[2, 1] + jnp.abs(nu * e)
 
             # A violation smaller than rounding is none: exchanging it back and forth never ends.
+            single = count >= self.max_updates
+            rounds = jnp.maximum(count - self.max_updates, 0) // n
+            slop = 16 * eps * jnp.exp2(rounds.astype(dtype))
+            flat = slop * steep
             close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
-            flat = 64 * eps * (scales.floor + steep)
             low, high = sets.free & (x < qp.lower - close), sets.free & (x > qp.upper + close)
             lower = low | (sets.lower & (slope > -flat)) | fixed
             upper = high | (sets.upper & (slope < flat) & ~fixed)
+            # One exchange at a time: the first bound in the way, or the first wrong multiplier.
+            bound = jnp.where(low, qp.lower, qp.upper)
+            share = jnp.where(low | high, (bound - start) / (x - start), 2)
+            changed = (lower != sets.lower) | (upper != sets.upper)
+            wrong = 2 + jnp.where(rounds == 0, flat / (flat + jnp.abs(slope)), 0)
+            order = jnp.where(low | high, jnp.clip(share, 0, 1), jnp.where(changed, wrong, 3))
+            pick = jnp.argmin(order)
+            first = order[pick]
+
             low, high = sets.free & (x <= qp.lower + close), sets.free & (x >= qp.upper - close)
-            changed, inside = _largest(
-                (lower != sets.lower) | (upper != sets.upper), usable & sets.free & ~low & ~high
+            inside, residual = jnp.max(
+                jnp.stack(
+                    [
+                        (usable & sets.free & ~low & ~high).astype(dtype),
+                        jnp.where(sets.free, jnp.abs(slope) / steep, 0 * slope),
+                    ]
+                ),
+                axis=1,
             )
-            some = face.gamma > 0
             # Free variables that all lie at a bound go there: the multiplier is an interval then,
             # and the middle of it is the answer whichever way one came.
-            alone = some & (inside == 0)
-            lower, upper = lower | (low & usable & alone), upper | (high & ~low & usable & alone)
+            alone = some & (inside == 0) & (~single | (first == 3))
             # With nothing free, no multiplier mends the equality: free what it reaches first.
             unmet = jnp.abs(excess) > jnp.where(some, eps**0.5, 64 * eps) * terms
-            reached = jnp.where(excess > 0, interval.ends[1], interval.ends[0])
-            freed = reached & ~some & unmet
+            settled = (first == 3) & ~alone & ~unmet & (residual <= 4 * slop)
+            finite = jnp.isfinite(size + residual + nu + excess)
+            settled &= finite
+            stay = single & (everything != pick)
+            lower, upper = jnp.where(stay, sets.lower, lower), jnp.where(stay, sets.upper, upper)
+            moves = sets.free & (single | (first == 3))
+            start = jnp.where(moves, start + jnp.minimum(first, 1) * (x - start), start)
+            lower, upper = lower | (low & usable & alone), upper | (high & ~low & usable & alone)
+            reached = jnp.where(excess > 0, keys[1] == largest[3], keys[0] == largest[2])
+            freed = reached & usable & ~some & unmet
             lower, upper = lower & ~freed, upper & ~freed
 
-            settled = (changed == 0) & ~alone & ~unmet
-            settled &= residual <= eps**0.5 * (scales.floor + steep)
-            finite = jnp.isfinite(size + steep + u.nu + excess)
             # from a broken face, straight on to the interior point, or to the end
-            budget = jnp.where(count < self.max_updates, self.max_updates, 2 * self.max_updates)
-            count = jnp.where(finite, count + 1, budget).astype(jnp.int32)
-            return Sets(lower, upper), u, face, settled & finite, count, interior, slope < 0
+            ends = jnp.where(count < self.max_updates, self.max_updates, budget)
+            count = jnp.where(finite, count + 1, ends).astype(jnp.int32)
+            keep = settled | (count >= budget)
+            sets = Sets(jnp.where(keep, sets.lower, lower), jnp.where(keep, sets.upper, upper))
+            return sets, start, Unknowns(u.x, nu), face, settled, count, interior
 
         def unsettled(state):
-            return ~state[3] & (state[4] < 2 * self.max_updates)
+            return ~state[4] & (state[5] < budget)
 
         zero, nothing, none = jnp.int32(0), jnp.zeros(n, dtype), jnp.zeros((), dtype)
         indices = jnp.zeros(n, jnp.int32)
         square = jnp.zeros((n, n), dtype)
         # overwritten by the first update
         face = Face(sets, indices, indices, zero, square, nothing, none, nothing, none)
-        start = (sets, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero, fixed)
+        start = (sets, nothing, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero)
         end = lax.while_loop(unsettled, update, start)
-        _, u, face, settled, updates, interior, up = end
+        _, _, u, face, settled, updates, interior = end
         # A pinned variable follows, when its bounds part, the one that it presses against.
-        sets = Sets(face.sets.lower & ~(fixed & up), face.sets.upper | (fixed & up))
-        face = eqx.tree_at(lambda f: f.sets, face, sets)
+        gradient = qp.Q @ _face.primal(qp, u.x, face.sets) + qp.q
+        up = fixed & (gradient + u.nu * e < 0)
+        middle = _face.middle(_face.sides(qp, gradient, face.sets))
+        sets = Sets(face.sets.lower & ~up, face.sets.upper | up)
+        face = eqx.tree_at(lambda f: (f.sets, f.middle), face, (sets, middle))
 
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
         # comparisons with a NaN bound are false, so that only looking for it finds it
@@ -129,12 +163,6 @@ class ActiveSet(AbstractSolver):
         slope = _face.slope(qp, x, nu)
         at_bound = jnp.where(_face.pinned(qp), jnp.inf, jnp.where(sets.upper, -slope, slope))
         return jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), at_bound)
-
-
-def _largest(*rows: Array) -> Array:
-    """Largest magnitude of each of several vectors, in one reduction."""
-    dtype = jnp.result_type(float, *(row for row in rows if row.dtype != bool))
-    return jnp.max(jnp.stack([jnp.abs(row.astype(dtype)) for row in rows]), axis=1)
 
 
 def _infeasible(qp: BoxQP) -> Array:

@@ -132,6 +132,85 @@ def test_every_start_ends_at_a_kkt_point_to_rounding(kind):
         assert np.max(np.abs(values[0] - values[2])) < 1e-8
 
 
+def table(kind: str):
+    """A linear SVM whose solution is degenerate: (rows, labels, C)."""
+    rng = np.random.default_rng(4)
+    y = np.where(np.arange(40) % 2, 1.0, -1.0)
+    x = rng.normal(size=(40, 6)) + 0.7 * y[:, None]
+    if kind == "doubled":
+        return np.repeat(x[:20], 2, axis=0), np.repeat(y[:20], 2), 1.0
+    if kind == "saturated":  # twins 1e-9 apart: multipliers within rounding of their bound
+        twins = np.repeat(x[:20], 2, axis=0) * (1 + 1e-9 * rng.normal(size=(40, 1)))
+        return twins, np.repeat(y[:20], 2), 1.0
+    if kind == "tied":  # integers: several rows exactly on the margin
+        return np.round(2 * x), y, 1.0
+    if kind == "scales":  # features of very different units
+        return x * 10.0 ** rng.uniform(-3, 4, size=6), y, 0.1
+    score = rng.integers(0, [3, 4, 2, 6], size=(40, 4))  # one-hot groups: collinear, few rows
+    y = np.where(score[:, 0] > score[:, 2], 1.0, -1.0)
+    return np.concatenate([np.eye(k)[score[:, j]] for j, k in enumerate((3, 4, 2, 6))], 1), y, 1.0
+
+
+def degenerate(kind: str):
+    if kind == "cycling":  # three margin vectors of rank two: active sets alone may cycle
+        rng = np.random.default_rng(1)
+        return [random_problem("svm", rng) for _ in range(11)][10]
+    x, y, C = table(kind)
+    n = len(y)
+    return x @ x.T * np.outer(y, y), -np.ones(n), np.zeros(n), np.full(n, C), y, 0.0
+
+
+def moved(parts, copies: int):
+    """Copies of a problem; every input that is not zero goes up or down by one unit in the last
+    place, or stays, at random.
+    """
+    rng = np.random.default_rng(6)
+    columns = []
+    for part in parts[:4]:
+        side = np.inf * rng.choice([-1.0, 1.0], size=(copies, *np.shape(part)))
+        stay = (part == 0) | (rng.random(side.shape) < 1 / 3)
+        columns.append(np.where(stay, part, np.nextafter(part, side)))
+    columns[0] = np.tril(columns[0]) + np.swapaxes(np.tril(columns[0], -1), 1, 2)
+    columns += [np.broadcast_to(part, (copies, *np.shape(part))) for part in parts[4:]]
+    return jax.vmap(BoxQP)(*(jnp.asarray(column) for column in columns))
+
+
+@eqx.filter_jit
+def solve_each(batch, warm):
+    return jax.lax.map(lambda lane: solve(*lane), (batch, warm))
+
+
+@pytest.mark.parametrize("kind", ["cycling", "doubled", "saturated", "tied", "one_hot", "scales"])
+def test_no_rounding_of_the_inputs_keeps_a_degenerate_problem_unsolved(kind):
+    parts = degenerate(kind)
+    copies, n = (1000 if kind == "cycling" else 100), len(parts[1])
+    batch = moved(parts, copies)
+    problems = list(zip(*(np.asarray(leaf) for leaf in jax.tree.leaves(batch)), strict=True))
+    drawn = np.random.default_rng(2).integers(0, 3, size=(copies, n))
+    no = np.zeros((copies, n), bool)
+    starts = (no, no), (no, ~no), (drawn == 0, drawn == 1), (drawn > 0, drawn == 0)
+    objectives = []
+    for start in starts:
+        solution = solve_each(batch, sets(*start))
+        assert np.all(np.asarray(solution.result) == CONVERGED)
+        x, nu = (np.asarray(a) for a in solution.value)
+        for i in range(copies):
+            assert violation(problems[i], x[i], nu[i]) < 1e-13
+        exact = x.astype(np.longdouble)  # of the problem itself, whose curvature the moves perturb
+        objectives.append(np.einsum("bi,ij,bj->b", exact, parts[0], exact) / 2 + exact @ parts[1])
+    reach = np.max(np.abs(np.stack(objectives) / np.mean(objectives[0]) - 1))
+    # rows in units 1e7 apart: one unit in the last place of Q moves the optimum itself
+    assert reach < (1e-8 if kind == "scales" else 1e-12)
+
+
+def test_a_degenerate_solution_is_solved_and_its_slack_says_so():
+    parts = degenerate("cycling")
+    problem = box_qp(*parts)
+    point = jax.jit(SOLVER.run)(problem, cold(problem))
+    assert int(point.result) == CONVERGED
+    assert np.min(np.abs(SOLVER.slack(problem, point.unknowns, point.frozen))) < 1e-12
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_objective_is_the_least_over_all_faces(kind):
     problems, batch = random_batch(kind, seed=3)
