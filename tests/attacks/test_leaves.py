@@ -25,8 +25,8 @@ Z = jnp.asarray([X[0] + 0.3, X[3] - 0.2])
 WIDE = Data(RNG.normal(size=(6, 9)) + 0.5 * Y[:6, None], Y[:6])
 WIDE_GOAL = indiscriminate(RNG.normal(size=(10, 9)), SIDES, LogisticLoss())
 ATTACKS = {
-    "linear": compose(SVM(0.8), REACH, GOAL, DATA),
-    "rbf": compose(SVM(0.8, kernels.RBF(0.4)), REACH, GOAL, DATA),
+    "linear": compose(SVM(0.05), REACH, GOAL, DATA),
+    "rbf": compose(SVM(0.5, kernels.RBF(0.3)), REACH, GOAL, DATA),
     "polynomial": compose(SVM(0.8, kernels.Polynomial(3, 0.3, 1.0)), REACH, GOAL, DATA),
     "ridge": compose(Ridge(0.2), REACH, GOAL, DATA),
     "wide logistic": compose(Logistic(0.2), REACH, WIDE_GOAL, WIDE),
@@ -60,7 +60,7 @@ def test_derivatives_in_leaves_are_those_of_differences(name, leaf):
     attack, z, where = ATTACKS[name], AT[name], LEAVES[name, leaf]
     at = where(attack)
     along = jnp.asarray(RNG.normal(size=at.shape))
-    h = 2e-4
+    h = 4e-5
     near, far = (
         replaced(attack, where, at + t * along, z) - replaced(attack, where, at - t * along, z)
         for t in (h, 2 * h)
