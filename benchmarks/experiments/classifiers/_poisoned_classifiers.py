@@ -1,0 +1,134 @@
+"""What the experiments on ridge and logistic classifiers share."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn import linear_model
+
+from attacks import poison_classifier
+from benchmarks.clock import timed
+from benchmarks.data import Parts, Table, numbered_parts
+from benchmarks.report import Report, UsageError, summary
+from bilevel import Data
+from bilevel.learners import Logistic, Ridge
+from bilevel.maximize import Optimized
+
+LEARNERS = ("ridge", "logistic")
+STRENGTH = 1.0
+"""scikit-learn's alpha of ridge, and C of logistic regression."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How much poison, on which rows."""
+
+    points: tuple[int, ...] = (1, 2, 5, 10, 15, 20)
+    """Numbers of poison points."""
+    splits: int = 5
+    """Number of random splits."""
+    train: int = 100
+    """Clean training rows."""
+    validation: int = 200
+    """Rows that the attacker judges by."""
+    test: int = 269
+    """Rows of which nobody knows."""
+    splits_files: tuple[Path, ...] = ()
+    """Take the splits from these npz files instead."""
+    steps: int = 70
+    """Steps of the attack."""
+
+    def __post_init__(self):
+        if not self.points or min(self.points) < 1:
+            raise UsageError(f"--points: got {self.points}, expected numbers of 1 or more")
+        for name in ("splits", "train", "validation", "test", "steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+
+
+def drawn(options: Options, table: Table) -> list[tuple[Parts, np.ndarray]]:
+    """Splits, and numbers of the training rows that poison starts from: those labelled -1."""
+    if options.splits_files:
+        found = [numbered_parts(path, table) for path in options.splits_files]
+    else:
+        found = []
+        for seed in range(options.splits):
+            parts = table.split(options.train, options.validation, options.test, seed)
+            attacked = np.flatnonzero(parts.train.y < 0)
+            found.append((parts, np.random.default_rng([1, seed]).permutation(attacked)))
+    most = min(len(start) for _, start in found)
+    if max(options.points) > most:
+        raise UsageError(f"--points: got {max(options.points)}, these splits have {most} starts")
+    return found
+
+
+def attack(kind: str, parts: Parts, start: np.ndarray, steps: int) -> Optimized:
+    """Rows of the other class, moved under the label they are given."""
+    rows = len(parts.train.y) + len(start)
+    learner = Ridge(STRENGTH / rows) if kind == "ridge" else Logistic(1 / (STRENGTH * rows))
+    train = Data(parts.train.x, parts.train.y)
+    validation = Data(parts.validation.x, parts.validation.y)
+    return poison_classifier(
+        train, jnp.asarray(parts.train.x[start]), jnp.asarray(-parts.train.y[start]),
+        validation, learner, steps=steps,
+    )  # fmt: skip
+
+
+def errors(kind: str, parts: Parts, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Of scikit-learn's classifier of the clean rows and these, on validation and test rows."""
+    model = (
+        linear_model.RidgeClassifier(alpha=STRENGTH)
+        if kind == "ridge"
+        else linear_model.LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=1000)
+    )
+    model.fit(np.concatenate([parts.train.x, x]), np.concatenate([parts.train.y, y]))
+    validation, test = (
+        float(np.mean(model.predict(rows.x) != rows.y)) for rows in (parts.validation, parts.test)
+    )
+    return validation, test
+
+
+def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
+    """One row per learner, number of points and split."""
+    splits = drawn(options, load())
+    todo = [(k, m, s) for k in LEARNERS for m in options.points for s in range(len(splits))]
+    for kind, points, split in report.track(todo, name):
+        key = {"learner": kind, "points": points, "split": split}
+        if report.done(**key):
+            continue
+        parts, init = splits[split]
+        start = init[:points]
+
+        def program(kind=kind, parts=parts, start=start) -> Optimized:
+            return attack(kind, parts, start, options.steps)
+
+        first = timed(program)[1]
+        result, clock, cpu = timed(program)
+        labels = -parts.train.y[start]
+        clean_val, clean_test = errors(kind, parts, parts.train.x[:0], labels[:0])
+        flip_val, flip_test = errors(kind, parts, parts.train.x[start], labels)
+        val, test = errors(kind, parts, np.asarray(result.z), labels)
+        report.row(
+            **key, clean_val_err=clean_val, clean_test_err=clean_test, flip_val_err=flip_val,
+            flip_test_err=flip_test, val_err=val, test_err=test, cpu_seconds=cpu,
+            compile_seconds=max(first - clock, 0.0),
+        )  # fmt: skip
+    for kind in LEARNERS:
+        for points in options.points:
+            rows = [r for r in report.rows if (r["learner"], r["points"]) == (kind, points)]
+            report.note(
+                f"{kind}, {points:2} points, per cent, mean of {len(rows)} splits (worst): "
+                + ", ".join(
+                    f"{what} {summary([100 * r[cell] for r in rows])}"
+                    for what, cell in (
+                        ("validation", "val_err"), ("test", "test_err"),
+                        ("flipped and not moved", "flip_test_err"), ("clean", "clean_test_err"),
+                    )
+                )
+            )  # fmt: skip
+    if report.out is not None:
+        from benchmarks.pictures.classifiers import draw
+
+        report.figure(name, draw(name, options.train, report.rows))

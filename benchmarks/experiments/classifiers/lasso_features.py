@@ -1,0 +1,209 @@
+"""Poisoned feature selection: test error, and how much of the choice of features survives.
+
+Xiao, Biggio, Brown, Fumera, Eckert & Roli, "Is feature selection secure against training data
+poisoning?", ICML 2015: LASSO, elastic net and ridge as classifiers on labels -1 and +1. Copies of
+training rows with flipped labels are moved along the exact hypergradient inside [0, 1], after
+scaling: what a PDF file could really contain is not modelled. Errors and weights are those of
+scikit-learn's models, trained anew.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn import linear_model
+
+from attacks.feature_selection import kuncheva_index, poison_feature_selection, selected
+from benchmarks.clock import timed
+from benchmarks.data import Parts, Table, breast_cancer, pdf_malware
+from benchmarks.report import Report, UsageError, summary
+from bilevel import Data
+from bilevel.learners import ElasticNet, Lasso, Ridge
+
+POISONS = ("random", "flip", "attack")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to attack, and with how much."""
+
+    data: Literal["breast-cancer", "pdf"] = "breast-cancer"
+    """Which rows; pdf is malware in PDF files, which must be in the folder BILEVEL_DATA."""
+    learners: tuple[Literal["lasso", "elastic-net", "ridge"], ...] = (
+        "lasso", "elastic-net", "ridge",
+    )  # fmt: skip
+    """Which classifiers."""
+    rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2)
+    """Poisoning rates: shares of poison among all training rows."""
+    splits: int = 5
+    """Number of random splits."""
+    train: int = 200
+    """Clean training rows."""
+    validation: int = 150
+    """Rows that the attacker judges by."""
+    test: int = 200
+    """Rows of which nobody knows."""
+    features: int = 5
+    """How many features are selected: those of largest weight."""
+    strength: float = 0.003
+    """l1 of the LASSO; half of it is l1 and half l2 of the elastic net, all of it l2 of ridge."""
+    steps: int = 70
+    """Steps of the attack."""
+
+    def __post_init__(self):
+        if not self.rates or not all(0 < rate <= 0.5 for rate in self.rates):
+            raise UsageError(f"--rates: got {self.rates}, expected shares above 0, 0.5 at most")
+        for name in ("splits", "train", "validation", "test", "features", "steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        if not 0 < self.strength < float("inf"):
+            raise UsageError(f"--strength: got {self.strength}, expected a positive number")
+
+
+class Poison(NamedTuple):
+    """Rows (m, d) and labels (m,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Judged(NamedTuple):
+    """What scikit-learn's model of clean rows and poison does, and which features it selects."""
+
+    val: float
+    test: float
+    chosen: np.ndarray
+    nonzero: int
+
+
+def learner(kind: str, strength: float) -> Lasso | ElasticNet | Ridge:
+    """Ours, as `judge` trains scikit-learn's."""
+    if kind == "lasso":
+        return Lasso(strength)
+    return Ridge(strength) if kind == "ridge" else ElasticNet(strength / 2, strength / 2)
+
+
+def judge(kind: str, options: Options, parts: Parts, poison: Poison) -> Judged:
+    """Train scikit-learn's model with the poison."""
+    x, y = np.concatenate([parts.train.x, poison.x]), np.concatenate([parts.train.y, poison.y])
+    exact = {"tol": 1e-8, "max_iter": 1_000_000}
+    if kind == "lasso":
+        model = linear_model.Lasso(options.strength, **exact)
+    elif kind == "elastic-net":
+        model = linear_model.ElasticNet(options.strength, l1_ratio=0.5, **exact)
+    else:
+        model = linear_model.Ridge(options.strength * len(y))
+    model.fit(x, y)
+    val, test = (
+        float(np.mean(rows.y * model.predict(rows.x) <= 0))
+        for rows in (parts.validation, parts.test)
+    )
+    nonzero = len(selected(model.coef_))
+    return Judged(val, test, selected(model.coef_, options.features), nonzero)
+
+
+def starts(options: Options, parts: Parts, count: int, split: int) -> tuple[Poison, Poison]:
+    """Random rows of the domain with random labels; training rows with flipped labels."""
+    rng = np.random.default_rng([1, split])
+    copied = rng.choice(options.train, count, replace=count > options.train)
+    drawn = Poison(rng.uniform(size=(count, parts.train.x.shape[1])), rng.choice([-1.0, 1], count))
+    return drawn, Poison(parts.train.x[copied], -parts.train.y[copied])
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per learner, rate and split."""
+    table = pdf_malware() if options.data == "pdf" else breast_cancer()
+    parts = _split(table, options)
+    todo = [(kind, rate) for kind in options.learners for rate in options.rates]
+    for kind, rate in report.track(todo, f"lasso-features, {options.data}"):
+        if all(report.done(learner=kind, rate=rate, split=s) for s in range(options.splits)):
+            continue
+        for cells in _attacked(kind, rate, options, parts, report):
+            if not report.done(learner=kind, rate=rate, split=cells["split"]):
+                report.row(**cells)
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.lasso_features import draw
+
+        report.figure("lasso-features", draw(options, report.rows))
+
+
+def _split(table: Table, options: Options) -> list[Parts]:
+    width = table.x.shape[1]
+    if options.features >= width:
+        raise UsageError(f"--features: got {options.features}, expected fewer than {width}")
+    return [
+        table.split(options.train, options.validation, options.test, split)
+        for split in range(options.splits)
+    ]
+
+
+def _attacked(
+    kind: str, rate: float, options: Options, parts: list[Parts], report: Report
+) -> list[dict]:
+    count = max(1, round(rate * options.train / (1 - rate)))
+    width = parts[0].train.x.shape[1]
+    found: list[dict[str, Judged]] = []
+    seconds: list[float] = []
+    for split, here in enumerate(parts):
+        drawn, flipped = starts(options, here, count, split)
+
+        def attack(here=here, flipped=flipped):
+            return poison_feature_selection(
+                Data(here.train.x, here.train.y), jnp.asarray(flipped.x), jnp.asarray(flipped.y),
+                Data(here.validation.x, here.validation.y), learner(kind, options.strength),
+                steps=options.steps,
+            )  # fmt: skip
+
+        if split == 0:
+            timed(attack)  # compiles
+        result, _, cpu = timed(attack)
+        if int(result.steps) < options.steps:
+            report.note(f"{kind}, {100 * rate:.3g} % poison, split {split}: {result.message}")
+        made = Poison(np.asarray(result.z), flipped.y)
+        none = Poison(made.x[:0], made.y[:0])
+        rows = {"clean": none, "random": drawn, "flip": flipped, "attack": made}
+        found.append({name: judge(kind, options, here, poison) for name, poison in rows.items()})
+        seconds.append(cpu)
+    across = {  # of the splits' selections with each other
+        name: kuncheva_index([each[name].chosen for each in found], width)
+        for name in found[0] if options.splits > 1
+    }  # fmt: skip
+
+    def kept(each: dict[str, Judged], name: str) -> float:
+        return kuncheva_index([each["clean"].chosen, each[name].chosen], width)
+
+    return [
+        {
+            "learner": kind, "rate": rate, "split": split, "points": count,
+            "clean_test_err": each["clean"].test, "clean_nonzero": each["clean"].nonzero,
+            **{f"{name}_test_err": each[name].test for name in POISONS},
+            "attack_val_err": each["attack"].val, "attack_nonzero": each["attack"].nonzero,
+            **{f"{name}_stability": kept(each, name) for name in POISONS},
+            **{f"{name}_across": across.get(name) for name in ("clean", "attack")},
+            "cpu_seconds": cpu,
+        }
+        for split, (each, cpu) in enumerate(zip(found, seconds, strict=True))
+    ]  # fmt: skip
+
+
+def _notes(options: Options, report: Report) -> None:
+    for kind in options.learners:
+        for rate in options.rates:
+            rows = [r for r in report.rows if r["learner"] == kind and r["rate"] == rate]
+            errors, kept = (
+                ", ".join(
+                    f"{name} {each([row[f'{name}_{cell}'] for row in rows])}" for name in names
+                )
+                for cell, names, each in (
+                    ("test_err", ("clean", *POISONS), lambda v: summary([100 * e for e in v])),
+                    ("stability", POISONS, lambda v: f"{np.mean(v):.2f} ({np.min(v):.2f})"),
+                )
+            )
+            report.note(f"{kind}, {100 * rate:.3g} % poison: test error in % {errors}")
+            report.note(f"  stability of the top {options.features}: {kept}")
+    report.note(
+        f"each: mean of {options.splits} splits (worst). Stability: Kuncheva's index, poisoned "
+        "against clean training on the same rows; 1 the same features, 0 a choice by lot"
+    )

@@ -1,0 +1,31 @@
+"""Poison rows against ridge and logistic spam filters (spambase).
+
+As in `breast-cancer`: ham that is labelled spam, moved so that the retrained filter errs on
+validation mails. Features are logarithms of word counts, in [0, 1].
+"""
+
+import dataclasses
+
+from benchmarks.data import spambase
+from benchmarks.report import Report
+
+from . import _poisoned_classifiers as _classifiers
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(_classifiers.Options):
+    """How much poison, on which rows."""
+
+    points: tuple[int, ...] = (5, 10, 20, 40, 60)
+    """Numbers of poison points."""
+    train: int = 300
+    """Clean training rows."""
+    validation: int = 500
+    """Rows that the attacker judges by."""
+    test: int = 2000
+    """Rows of which nobody knows."""
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per learner, number of points and split."""
+    _classifiers.run_on(spambase, "spam", options, report)
