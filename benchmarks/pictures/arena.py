@@ -1,35 +1,36 @@
 """The arena as heat maps: what poison costs with each defense, unaware of it and adapted to it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
+
+from benchmarks.rows import Row, column, distinct, where
 
 from .style import INK, QUIET, new_figure
 
 PANELS = (("unaware_err", "attacker unaware of the defense"), ("adapted_err", "adapted to it"))
 
 
-def draw(options, rows: list[dict]) -> Figure:
+def draw(
+    rows: Sequence[Row], attacks: Sequence[str], learners: Sequence[str], defenses: Sequence[str]
+) -> Figure:
     """A row per defense, a column per attack and learner, at the highest rate."""
-    rate = max(options.rates)
-    columns = [(a, k) for a in options.attacks for k in options.learners]
-    names = ["no defense", *options.defenses]
-    fig = new_figure(3.6 + 1.1 * 2 * len(columns) / 2, 2.2 + 0.62 * len(names))
+    rate = max(row["rate"] for row in rows)
+    strongest = where(rows, rate=rate)
+    columns = [(a, k) for a in attacks for k in learners]
+    fig = new_figure(3.6 + 1.1 * 2 * len(columns) / 2, 2.2 + 0.62 * (1 + len(defenses)))
     panels = fig.subplots(1, 2, sharey=True)
 
-    def mean(cell: str, attack: str, kind: str, name: str) -> float:
-        key = (attack, kind, rate)
-        found = [
-            r[cell]
-            for r in rows
-            if (r["attack"], r["learner"], r["rate"]) == key
-            and (name == "no defense" or r["defense"] == name)
+    def means(cell: str, **which) -> list[float]:
+        return [
+            100 * float(np.mean(column(strongest, cell, attack=a, learner=k, **which)))
+            for a, k in columns
         ]
-        return 100 * float(np.mean(found))
 
     for axes, (cell, title) in zip(panels, PANELS, strict=True):
         values = np.array([
-            [mean("undefended_err" if n == "no defense" else cell, a, k, n) for a, k in columns]
-            for n in names
+            means("undefended_err"), *(means(cell, defense=name) for name in defenses)
         ])  # fmt: skip
         axes.imshow(values, cmap="OrRd", vmin=0, vmax=45, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
@@ -38,16 +39,17 @@ def draw(options, rows: list[dict]) -> Figure:
         axes.grid(False)
         axes.set_title(title, fontsize=12)
         axes.set_xticks(range(len(columns)), [k for _, k in columns], rotation=45, ha="right")
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(1 + len(defenses)), ["no defense", *defenses])
         axes.tick_params(length=0)
-        for i, attack in enumerate(options.attacks):
-            middle = (i + 0.5) * len(options.learners) - 0.5
+        for i, attack in enumerate(attacks):
+            middle = (i + 0.5) * len(learners) - 0.5
             axes.annotate(
-                attack, (middle, len(names) - 0.5), xytext=(0, -64), ha="center", color=INK,
+                attack, (middle, len(defenses) + 0.5), xytext=(0, -64), ha="center", color=INK,
                 textcoords="offset points", annotation_clip=False, fontsize=12,
             )  # fmt: skip
+    splits = len(distinct(rows, "seed"))
     fig.suptitle(
-        f"test error in %, {100 * rate:.0f} % poison, mean of {options.seeds} splits",
+        f"test error in %, {100 * rate:.0f} % poison, mean of {splits} splits",
         fontsize=11, color=QUIET,
     )  # fmt: skip
     return fig

@@ -1,10 +1,13 @@
 """Error of poisoned classifiers against the number of poison points."""
 
-import numpy as np
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from .curves import draw_curve
+from benchmarks.rows import Row, distinct, where
+
+from .curves import draw_curve, table
 from .style import BLUE, QUIET, RED, new_figure, percent
 
 LINES = (
@@ -14,18 +17,16 @@ LINES = (
 )
 
 
-def draw(name: str, train: int, rows: list[dict]) -> Figure:
+def draw(name: str, train: int, rows: Sequence[Row]) -> Figure:
     """A panel per learner."""
     fig = new_figure(10, 4.2)
-    kinds = sorted({row["learner"] for row in rows}, reverse=True)
+    kinds = sorted(distinct(rows, "learner"), reverse=True)
     panels = fig.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
-        points = sorted({r["points"] for r in rows if r["learner"] == kind})
+        here = where(rows, learner=kind)
+        points = sorted(distinct(here, "points"))
         for cell, colour, label in LINES:
-            values = [
-                [r[cell] for r in rows if (r["learner"], r["points"]) == (kind, m)] for m in points
-            ]
-            draw_curve(axes, points, np.array(values), colour, label)
+            draw_curve(axes, points, table(here, cell, "points", points), colour, label)
         axes.set(
             title=f"{name}, {kind}",
             xlabel=f"poison points beside {train} training rows",

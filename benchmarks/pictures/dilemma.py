@@ -1,35 +1,40 @@
 """The dilemma: error with and without TRIM, and the share of poison removed, against the radius."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+from benchmarks.rows import Row, distinct, where
 
 from .style import BLUE, ORANGE, QUIET, RED, new_figure, percent
 
 COLOURS = {"plain": BLUE, "hard": ORANGE, "soft": RED}
 
 
-def draw(options, rows: list[dict]) -> Figure:
+def draw(rows: Sequence[Row], rate: float, strength: str) -> Figure:
     """A column per set: errors above, what TRIM removes below."""
-    fig = new_figure(5.6 * len(options.sets), 7)
-    panels = fig.subplots(2, len(options.sets), squeeze=False, sharex=True, height_ratios=(2, 1))
+    sets, radii = distinct(rows, "set"), sorted(distinct(rows, "radius"))
+    fig = new_figure(5.6 * len(sets), 7)
+    panels = fig.subplots(2, len(sets), squeeze=False, sharex=True, height_ratios=(2, 1))
 
     def curve(axes, name, attacker, cell, **style):
         values = np.array([
-            [r[cell] / (r["clean_test_mse"] if cell.endswith("mse") else 1) for r in rows
-             if (r["set"], r["attacker"], r["radius"]) == (name, attacker, radius)]
-            for radius in options.radii
+            [r[cell] / (r["clean_test_mse"] if cell.endswith("mse") else 1)
+             for r in where(rows, set=name, attacker=attacker, radius=radius)]
+            for radius in radii
         ])  # fmt: skip
         mean = values.mean(axis=1)
         axes.fill_between(
-            options.radii, values.min(axis=1), values.max(axis=1), alpha=0.1, lw=0,
+            radii, values.min(axis=1), values.max(axis=1), alpha=0.1, lw=0,
             color=COLOURS[attacker],
         )  # fmt: skip
-        axes.plot(options.radii, mean, color=COLOURS[attacker], marker="o", ms=4, **style)
+        axes.plot(radii, mean, color=COLOURS[attacker], marker="o", ms=4, **style)
 
-    for column, name in enumerate(options.sets):
+    for column, name in enumerate(sets):
         above, below = panels[:, column]
-        for attacker in options.attackers:
+        for attacker in distinct(rows, "attacker"):
             if attacker == "plain":
                 label = "plain attacker, no defense"
                 curve(above, name, attacker, "test_mse", ls="--", label=label)
@@ -44,7 +49,7 @@ def draw(options, rows: list[dict]) -> Figure:
     panels[1, 0].set_ylabel("poison removed")
     panels[0, 0].legend(loc="best")
     fig.supxlabel(
-        f"{100 * options.rate:.0f} % poison, {options.strength} ridge; mean of {options.seeds} "
+        f"{100 * rate:.0f} % poison, {strength} ridge; mean of {len(distinct(rows, 'seed'))} "
         "splits, band: least and largest",
         fontsize=10, color=QUIET,
     )  # fmt: skip

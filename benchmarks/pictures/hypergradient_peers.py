@@ -1,9 +1,10 @@
 """The picture of `hypergradient-peers`: error against time, one panel per problem."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
+
+from benchmarks.rows import Row
 
 from .style import BLUE, GREEN, ORANGE, RED, new_figure
 
@@ -15,7 +16,7 @@ LOOKS = {
 }
 
 
-def picture(rows: list[dict[str, Any]], names: Sequence[str]) -> Figure:
+def draw(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     """Lower left is better: `rows` of the report, both axes logarithmic."""
     figure = new_figure(4.2 * len(names), 4.2)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):

@@ -1,10 +1,10 @@
 """The pictures of `hypergradients`: error against time, and error against the inner error."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks.rows import Row
 from bilevel.study import Lag
 
 from .style import BLUE, GREEN, ORANGE, QUIET, RED, new_figure
@@ -20,7 +20,7 @@ def _colour(name: str) -> str:
     return GREEN if name.startswith(("unrolled", "forward", "back")) else RED
 
 
-def draw_errors(rows: Sequence[dict[str, Any]], problems: Sequence[str]) -> Figure:
+def draw_errors(rows: Sequence[Row], problems: Sequence[str]) -> Figure:
     """A panel per problem, a bar per derivative: its error, and its time and memory beside it."""
     names = [p for p in problems if any(row["problem"] == p for row in rows)]
     most = max((sum(row["problem"] == p for row in rows) for p in names), default=1)

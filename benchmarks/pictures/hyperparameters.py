@@ -1,16 +1,17 @@
 """The picture of `hyperparameters`: losses of the three methods, split by split."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
+
+from benchmarks.rows import Row
 
 from .style import BLUE, GREEN, ORANGE, QUIET, new_figure
 
 COLOURS = (ORANGE, BLUE, GREEN)
 
 
-def picture(rows: list[dict[str, Any]], methods: Sequence[str]) -> Figure:
+def draw(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
     """Validation loss, test loss and CPU time; a line joins what one split gave."""
     figure = new_figure(12, 4.2)
     panels = {

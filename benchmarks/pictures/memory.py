@@ -1,38 +1,37 @@
 """The picture of `memory`: peak memory and time of a gradient against the length of the path."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from benchmarks.experiments.hypergradients.memory import MODES
+from benchmarks.rows import Row, where
 
 from . import style
 
-COLOURS = {
-    "full": style.RED,
-    "sqrt": style.ORANGE,
-    "recursive": style.GREEN,
-    "reversible": style.BLUE,
-    "forward": style.QUIET,
+LOOKS = {
+    "full": (style.RED, "full unrolling"),
+    "sqrt": (style.ORANGE, "square-root checkpoints"),
+    "recursive": (style.GREEN, "recursive checkpoints"),
+    "reversible": (style.BLUE, "reversible, exact"),
+    "forward": (style.QUIET, "training alone"),
 }
 
 
-def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def draw(rows: Sequence[Row]) -> Figure:
     """Memory on the left, time in forward passes on the right; a curve per way."""
     figure = style.new_figure(12, 5)
     left, right = figure.subplots(1, 2)
     forward = {r["steps"]: r["cpu_s"] for r in rows if r["mode"] == "forward"}
     base = min((r["peak_mb"] - r["planned_mb"] for r in rows if r["peak_mb"]), default=0.0)
-    for mode, colour in COLOURS.items():
-        own = sorted((r for r in rows if r["mode"] == mode), key=lambda r: r["steps"])
-        ran = [r for r in own if r["peak_mb"]]
-        if not own:
+    for mode, (colour, name) in LOOKS.items():
+        mine = sorted(where(rows, mode=mode), key=lambda r: r["steps"])
+        ran = [r for r in mine if r["peak_mb"]]
+        if not mine:
             continue
         steps = [r["steps"] for r in ran]
-        left.plot(steps, [r["peak_mb"] for r in ran], "o-", color=colour, label=MODES[mode])
-        beyond = ran[-1:] + [r for r in own if not r["peak_mb"]]
-        if len(ran) < len(own):
+        left.plot(steps, [r["peak_mb"] for r in ran], "o-", color=colour, label=name)
+        beyond = ran[-1:] + [r for r in mine if not r["peak_mb"]]
+        if len(ran) < len(mine):
             left.plot(
                 [r["steps"] for r in beyond],
                 [r["peak_mb"] or base + r["planned_mb"] for r in beyond],
@@ -64,5 +63,5 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
         "hollow: as planned by the compiler, not run", (0.02, 0.97), xycoords="axes fraction",
         va="top", color=style.QUIET, fontsize=11,
     )  # fmt: skip
-    figure.legend(loc="outside lower center", ncols=len(COLOURS))
+    figure.legend(loc="outside lower center", ncols=len(LOOKS))
     return figure

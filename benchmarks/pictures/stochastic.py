@@ -1,15 +1,11 @@
 """The picture of `stochastic`: suboptimality of the outer objective against CPU seconds."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from . import style
-
-if TYPE_CHECKING:
-    from benchmarks.experiments.tuning.stochastic import Curve
 
 LOOKS = {
     "SOBA": (style.BLUE, "o"),
@@ -21,16 +17,20 @@ LOOKS = {
 }
 
 
-def draw(curves: Mapping[str, "Curve"], best: float) -> Figure:
-    """Lower left is better. Points at the best objective itself are left out."""
+def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], best: float) -> Figure:
+    """Lower left is better. Points at the best objective itself are left out.
+
+    - `curves`: per method CPU seconds, and the objective at them.
+    - `best`: the best objective.
+    """
     figure = style.new_figure(7.2, 4.6)
     axes = figure.subplots()
-    for name, curve in curves.items():
+    for name, (seconds, value) in curves.items():
         colour, marker = LOOKS[name]
-        above = np.where(curve.value > best, curve.value - best, np.nan)
+        above = np.where(value > best, value - best, np.nan)
         label = "exact hypergradient" if name == "exact" else name
         axes.plot(
-            curve.seconds, above, color=colour, marker=marker, markersize=5, label=label,
+            seconds, above, color=colour, marker=marker, markersize=5, label=label,
             linestyle="dashed" if name == "exact" else "solid",
         )  # fmt: skip
     axes.set(yscale="log", xlabel="CPU seconds", ylabel="outer objective above the best")

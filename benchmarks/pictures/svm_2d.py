@@ -1,33 +1,52 @@
 """The picture of `svm-2d`: surfaces over the position of the poison, hypergradients, ascents."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bilevel import Data
-
 from . import style
-
-if TYPE_CHECKING:
-    from benchmarks.experiments.svm.svm_2d import Scene
 
 OUTLINE = [patheffects.withStroke(linewidth=3.2, foreground="white")]
 
 
-def draw(scenes: Mapping[str, "Scene"], validation: Data) -> Figure:
+class Scene(NamedTuple):
+    """All that one row of the picture shows.
+
+    - `x`, `y`: training rows (n, 2) and their labels.
+    - `axis`, `hinge`, `error`: validation hinge loss and error with the poison at each place of
+      the plane axis x axis, (k, k); NaN where training failed.
+    - `arrow_axis`, `arrows`: hypergradients on a coarser plane, (k * k, 2); zero where one is no
+      longer than the bound on its error.
+    - `paths`: of the ascents, each (steps, 2).
+    - `plane`, `clean`, `poisoned`: decision values on plane x plane of the SVM without poison,
+      and with the strongest poison.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    axis: np.ndarray
+    hinge: np.ndarray
+    error: np.ndarray
+    arrow_axis: np.ndarray
+    arrows: np.ndarray
+    paths: list[np.ndarray]
+    plane: np.ndarray
+    clean: np.ndarray
+    poisoned: np.ndarray
+
+
+def draw(scenes: Mapping[str, Scene]) -> Figure:
     """A row per kernel: the hinge loss with the hypergradient, and the error it stands for."""
     figure = style.new_figure(12.4, 5.5 * len(scenes) + 0.4)
     grid = figure.subplots(len(scenes), 2, squeeze=False)
     for (name, scene), (left, right) in zip(scenes.items(), grid, strict=True):
-        surface = scene.surface
-        _surface(figure, left, scene, surface.hinge, "validation hinge loss")
-        _surface(figure, right, scene, surface.error, "validation error")
+        _surface(figure, left, scene, scene.hinge, "validation hinge loss")
+        _surface(figure, right, scene, scene.error, "validation error")
         left.set_title(f"{name} SVM: objective and hypergradient")
         right.set_title(f"{name} SVM: error and boundary")
         _arrows(left, scene)
@@ -56,12 +75,10 @@ def _legend() -> list[Line2D]:
     ]
 
 
-def _surface(figure: Figure, axes: Axes, scene: "Scene", values, label: str) -> None:
-    count = len(scene.axis)
+def _surface(figure: Figure, axes: Axes, scene: Scene, values, label: str) -> None:
     mesh = axes.pcolormesh(
-        scene.axis, scene.axis, np.reshape(values, (count, count)), cmap="YlGnBu",
-        shading="nearest", rasterized=True,
-    )  # fmt: skip
+        scene.axis, scene.axis, values, cmap="YlGnBu", shading="nearest", rasterized=True
+    )
     share = style.percent if "error" in label else None
     bar = figure.colorbar(mesh, ax=axes, label=label, format=share, shrink=0.9, pad=0.02)
     bar.outline.set_visible(False)
@@ -69,7 +86,7 @@ def _surface(figure: Figure, axes: Axes, scene: "Scene", values, label: str) -> 
     axes.spines[:].set_visible(False)
 
 
-def _arrows(axes: Axes, scene: "Scene") -> None:
+def _arrows(axes: Axes, scene: Scene) -> None:
     """Directions only: lengths span orders of magnitude. A dot where the gradient is zero."""
     right, up = np.meshgrid(scene.arrow_axis, scene.arrow_axis)
     right, up = right.ravel(), up.ravel()
@@ -86,16 +103,15 @@ def _arrows(axes: Axes, scene: "Scene") -> None:
     axes.plot(right[none], up[none], ".", color=style.INK, alpha=0.45, markersize=3)
 
 
-def _rows(axes: Axes, scene: "Scene") -> None:
-    data = scene.attack.data
+def _rows(axes: Axes, scene: Scene) -> None:
     for label, colour in ((-1, style.BLUE), (1, style.RED)):
-        rows = data.x[data.y == label]
+        rows = scene.x[scene.y == label]
         axes.scatter(
             rows[:, 0], rows[:, 1], s=30, color=colour, edgecolors="white", linewidths=0.8, zorder=3
         )
 
 
-def _paths(axes: Axes, scene: "Scene") -> None:
+def _paths(axes: Axes, scene: Scene) -> None:
     for path in scene.paths:
         axes.plot(*path.T, color=style.ORANGE, linewidth=2, path_effects=OUTLINE, zorder=4)
         ends = {"color": style.ORANGE, "markeredgecolor": "white", "zorder": 5}
@@ -103,16 +119,8 @@ def _paths(axes: Axes, scene: "Scene") -> None:
         axes.plot(*path[-1], "*", markersize=17, **ends)
 
 
-def _boundaries(axes: Axes, scene: "Scene") -> None:
-    """Where the SVM changes its mind: without the poison, and with the strongest of the ends."""
-    from benchmarks.experiments.svm.svm_2d import model
-
-    axis = np.linspace(scene.axis[0], scene.axis[-1], 160)
-    plane = jnp.asarray(np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2))
-    ends = [jnp.asarray(path[-1:]) for path in scene.paths]
-    strongest = max(ends, key=lambda z: float(scene.attack.evaluate(z)[0]))
-    clean = scene.attack.learner.fit(scene.attack.data)
-    for trained, line in ((clean, "dashed"), (model(scene.attack, strongest)[0], "solid")):
-        decision = np.asarray(trained.decision(plane)).reshape(len(axis), len(axis))
+def _boundaries(axes: Axes, scene: Scene) -> None:
+    """Where the decision of the SVM changes sign, without the poison and with the strongest."""
+    for decision, line in ((scene.clean, "dashed"), (scene.poisoned, "solid")):
         look = {"colors": [style.INK], "linestyles": line, "linewidths": 1.8}
-        axes.contour(axis, axis, decision, [0.0], **look)
+        axes.contour(scene.plane, scene.plane, decision, [0.0], **look)

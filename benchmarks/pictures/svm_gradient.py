@@ -1,12 +1,13 @@
 """The picture of `svm-gradient`: relative errors, grouped by where the poison lies."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from benchmarks.rows import Row
 
 from . import style
 
@@ -20,7 +21,7 @@ GROUPS = {
 NOTHING = 1e-17  # where zero is drawn on the logarithmic axis
 
 
-def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def draw(rows: Sequence[Row]) -> Figure:
     """A column per kind; a mark per case and answer."""
     figure = style.new_figure(11.5, 6)
     axes = figure.subplots()

@@ -1,43 +1,60 @@
 """The picture of `svm-mnist`: digits before and after, the attack at work, error by poison."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from benchmarks.data import TRAIN, parse_pair
+from benchmarks.rows import Row, column, distinct
 
 from . import style
 
-if TYPE_CHECKING:
-    from benchmarks.experiments.svm.svm_mnist import Attacked, Options
-
 COLUMNS = 10
-MOMENTS = 25
+
+
+class Attacked(NamedTuple):
+    """One attack.
+
+    - `start`, `poison`: images before and after, (points, 784).
+    - `hinge`: the objective at each step; `best` of them until then.
+    - `moments`, `error`: some steps, and the validation error of the best poison until then.
+    """
+
+    start: np.ndarray
+    poison: np.ndarray
+    hinge: np.ndarray
+    best: np.ndarray
+    moments: np.ndarray
+    error: np.ndarray
 
 
 def draw(
-    options: "Options", attacks: Mapping[int, "Attacked"], rows: Sequence[Mapping[str, Any]]
+    digits: tuple[int, int], train: int, attacks: Mapping[int, Attacked], rows: Sequence[Row]
 ) -> Figure:
-    """Digits on top; below them objective, validation error and test error."""
+    """Digits on top; below them objective, validation error and test error.
+
+    - `digits`: the attacker's and the attacked one.
+    - `train`: how many clean training rows there are.
+    - `attacks`: by number of points.
+    """
     shown = min((m for m in attacks if m >= COLUMNS), default=max(attacks))
     few = shown <= 5  # then all pictures of them fit into one line
     tall = max(0.34, 1.5 / (shown + 1)) if few else 1.05
     figure = style.new_figure(13, 3.87 * (1.17 + tall))
     ratios = [0.17, tall, 1]
     head, above, below = figure.subfigures(3, 1, squeeze=False, height_ratios=ratios)[:, 0]
-    _head(head, shown, options)
+    _head(head, shown, digits)
     _digits(above, attacks[shown], few)
     objective, validation, share = below.subplots(1, 3, width_ratios=[1, 1, 1.12])
-    _progress(objective, validation, attacks, options)
-    _share(share, rows)
+    _progress(objective, validation, attacks)
+    _share(share, rows, train)
     return figure
 
 
-def _head(figure: SubFigure, points: int, options: "Options") -> None:
-    attacker, attacked = parse_pair(options.pair)
+def _head(figure: SubFigure, points: int, digits: tuple[int, int]) -> None:
+    attacker, attacked = digits
     some = f", the first {COLUMNS} shown" if points > COLUMNS else ""
     figure.text(
         0.008, 0.62, f"Poisoning a linear SVM that tells {attacker} from {attacked} (MNIST)",
@@ -51,7 +68,7 @@ def _head(figure: SubFigure, points: int, options: "Options") -> None:
     )  # fmt: skip
 
 
-def _digits(figure: SubFigure, attack: "Attacked", few: bool) -> None:
+def _digits(figure: SubFigure, attack: Attacked, few: bool) -> None:
     """Three rows, a column per point; a few points: one row, three columns per point."""
     count = min(COLUMNS, len(attack.start))
     before, after = attack.start[:count], attack.poison[:count]
@@ -61,8 +78,8 @@ def _digits(figure: SubFigure, attack: "Attacked", few: bool) -> None:
     for axes in grid.flat:
         axes.set_axis_off()
     for row, (name, images) in enumerate(kinds.items()):
-        for column, image in enumerate(images):
-            axes = grid[0, 3 * column + row] if few else grid[row, column]
+        for place, image in enumerate(images):
+            axes = grid[0, 3 * place + row] if few else grid[row, place]
             axes.set_axis_on()
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#d4d8dd")
@@ -73,41 +90,21 @@ def _digits(figure: SubFigure, attack: "Attacked", few: bool) -> None:
             )  # fmt: skip
             if few:
                 axes.set_xlabel(name)
-            elif column == 0:
+            elif place == 0:
                 axes.set_ylabel(name, fontsize=13)
 
 
-def held(hinge: np.ndarray) -> np.ndarray:
-    """Per step, the number of the best step so far: the poison that the attacker holds."""
-    best = np.maximum.accumulate(hinge)
-    return np.maximum.accumulate(np.where(hinge == best, np.arange(len(hinge)), 0))
-
-
-def moments(steps: int) -> np.ndarray:
-    """Steps at which to look, closer together at the start, where most happens."""
-    return np.unique(np.round((steps - 1) * np.linspace(0, 1, MOMENTS) ** 2).astype(int))
-
-
-def _progress(objective: Axes, validation: Axes, attacks, options: "Options") -> None:
-    from benchmarks.experiments.svm.svm_mnist import judge
-
+def _progress(objective: Axes, validation: Axes, attacks: Mapping[int, Attacked]) -> None:
     ends: tuple[list, list] = [], []
     for colour, (points, attack) in zip(
         style.ramp(len(attacks)), sorted(attacks.items()), strict=True
     ):
-        hinge = attack.trace.hinge
-        best = held(hinge)
-        at = moments(len(hinge))
-        images = attack.trace.images / 255.0
-        error = [
-            judge(attack.split, images[best[step]], options.C)(attack.split.validation)[0]
-            for step in at
-        ]
+        hinge, best, at, error = attack.hinge, attack.best, attack.moments, attack.error
         objective.plot(hinge, color=colour, linewidth=0.8, alpha=0.5)
-        objective.plot(hinge[best], color=colour)
+        objective.plot(best, color=colour)
         validation.plot(at, error, color=colour)
         name = f"{points} point" + "s" * (points > 1)
-        ends[0].append((len(hinge) - 1, hinge[best][-1], name, colour))
+        ends[0].append((len(hinge) - 1, best[-1], name, colour))
         ends[1].append((at[-1], error[-1], name, colour))
     objective.set(title="What the attack raises", ylabel="validation hinge loss")
     validation.set(title="Errors while it runs", ylabel="validation error")
@@ -119,21 +116,20 @@ def _progress(objective: Axes, validation: Axes, attacks, options: "Options") ->
         style.label_ends(axes, labels, gap=0.065 * top)
 
 
-def _share(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    counts = sorted({row["points"] for row in rows})
-    share = np.array([0, *(m / (m + TRAIN) for m in counts)])
+def _share(axes: Axes, rows: Sequence[Row], train: int) -> None:
+    counts = sorted(distinct(rows, "points"))
+    share = np.array([0, *(m / (m + train) for m in counts)])
 
-    def curve(column: str) -> list[list[float]]:
-        clean = [row["clean_test_err"] for row in rows]
-        return [clean, *([r[column] for r in rows if r["points"] == m] for m in counts)]
+    def curve(cell: str) -> list[list[float]]:
+        return [column(rows, "clean_test_err"), *(column(rows, cell, points=m) for m in counts)]
 
-    splits = len({row["split"] for row in rows})
-    top = max(row["test_err"] for row in rows) or 1
-    for column, name, colour in (
+    splits = len(distinct(rows, "split"))
+    top = max(column(rows, "test_err")) or 1
+    for cell, name, colour in (
         ("test_err", "poisoned", style.RED),
         ("flip_test_err", "control: same digits, not moved", style.BLUE),
     ):
-        values = curve(column)
+        values = curve(cell)
         mean, high = np.array([np.mean(v) for v in values]), [max(v) for v in values]
         axes.plot(share, mean, "o-", color=colour, markersize=6, clip_on=False)
         axes.annotate(

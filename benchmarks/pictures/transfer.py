@@ -1,18 +1,14 @@
-"""The picture of `transfer`: who hurts whom, and whether aligned gradients foretell it."""
+"""The picture of `transfer`: who hurts whom, and whether aligned gradients predict it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.data import TRAIN, parse_pair
+from benchmarks.rows import Row, distinct, where
 
 from . import style
-
-if TYPE_CHECKING:
-    from benchmarks.experiments.transfer.transfer import Options
 
 COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED)
 MARKERS = "osD^"
@@ -27,34 +23,36 @@ def named(name: str) -> str:
     return NAMES.get(name, name.rpartition(":")[2])
 
 
-def mean_rise(
-    rows: Sequence[dict[str, Any]], surrogate: str, target: str, cell: str = "test_err"
-) -> float:
+def mean_rise(rows: Sequence[Row], surrogate: str, target: str, cell: str = "test_err") -> float:
     """Mean over seeds of what poison adds to the target's test error."""
-    cells = [r for r in rows if (r["surrogate"], r["target"]) == (surrogate, target)]
+    cells = where(rows, surrogate=surrogate, target=target)
     return float(np.mean([r[cell] - r["clean_test_err"] for r in cells]))
 
 
-def draw(options: "Options", rows: Sequence[dict[str, Any]]) -> Figure:
-    """The matrix on the left; on the right, the rise against R, if there are any R."""
+def draw(rows: Sequence[Row], digits: tuple[int, int], share: float) -> Figure:
+    """The matrix on the left; on the right, the rise against R, if there are any R.
+
+    - `digits`: the attacker's and the attacked one.
+    - `share`: of poison among the training rows.
+    """
     figure = style.new_figure(15, 5.2)
-    attacker, attacked = parse_pair(options.pair)
-    share = options.points / (options.points + TRAIN)
+    attacker, attacked = digits
     figure.suptitle(
         f"Poison crafted on one learner, tried on others: {attacker} from {attacked} (MNIST), "
         f"{style.percent(round(share, 3))} poison",
         x=0.01, ha="left", fontsize=16, fontweight="bold",
     )  # fmt: skip
     matrix, cloud = figure.subplots(1, 2, width_ratios=[1.45, 1])
-    _matrix(matrix, options, rows)
-    _cloud(cloud, options, [r for r in rows if r["R"] is not None])
+    _matrix(matrix, rows)
+    _cloud(cloud, [r for r in rows if r["R"] is not None])
     return figure
 
 
-def _matrix(axes: Axes, options: "Options", rows: Sequence[dict[str, Any]]) -> None:
-    first = options.surrogates[0]  # the control does not depend on the surrogate
-    control = [mean_rise(rows, first, target, "flip_test_err") for target in options.targets]
-    rises = [[mean_rise(rows, s, t) for t in options.targets] for s in options.surrogates]
+def _matrix(axes: Axes, rows: Sequence[Row]) -> None:
+    surrogates, targets = distinct(rows, "surrogate"), distinct(rows, "target")
+    first = surrogates[0]  # the control does not depend on the surrogate
+    control = [mean_rise(rows, first, target, "flip_test_err") for target in targets]
+    rises = [[mean_rise(rows, s, t) for t in targets] for s in surrogates]
     values = 100 * np.array([control, *rises])
     top = max(values.max(), 1.0)
     axes.imshow(values, cmap="OrRd", vmin=0, vmax=top, aspect="auto")
@@ -63,9 +61,9 @@ def _matrix(axes: Axes, options: "Options", rows: Sequence[dict[str, Any]]) -> N
             j, i, f"{value:+.1f}", ha="center", va="center",
             color="white" if value > 0.6 * top else style.INK,
         )  # fmt: skip
-    axes.set_xticks(range(len(options.targets)), [named(t) for t in options.targets])
+    axes.set_xticks(range(len(targets)), [named(t) for t in targets])
     axes.tick_params(axis="x", length=0)
-    labels = ["not moved (control)", *map(named, options.surrogates)]
+    labels = ["not moved (control)", *map(named, surrogates)]
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0)
     axes.axhline(0.5, color="white", linewidth=4)
@@ -74,11 +72,11 @@ def _matrix(axes: Axes, options: "Options", rows: Sequence[dict[str, Any]]) -> N
     axes.set(title="Rise of the test error, in points", xlabel="target", ylabel="crafted on")
 
 
-def _cloud(axes: Axes, options: "Options", rows: Sequence[dict[str, Any]]) -> None:
-    targets = [t for t in options.targets if any(r["target"] == t for r in rows)]
-    for surrogate, marker in zip(options.surrogates, MARKERS, strict=False):
+def _cloud(axes: Axes, rows: Sequence[Row]) -> None:
+    surrogates, targets = distinct(rows, "surrogate"), distinct(rows, "target")
+    for surrogate, marker in zip(surrogates, MARKERS, strict=False):
         for target, colour in zip(targets, COLOURS, strict=False):
-            mine = [r for r in rows if (r["surrogate"], r["target"]) == (surrogate, target)]
+            mine = where(rows, surrogate=surrogate, target=target)
             if not mine:
                 continue
             R, rise = [r["R"] for r in mine], [r["test_err"] - r["clean_test_err"] for r in mine]
@@ -88,12 +86,12 @@ def _cloud(axes: Axes, options: "Options", rows: Sequence[dict[str, Any]]) -> No
             )
     for target, colour in zip(targets, COLOURS, strict=False):
         axes.scatter([], [], color=colour, marker="s", label=f"on {named(target)}")
-    for surrogate, marker in zip(options.surrogates, MARKERS, strict=False):
+    for surrogate, marker in zip(surrogates, MARKERS, strict=False):
         axes.scatter([], [], color=style.QUIET, marker=marker, label=f"of {named(surrogate)}")
     axes.legend(
         ncols=1, fontsize=11, handletextpad=0.2, columnspacing=0.8, loc="upper left",
         bbox_to_anchor=(1, 1),
     )  # fmt: skip
-    axes.set(title="Does alignment foretell it?", ylabel="rise of the test error")
+    axes.set(title="Does alignment predict it?", ylabel="rise of the test error")
     axes.set(xlabel="alignment R at the start (large: mean of seeds)")
     axes.yaxis.set_major_formatter(style.percent)

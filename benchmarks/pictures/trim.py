@@ -1,7 +1,11 @@
 """TRIM and its peers: test error by attacker, at the paper's strength and at the tuned one."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
+
+from benchmarks.rows import Row, distinct, where
 
 from .style import BLUE, GREEN, ORANGE, QUIET, RED, new_figure
 
@@ -14,19 +18,18 @@ BARS = (
 )
 
 
-def draw(name: str, rows: list[dict]) -> Figure:
+def draw(name: str, rows: Sequence[Row]) -> Figure:
     """A panel per strength: the splits at the highest rate as dots, their mean as a bar."""
     rate = max(r["rate"] for r in rows)
-    strengths = list(dict.fromkeys(r["strength"] for r in rows))
-    attackers = list(dict.fromkeys(r["attacker"] for r in rows))
+    strengths = distinct(rows, "strength")
+    attackers = distinct(rows, "attacker")
     fig = new_figure(5.6 * len(strengths), 4.6)
     panels = fig.subplots(1, len(strengths), squeeze=False, sharey=True)[0]
     for axes, strength in zip(panels, strengths, strict=True):
         for i, attacker in enumerate(attackers):
-            key = (attacker, strength, rate)
-            found = [r for r in rows if (r["attacker"], r["strength"], r["rate"]) == key]
+            here = where(rows, attacker=attacker, strength=strength, rate=rate)
             for j, (cell, colour, label) in enumerate(BARS):
-                values = np.array([r[cell] / r["clean_test_mse"] for r in found])
+                values = np.array([r[cell] / r["clean_test_mse"] for r in here])
                 at = i + (j - 2) * 0.16
                 axes.plot(
                     [at - 0.06, at + 0.06], [values.mean()] * 2, color=colour, lw=3,

@@ -126,7 +126,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.lasso_features import draw
 
-        report.figure("lasso-features", draw(options, report.rows))
+        report.figure("lasso-features", draw(options.data, options.features, report.rows))
 
 
 def _split(table: Table, options: Options) -> list[Parts]:

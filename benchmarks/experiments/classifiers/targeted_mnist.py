@@ -137,7 +137,8 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.targeted_mnist import draw
 
-        report.figure("targeted-mnist", draw(options, report.rows))
+        figure = draw(report.rows, options.source, options.wanted, options.rate)
+        report.figure("targeted-mnist", figure)
 
 
 def _notes(options: Options, report: Report) -> None:

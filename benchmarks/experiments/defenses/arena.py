@@ -359,7 +359,8 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.arena import draw
 
-        report.figure("arena", draw(options, report.rows))
+        groups = options.attacks, options.learners, options.defenses
+        report.figure("arena", draw(report.rows, *groups))
 
 
 def _notes(options: Options, report: Report) -> None:

@@ -89,7 +89,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.dilemma import draw
 
-        report.figure("dilemma", draw(options, report.rows))
+        report.figure("dilemma", draw(report.rows, options.rate, options.strength))
 
 
 def _attacked(name: str, attacker: str, options: Options, report: Report) -> None:

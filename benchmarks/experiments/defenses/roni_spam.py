@@ -140,7 +140,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.roni_spam import draw
 
-        report.figure("roni-spam", draw(options, report.rows))
+        report.figure("roni-spam", draw(options.data, report.rows))
 
 
 def _attacked(

@@ -122,7 +122,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.label_flips import draw
 
-        report.figure("label-flips", draw(options, report.rows))
+        report.figure("label-flips", draw(options.data, options.train, report.rows))
 
 
 def _table(options: Options) -> Table:

@@ -126,7 +126,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.label_sanitisation import draw
 
-        report.figure("label-sanitisation", draw(options, report.rows))
+        report.figure("label-sanitisation", draw(options.train, report.rows))
 
 
 def _errors(

@@ -24,7 +24,6 @@ from jax import lax
 
 from benchmarks import problems
 from benchmarks.peers import Dual, Method, MissingPeer, Sparse, Training
-from benchmarks.pictures.hypergradient_peers import picture
 from benchmarks.report import Report, UsageError
 
 Problem = Literal[
@@ -260,7 +259,10 @@ def run(options: Options, report: Report) -> None:
         if text is not None:
             report.note(text)
     report.note("ms: CPU time of solve + gradient, per problem, one core, warm; compiling apart.")
-    report.figure("hypergradient-peers", picture(report.rows, options.problems))
+    if report.out is not None:
+        from benchmarks.pictures.hypergradient_peers import draw
+
+        report.figure("hypergradient-peers", draw(report.rows, options.problems))
 
 
 def _methods(tools: tuple[Tool, ...], task: Task, report: Report) -> Iterator[tuple[Tool, Method]]:

@@ -18,7 +18,6 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.preprocessing import minmax_scale, scale
 
 import attacks
-from benchmarks.pictures.hypergradients import draw_errors, draw_lag
 from benchmarks.report import Report, UsageError
 from bilevel import AbstractBilevel, Bilevel, Data, Method, argmin, compare, lag
 from bilevel.derivatives import BackGradient, Forward, Implicit, Truncated, Unroll
@@ -238,7 +237,10 @@ def run(options: Options, report: Report) -> None:
                 steps=row.steps,
                 message=row.message,
             )
-    report.figure("hypergradients", draw_errors(report.rows, options.problems))
+    if report.out is not None:
+        from benchmarks.pictures.hypergradients import draw_errors
+
+        report.figure("hypergradients", draw_errors(report.rows, options.problems))
     if "logistic" in options.problems:
         _lag(report)
 
@@ -264,4 +266,7 @@ def _lag(report: Report) -> None:
                 f"logistic, {row.steps} steps of gradient descent: w is off by "
                 f"{row.inner_error:.1e}, the gradient through the path by {row.gradient_error:.1e}"
             )
-    report.figure("hypergradient-lag", draw_lag(found))
+    if report.out is not None:
+        from benchmarks.pictures.hypergradients import draw_lag
+
+        report.figure("hypergradient-lag", draw_lag(found))

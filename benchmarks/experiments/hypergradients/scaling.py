@@ -87,4 +87,4 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.scaling import draw
 
-        report.figure("scaling", draw(options, report.rows))
+        report.figure("scaling", draw(report.rows, options.features))

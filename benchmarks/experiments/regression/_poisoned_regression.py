@@ -160,7 +160,7 @@ def run_on(load: Callable[[], Table], name: str, options: Options, report: Repor
     if report.out is not None:
         from benchmarks.pictures.regression import draw
 
-        report.figure(f"regression-{name}", draw(name, options, report.rows))
+        report.figure(f"regression-{name}", draw(name, report.rows))
 
 
 def _attacked(kind, rate, options: Options, parts: list[Parts], report: Report) -> None:

@@ -10,7 +10,7 @@ moving the poison changes nothing. There the ascent wanders at random until a sl
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +25,9 @@ from bilevel import Data, argmin, certify, maximize
 from bilevel._solution import CONVERGED
 from bilevel.learners import SVM, kernels
 from bilevel.maximize import RUNNING, Optimized
+
+if TYPE_CHECKING:
+    from benchmarks.pictures.svm_2d import Scene
 
 EDGE, MEAN, VARIANCE, PER_CLASS, VALIDATION = 5.0, 1.5, 0.6, 25, 500
 KERNELS = {"Linear": kernels.Linear, "RBF": lambda: kernels.RBF(0.5)}
@@ -67,17 +70,6 @@ class View(NamedTuple):
     hinge: jax.Array
     error: jax.Array
     failed: jax.Array
-
-
-class Scene(NamedTuple):
-    """All that one row of the picture shows."""
-
-    attack: Attack
-    axis: np.ndarray
-    surface: View
-    arrow_axis: np.ndarray
-    arrows: np.ndarray  # zero where the gradient is no longer than the bound on its error
-    paths: list[np.ndarray]
 
 
 def gaussians(rng: np.random.Generator, per_class: int) -> Data:
@@ -192,16 +184,36 @@ def run(options: Options, report: Report) -> None:
         )
         _rows(report, name, climbed, surface, ends)
         if report.out is not None:
-            arrow_axis, coarse = square(options.arrows)
-            gradient, bound = map(np.asarray, hypergradients(attack, coarse))
-            sure = np.linalg.norm(gradient, axis=(1, 2)) > bound
-            arrows = np.where(sure[:, None], gradient[:, 0], 0)
             paths = [_path(climbed, start) for start in range(options.starts)]
-            scenes[name] = Scene(attack, axis, surface, arrow_axis, arrows, paths)
+            scenes[name] = _scene(attack, axis, surface, square(options.arrows), paths)
     if scenes:
         from benchmarks.pictures.svm_2d import draw
 
-        report.figure("svm-2d", draw(scenes, validation))
+        report.figure("svm-2d", draw(scenes))
+
+
+def _scene(
+    attack: Attack, axis: np.ndarray, surface: View, coarse: tuple[np.ndarray, jax.Array],
+    paths: list[np.ndarray],
+) -> "Scene":  # fmt: skip
+    """The attack for the picture: hypergradients at the coarse places, boundaries everywhere."""
+    from benchmarks.pictures.svm_2d import Scene
+
+    arrow_axis, places = coarse
+    gradient, bound = map(np.asarray, hypergradients(attack, places))
+    sure = np.linalg.norm(gradient, axis=(1, 2)) > bound
+    ends = [jnp.asarray(path[-1:]) for path in paths]
+    strongest = max(ends, key=lambda z: float(attack.evaluate(z)[0]))
+    plane = np.linspace(axis[0], axis[-1], 160)
+    rows = jnp.asarray(np.stack(np.meshgrid(plane, plane), axis=-1).reshape(-1, 2))
+    clean, poisoned = (
+        np.asarray(trained.decision(rows)).reshape(len(plane), -1)
+        for trained in (attack.learner.fit(attack.data), model(attack, strongest)[0])
+    )
+    hinge, error = (np.reshape(a, (len(axis), -1)) for a in (surface.hinge, surface.error))
+    x, y = np.asarray(attack.data.x), np.asarray(attack.data.y)
+    arrows = np.where(sure[:, None], gradient[:, 0], 0)
+    return Scene(x, y, axis, hinge, error, arrow_axis, arrows, paths, plane, clean, poisoned)
 
 
 def _path(climbed: Optimized, start: int) -> np.ndarray:

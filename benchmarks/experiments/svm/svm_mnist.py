@@ -9,7 +9,7 @@ errors are those of scikit-learn's SVC, trained anew on the poisoned set.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,25 @@ from sklearn.svm import SVC
 
 from attacks import Box, poison_svm
 from benchmarks.clock import timed
-from benchmarks.data import Rows, Split, drawn_splits, filed_splits, mnist, mnist_full, parse_pair
+from benchmarks.data import (
+    TRAIN,
+    Rows,
+    Split,
+    drawn_splits,
+    filed_splits,
+    mnist,
+    mnist_full,
+    parse_pair,
+)
 from benchmarks.report import Report, UsageError, shown
 from bilevel import Data
 from bilevel.learners import SVM
 from bilevel.maximize import ZERO_GRADIENT, Optimized, Step
+
+if TYPE_CHECKING:
+    from benchmarks.pictures.svm_mnist import Attacked
+
+MOMENTS = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +84,6 @@ class Trace(NamedTuple):
     images: jax.Array
 
 
-class Attacked(NamedTuple):
-    """One attack, for the picture."""
-
-    split: Split
-    start: np.ndarray
-    poison: np.ndarray
-    trace: Trace
-
-
 def _trace(step: Step) -> Trace:
     return Trace(step.value, jnp.round(255 * step.z).astype(jnp.uint8))
 
@@ -120,7 +125,7 @@ def _splits(options: Options) -> dict[int, Split]:
 def run(options: Options, report: Report) -> None:
     """One row per number of points and split."""
     splits = _splits(options)
-    pictured: dict[int, Attacked] = {}
+    pictured: dict[int, Attacked] = {}  # by number of points
     todo = [(points, number) for points in options.points for number in options.splits]
     for points, number in report.track(todo, f"svm-mnist {options.pair}"):
         key = {"pair": options.pair, "split": number, "points": points}
@@ -138,8 +143,7 @@ def run(options: Options, report: Report) -> None:
         result, clock, cpu = timed(attack)
         compiled = max(first - clock, 0.0)
         if for_picture:
-            trace = jax.tree.map(lambda a, n=int(result.steps): np.asarray(a)[:n], result.history)
-            pictured[points] = Attacked(split, start, np.asarray(result.z), trace)
+            pictured[points] = _pictured(split, start, result, options.C)
         if not report.done(**key):
             cells = _errors(split, start, np.asarray(result.z), options.C)
             report.row(
@@ -152,7 +156,27 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.svm_mnist import draw
 
-        report.figure("svm-mnist", draw(options, pictured, report.rows))
+        report.figure("svm-mnist", draw(parse_pair(options.pair), TRAIN, pictured, report.rows))
+
+
+def held(hinge: np.ndarray) -> np.ndarray:
+    """Per step, the number of the best step so far: the poison that the attacker holds."""
+    best = np.maximum.accumulate(hinge)
+    return np.maximum.accumulate(np.where(hinge == best, np.arange(len(hinge)), 0))
+
+
+def moments(steps: int) -> np.ndarray:
+    """Steps at which to look, closer together at the start, where most happens."""
+    return np.unique(np.round((steps - 1) * np.linspace(0, 1, MOMENTS) ** 2).astype(int))
+
+
+def _pictured(split: Split, start: np.ndarray, result: Optimized, C: float) -> "Attacked":
+    from benchmarks.pictures.svm_mnist import Attacked
+
+    hinge, images = (np.asarray(a)[: int(result.steps)] for a in result.history)
+    best, at = held(hinge), moments(len(hinge))
+    error = [judge(split, images[best[step]] / 255.0, C)(split.validation)[0] for step in at]
+    return Attacked(start, np.asarray(result.z), hinge, hinge[best], at, np.array(error))
 
 
 def _errors(split: Split, start: np.ndarray, poison: np.ndarray, C: float) -> dict[str, float]:

@@ -299,7 +299,8 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.transfer import draw
 
-        report.figure("transfer", draw(options, report.rows))
+        share = options.points / (options.points + TRAIN)
+        report.figure("transfer", draw(report.rows, parse_pair(options.pair), share))
 
 
 _aligned = jax.jit(jax.vmap(alignment))

@@ -24,7 +24,6 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import bilevel
-from benchmarks.pictures.hyperparameters import picture
 from benchmarks.report import Report, UsageError
 from bilevel import AbstractBilevel
 from bilevel._solver import AbstractSolver
@@ -244,4 +243,7 @@ def run(options: Options, report: Report) -> None:
             f"{mean['test_loss']:.4f}, test error {100 * mean['test_err']:.1f} %, "
             f"{mean['cpu_seconds']:.3f} CPU s (means of {len(rows)} splits)"
         )
-    report.figure("hyperparameters", picture(report.rows, METHODS))
+    if report.out is not None:
+        from benchmarks.pictures.hyperparameters import draw
+
+        report.figure("hyperparameters", draw(report.rows, METHODS))

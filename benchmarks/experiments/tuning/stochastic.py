@@ -222,4 +222,5 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.stochastic import draw
 
-        report.figure("stochastic", draw(curves, best))
+        drawn = {name: (curve.seconds, curve.value) for name, curve in curves.items()}
+        report.figure("stochastic", draw(drawn, best))
