@@ -6,46 +6,40 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn import linear_model
 
 from attacks import poison_classifier
 from benchmarks.clock import timed
-from benchmarks.data import Parts, Table, numbered_parts
+from benchmarks.data import Parts, Rows, Table, numbered_parts
+from benchmarks.options import Count, Counts, check
 from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import CLASSIFIERS, DEFAULT, errors
 from bilevel import Data
-from bilevel.learners import Logistic, Ridge
 from bilevel.maximize import Optimized
 
 LEARNERS = ("ridge", "logistic")
-STRENGTH = 1.0
-"""scikit-learn's alpha of ridge, and C of logistic regression."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How much poison, on which rows."""
 
-    points: tuple[int, ...] = (1, 2, 5, 10, 15, 20)
+    points: Counts = (1, 2, 5, 10, 15, 20)
     """Numbers of poison points."""
-    splits: int = 5
+    splits: Count = 5
     """Number of random splits."""
-    train: int = 100
+    train: Count = 100
     """Clean training rows."""
-    validation: int = 200
-    """Rows that the attacker judges by."""
-    test: int = 269
-    """Rows of which nobody knows."""
+    validation: Count = 200
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 269
+    """Held-out test rows."""
     splits_files: tuple[Path, ...] = ()
     """Take the splits from these npz files instead."""
-    steps: int = 70
+    steps: Count = 70
     """Steps of the attack."""
 
     def __post_init__(self):
-        if not self.points or min(self.points) < 1:
-            raise UsageError(f"--points: got {self.points}, expected numbers of 1 or more")
-        for name in ("splits", "train", "validation", "test", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        check(self)
 
 
 def drawn(options: Options, table: Table) -> list[tuple[Parts, np.ndarray]]:
@@ -67,7 +61,7 @@ def drawn(options: Options, table: Table) -> list[tuple[Parts, np.ndarray]]:
 def attack(kind: str, parts: Parts, start: np.ndarray, steps: int) -> Optimized:
     """Rows of the other class, moved under the label they are given."""
     rows = len(parts.train.y) + len(start)
-    learner = Ridge(STRENGTH / rows) if kind == "ridge" else Logistic(1 / (STRENGTH * rows))
+    learner = CLASSIFIERS[kind].ours(DEFAULT, rows)
     train = Data(parts.train.x, parts.train.y)
     validation = Data(parts.validation.x, parts.validation.y)
     return poison_classifier(
@@ -76,18 +70,9 @@ def attack(kind: str, parts: Parts, start: np.ndarray, steps: int) -> Optimized:
     )  # fmt: skip
 
 
-def errors(kind: str, parts: Parts, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Of scikit-learn's classifier of the clean rows and these, on validation and test rows."""
-    model = (
-        linear_model.RidgeClassifier(alpha=STRENGTH)
-        if kind == "ridge"
-        else linear_model.LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=1000)
-    )
-    model.fit(np.concatenate([parts.train.x, x]), np.concatenate([parts.train.y, y]))
-    validation, test = (
-        float(np.mean(model.predict(rows.x) != rows.y)) for rows in (parts.validation, parts.test)
-    )
-    return validation, test
+def judge(kind: str, parts: Parts, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Errors of scikit-learn's classifier of the clean rows and these, on validation and test."""
+    return errors(CLASSIFIERS[kind].theirs(DEFAULT), parts, Rows(x, y))
 
 
 def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
@@ -107,9 +92,9 @@ def run_on(load: Callable[[], Table], name: str, options: Options, report: Repor
         first = timed(program)[1]
         result, clock, cpu = timed(program)
         labels = -parts.train.y[start]
-        clean_val, clean_test = errors(kind, parts, parts.train.x[:0], labels[:0])
-        flip_val, flip_test = errors(kind, parts, parts.train.x[start], labels)
-        val, test = errors(kind, parts, np.asarray(result.z), labels)
+        clean_val, clean_test = judge(kind, parts, parts.train.x[:0], labels[:0])
+        flip_val, flip_test = judge(kind, parts, parts.train.x[start], labels)
+        val, test = judge(kind, parts, np.asarray(result.z), labels)
         report.row(
             **key, clean_val_err=clean_val, clean_test_err=clean_test, flip_val_err=flip_val,
             flip_test_err=flip_test, val_err=val, test_err=test, cpu_seconds=cpu,

@@ -8,18 +8,18 @@ scikit-learn's models, trained anew.
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn import linear_model
 
 from attacks.feature_selection import kuncheva_index, poison_feature_selection, selected
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, breast_cancer, pdf_malware
+from benchmarks.options import SOME, Count, Positive, Shares, check
 from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import REGRESSIONS, Strengths, errors, wrong_sign
 from bilevel import Data
-from bilevel.learners import ElasticNet, Lasso, Ridge
 
 POISONS = ("random", "flip", "attack")
 
@@ -30,35 +30,29 @@ class Options:
 
     data: Literal["breast-cancer", "pdf"] = "breast-cancer"
     """Which rows; pdf is malware in PDF files, which must be in the folder BILEVEL_DATA."""
-    learners: tuple[Literal["lasso", "elastic-net", "ridge"], ...] = (
+    learners: Annotated[tuple[Literal["lasso", "elastic-net", "ridge"], ...], SOME] = (
         "lasso", "elastic-net", "ridge",
     )  # fmt: skip
     """Which classifiers."""
-    rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2)
+    rates: Shares = (0.02, 0.05, 0.1, 0.15, 0.2)
     """Poisoning rates: shares of poison among all training rows."""
-    splits: int = 5
+    splits: Count = 5
     """Number of random splits."""
-    train: int = 200
+    train: Count = 200
     """Clean training rows."""
-    validation: int = 150
-    """Rows that the attacker judges by."""
-    test: int = 200
-    """Rows of which nobody knows."""
-    features: int = 5
+    validation: Count = 150
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 200
+    """Held-out test rows."""
+    features: Count = 5
     """How many features are selected: those of largest weight."""
-    strength: float = 0.003
+    strength: Positive = 0.003
     """l1 of the LASSO; half of it is l1 and half l2 of the elastic net, all of it l2 of ridge."""
-    steps: int = 70
+    steps: Count = 70
     """Steps of the attack."""
 
     def __post_init__(self):
-        if not self.rates or not all(0 < rate <= 0.5 for rate in self.rates):
-            raise UsageError(f"--rates: got {self.rates}, expected shares above 0, 0.5 at most")
-        for name in ("splits", "train", "validation", "test", "features", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
-        if not 0 < self.strength < float("inf"):
-            raise UsageError(f"--strength: got {self.strength}, expected a positive number")
+        check(self)
 
 
 class Poison(NamedTuple):
@@ -77,28 +71,16 @@ class Judged(NamedTuple):
     nonzero: int
 
 
-def learner(kind: str, strength: float) -> Lasso | ElasticNet | Ridge:
-    """Ours, as `judge` trains scikit-learn's."""
-    if kind == "lasso":
-        return Lasso(strength)
-    return Ridge(strength) if kind == "ridge" else ElasticNet(strength / 2, strength / 2)
+def strengths(kind: str, options: Options, rows: int) -> Strengths:
+    """As scikit-learn counts them: ridge's alpha is times the rows, those of the others not."""
+    return Strengths(alpha=options.strength * (rows if kind == "ridge" else 1))
 
 
 def judge(kind: str, options: Options, parts: Parts, poison: Poison) -> Judged:
     """Train scikit-learn's model with the poison."""
-    x, y = np.concatenate([parts.train.x, poison.x]), np.concatenate([parts.train.y, poison.y])
-    exact = {"tol": 1e-8, "max_iter": 1_000_000}
-    if kind == "lasso":
-        model = linear_model.Lasso(options.strength, **exact)
-    elif kind == "elastic-net":
-        model = linear_model.ElasticNet(options.strength, l1_ratio=0.5, **exact)
-    else:
-        model = linear_model.Ridge(options.strength * len(y))
-    model.fit(x, y)
-    val, test = (
-        float(np.mean(rows.y * model.predict(rows.x) <= 0))
-        for rows in (parts.validation, parts.test)
-    )
+    rows = len(parts.train.y) + len(poison.y)
+    model = REGRESSIONS[kind].theirs(strengths(kind, options, rows))
+    val, test = errors(model, parts, poison, error=wrong_sign)
     nonzero = len(selected(model.coef_))
     return Judged(val, test, selected(model.coef_, options.features), nonzero)
 
@@ -144,6 +126,8 @@ def _attacked(
 ) -> list[dict]:
     count = max(1, round(rate * options.train / (1 - rate)))
     width = parts[0].train.x.shape[1]
+    rows = options.train + count
+    learner: Any = REGRESSIONS[kind].ours(strengths(kind, options, rows), rows)
     found: list[dict[str, Judged]] = []
     seconds: list[float] = []
     for split, here in enumerate(parts):
@@ -152,7 +136,7 @@ def _attacked(
         def attack(here=here, flipped=flipped):
             return poison_feature_selection(
                 Data(here.train.x, here.train.y), jnp.asarray(flipped.x), jnp.asarray(flipped.y),
-                Data(here.validation.x, here.validation.y), learner(kind, options.strength),
+                Data(here.validation.x, here.validation.y), learner,
                 steps=options.steps,
             )  # fmt: skip
 
@@ -163,8 +147,8 @@ def _attacked(
             report.note(f"{kind}, {100 * rate:.3g} % poison, split {split}: {result.message}")
         made = Poison(np.asarray(result.z), flipped.y)
         none = Poison(made.x[:0], made.y[:0])
-        rows = {"clean": none, "random": drawn, "flip": flipped, "attack": made}
-        found.append({name: judge(kind, options, here, poison) for name, poison in rows.items()})
+        each = {"clean": none, "random": drawn, "flip": flipped, "attack": made}
+        found.append({name: judge(kind, options, here, poison) for name, poison in each.items()})
         seconds.append(cpu)
     across = {  # of the splits' selections with each other
         name: kuncheva_index([each[name].chosen for each in found], width)
@@ -192,7 +176,7 @@ def _notes(options: Options, report: Report) -> None:
     for kind in options.learners:
         for rate in options.rates:
             rows = [r for r in report.rows if r["learner"] == kind and r["rate"] == rate]
-            errors, kept = (
+            shares, kept = (
                 ", ".join(
                     f"{name} {each([row[f'{name}_{cell}'] for row in rows])}" for name in names
                 )
@@ -201,7 +185,7 @@ def _notes(options: Options, report: Report) -> None:
                     ("stability", POISONS, lambda v: f"{np.mean(v):.2f} ({np.min(v):.2f})"),
                 )
             )
-            report.note(f"{kind}, {100 * rate:.3g} % poison: test error in % {errors}")
+            report.note(f"{kind}, {100 * rate:.3g} % poison: test error in % {shares}")
             report.note(f"  stability of the top {options.features}: {kept}")
     report.note(
         f"each: mean of {options.splits} splits (worst). Stability: Kuncheva's index, poisoned "

@@ -21,9 +21,9 @@ class Options(_classifiers.Options):
     train: int = 300
     """Clean training rows."""
     validation: int = 500
-    """Rows that the attacker judges by."""
+    """Validation rows: the attacker raises the loss on them."""
     test: int = 2000
-    """Rows of which nobody knows."""
+    """Held-out test rows."""
 
 
 def run(options: Options, report: Report) -> None:

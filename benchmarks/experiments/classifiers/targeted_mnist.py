@@ -7,6 +7,7 @@ accuracies are scikit-learn's, trained anew, on digits that the attacker has not
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +15,10 @@ from sklearn.linear_model import LogisticRegression
 
 from attacks import Box, poison_classifier, targeted
 from benchmarks.clock import timed
-from benchmarks.data import mnist
-from benchmarks.report import Report, UsageError
+from benchmarks.data import Rows, mnist
+from benchmarks.options import Count, Positive, Share, at_least, between, check, refuse
+from benchmarks.report import Report
+from benchmarks.twins import retrained
 from bilevel import Data
 from bilevel.derivatives import Implicit
 from bilevel.learners import Softmax
@@ -32,43 +35,34 @@ ROUGH = 1e-6
 class Options:
     """What shall be taken for what, and with how much poison."""
 
-    source: int = 8
+    source: Annotated[int, between(0, 9)] = 8
     """The digit that is to be mistaken."""
-    wanted: int = 3
+    wanted: Annotated[int, between(0, 9)] = 3
     """What it is to be taken for."""
-    rate: float = 0.05
+    rate: Share = 0.05
     """Poisoning rate: share of poison among all training rows."""
-    keeps: tuple[float, ...] = (0.1, 0.3, 1.0)
+    keeps: Annotated[tuple[float, ...], at_least(0)] = (0.1, 0.3, 1.0)
     """Weights of what is lost elsewhere."""
-    splits: int = 3
+    splits: Count = 3
     """Random splits of 5,000 digits."""
-    train: int = 1000
+    train: Count = 1000
     """Clean training digits."""
-    validation: int = 1500
-    """Digits that the attacker judges by."""
-    steps: int = 90
+    validation: Count = 1500
+    """Validation digits: the attacker raises the loss on them."""
+    steps: Count = 90
     """Steps of the attack."""
-    l2: float = 0.01
+    l2: Positive = 0.01
     """Strength of the penalty."""
 
     def __post_init__(self):
-        if not 0 < self.rate < 1:
-            raise UsageError(f"--rate: got {self.rate}, expected a share between 0 and 1")
-        if self.source == self.wanted or not {self.source, self.wanted} <= set(range(10)):
-            raise UsageError(
-                f"--source, --wanted: got {self.source}, {self.wanted}, expected two digits"
-            )
-        if not self.keeps or min(self.keeps) < 0:
-            raise UsageError(f"--keeps: got {self.keeps}, expected weights of 0 or more")
-        for name in ("splits", "train", "validation", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        check(self)
+        if self.source == self.wanted:
+            refuse("wanted", self.wanted, "another digit than --source")
         if self.train + self.validation >= 5000:
             raise UsageError(
-                "--train, --validation: 5,000 digits in all, some must be left to test"
+                f"--train, --validation: got {self.train}, {self.validation}, expected fewer than "
+                "5,000 in all: the other digits are test digits"
             )
-        if not 0 < self.l2 < float("inf"):
-            raise UsageError(f"--l2: got {self.l2}, expected a positive number")
 
 
 def parts(options: Options, split: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -97,14 +91,15 @@ def attack(options: Options, train, validation, start: np.ndarray, keep: float) 
 
 def outcome(options: Options, train, test, poison: np.ndarray) -> dict[str, float]:
     """Of scikit-learn's softmax regression with the poison, on test digits."""
-    x = np.concatenate([train[0], poison])
-    y = np.concatenate([train[1], np.full(len(poison), float(options.wanted))])
-    model = LogisticRegression(C=1 / (options.l2 * len(y)), max_iter=1000, tol=1e-6).fit(x, y)
-    said, source = model.predict(test[0]), test[1] == options.source
+    added = Rows(poison, np.full(len(poison), float(options.wanted)))
+    C = 1 / (options.l2 * (len(train[1]) + len(poison)))
+    softmax = LogisticRegression(C=C, max_iter=1000, tol=1e-6)
+    predicted = retrained(softmax, Rows(*train), added).predict(test[0])
+    source = test[1] == options.source
     return {
-        "success": float(np.mean(said[source] == options.wanted)),
-        "source_err": float(np.mean(said[source] != options.source)),
-        "rest_err": float(np.mean(said[~source] != test[1][~source])),
+        "success": float(np.mean(predicted[source] == options.wanted)),
+        "source_err": float(np.mean(predicted[source] != options.source)),
+        "rest_err": float(np.mean(predicted[~source] != test[1][~source])),
     }
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,49 +22,49 @@ from benchmarks.experiments.regression._poisoned_regression import (
     starts,
 )
 from benchmarks.experiments.regression._poisoned_regression import Options as Attack
+from benchmarks.options import SOME, Count, Shares, check
 from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import REGRESSIONS, Strengths
 from bilevel import Data
 from bilevel.learners import Huber, Ridge
 from defenses import Trim
 
 from ._ridge_behind_trim import ATTACKERS, PAPER, attack, cross_validated, outcome
 
+Attacker = Literal["stat-p", "plain", "hard", "soft"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How much poison, how often."""
 
-    rates: tuple[float, ...] = (0.1, 0.2)
+    rates: Shares = (0.1, 0.2)
     """Poisoning rates: shares of poison among all training rows; TRIM is told them."""
-    attackers: tuple[str, ...] = ("stat-p", "plain", "hard", "soft")
+    attackers: Annotated[tuple[Attacker, ...], SOME] = (
+        "stat-p",
+        "plain",
+        "hard",
+        "soft",
+    )
     """stat-p: not optimised. The others: whom the attacker takes the victim for, ridge alone,
     ridge behind TRIM, or behind its smooth surrogate."""
-    seeds: int = 5
+    seeds: Count = 5
     """Number of random splits."""
-    train: int = 300
+    train: Count = 300
     """Clean training rows."""
-    validation: int = 250
-    """Rows that the attacker judges by."""
-    test: int = 500
-    """Rows of which nobody knows."""
-    restarts: int = 20
+    validation: Count = 250
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 500
+    """Held-out test rows."""
+    restarts: Count = 20
     """Random starts of the second TRIM."""
-    steps: int = 60
+    steps: Count = 60
     """Steps of the attack."""
     against: Path | None = None
     """Instead: the poison files in this folder, with the filed splits they were made for."""
 
     def __post_init__(self):
-        if not self.rates or not all(0 < rate < 1 for rate in self.rates):
-            raise UsageError(f"--rates: got {self.rates}, expected shares between 0 and 1")
-        wrong = set(self.attackers) - {"stat-p", *ATTACKERS}
-        if wrong or not self.attackers:
-            raise UsageError(
-                f"--attackers: got {self.attackers}, expected of stat-p, {', '.join(ATTACKERS)}"
-            )
-        for name in ("seeds", "train", "validation", "test", "restarts", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        check(self)
 
 
 STRENGTHS = ("paper", "cross-validated")
@@ -78,7 +79,7 @@ def peers(alpha: float, parts: Parts, poison: XY) -> dict[str, float]:
     order = np.random.default_rng(0).permutation(len(y))
     x, y = x[order], y[order]
     huber = Huber(alpha / len(y), delta=0.05).fit(Data(x, y))
-    ridge = linear_model.Ridge(alpha)
+    ridge = REGRESSIONS["ridge"].theirs(Strengths(alpha=alpha))
     ransac = linear_model.RANSACRegressor(ridge, min_samples=0.5, random_state=0).fit(x, y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)

@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 from attacks import b_flip
 from benchmarks.data import house, pharm
 from benchmarks.experiments.regression._poisoned_regression import poison_rows
-from benchmarks.report import Report, UsageError
+from benchmarks.options import Count, Positives, Share, check
+from benchmarks.report import Report
 from bilevel import Data
 from bilevel.learners import Ridge
 from defenses import Trim
@@ -27,23 +28,19 @@ from defenses import Trim
 class Options:
     """How many rows, how often."""
 
-    alphas: tuple[float, ...] = (0.1, 10.0)
+    alphas: Positives = (0.1, 10.0)
     """Strengths of ridge, as scikit-learn counts them."""
-    rate: float = 0.2
+    rate: Share = 0.2
     """Share of poison among all rows: real ones with targets flipped."""
-    train: int = 300
+    train: Count = 300
     """Clean rows."""
-    restarts: int = 20
+    restarts: Count = 20
     """Random starts."""
-    repeats: int = 10
+    repeats: Count = 10
     """Each time is the best of so many."""
 
     def __post_init__(self):
-        if not 0 < self.rate < 1:
-            raise UsageError(f"--rate: got {self.rate}, expected a share between 0 and 1")
-        for name in ("train", "restarts", "repeats"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        check(self)
 
 
 def loop(train: Callable, x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:

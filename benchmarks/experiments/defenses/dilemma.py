@@ -7,7 +7,7 @@ radius.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,47 +17,48 @@ import bilevel
 from attacks import XY, InsertNear
 from benchmarks.data import house, pharm
 from benchmarks.experiments.regression._poisoned_regression import domain, poison_rows
-from benchmarks.report import Report, UsageError, summary
+from benchmarks.options import SOME, Count, Positives, Share, check
+from benchmarks.report import Report, summary
 from bilevel import Data
 from bilevel.learners import Ridge
 from defenses import Trim
 
 from ._ridge_behind_trim import ATTACKERS, PAPER, attack, cross_validated, outcome
 
+Attacker = Literal["plain", "hard", "soft"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How strong, how often."""
 
-    sets: tuple[Literal["house", "pharm"], ...] = ("house", "pharm")
+    sets: Annotated[tuple[Literal["house", "pharm"], ...], SOME] = ("house", "pharm")
     """Which rows."""
-    radii: tuple[float, ...] = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
+    radii: Positives = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
     """How far targets may be from what a model of the clean rows predicts; in [0, 1]."""
-    attackers: tuple[Literal["plain", "hard", "soft"], ...] = ("plain", "hard", "soft")
+    attackers: Annotated[tuple[Attacker, ...], SOME] = (
+        "plain",
+        "hard",
+        "soft",
+    )
     """Whom the attacker takes the victim for."""
     strength: Literal["cross-validated", "paper"] = "cross-validated"
     """Ridge's alpha: by folds of the clean rows and the one-standard-error rule, or .1."""
-    rate: float = 0.2
+    rate: Share = 0.2
     """Share of poison among all training rows; TRIM is told it."""
-    seeds: int = 5
+    seeds: Count = 5
     """Number of random splits."""
-    train: int = 200
+    train: Count = 200
     """Clean training rows."""
-    validation: int = 250
-    """Rows that the attacker judges by."""
-    test: int = 500
-    """Rows of which nobody knows."""
-    steps: int = 40
+    validation: Count = 250
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 500
+    """Held-out test rows."""
+    steps: Count = 40
     """Steps of the attack."""
 
     def __post_init__(self):
-        if not self.radii or not all(radius > 0 for radius in self.radii):
-            raise UsageError(f"--radii: got {self.radii}, expected positive numbers")
-        if not 0 < self.rate < 1:
-            raise UsageError(f"--rate: got {self.rate}, expected a share between 0 and 1")
-        for name in ("seeds", "train", "validation", "test", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        check(self)
 
 
 def program(options: Options, name: str, where):

@@ -10,7 +10,7 @@ up (`tokens`), and logistic regression, to which the dictionary attack does litt
 
 import dataclasses
 import time
-from typing import Literal
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,9 +21,11 @@ from attacks import poison_classifier
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, spambase
 from benchmarks.data.enron import enron
-from benchmarks.report import Report, UsageError, summary
+from benchmarks.options import Count, Positive, Share, check, share_below
+from benchmarks.report import Report, summary
+from benchmarks.twins import CLASSIFIERS, Strengths
 from bilevel import Data
-from bilevel.learners import AbstractLearner, Logistic
+from bilevel.learners import AbstractLearner
 from defenses import Inspection
 from defenses.roni import Roni
 
@@ -42,40 +44,31 @@ class Options:
 
     data: Literal["spambase", "enron"] = "spambase"
     """Which mails; enron is enron1 of Metsis et al. (2006) from the folder BILEVEL_DATA."""
-    words: int = 1000
+    words: Count = 1000
     """How many of the most frequent words of enron are used."""
-    shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2)
+    shares: Annotated[tuple[float, ...], share_below(0.5)] = (0.01, 0.02, 0.05, 0.1, 0.2)
     """Shares of attack mails among the training mails."""
-    optimised: float = 0.05
+    optimised: Share = 0.05
     """Share of optimised poison among the training mails."""
-    splits: int = 5
+    splits: Count = 5
     """Number of random splits."""
-    train: int = 1000
+    train: Count = 1000
     """Training mails, attack mails included."""
-    validation: int = 1000
+    validation: Count = 1000
     """Clean mails that set RONI's tolerance, and that the optimising attacker judges by."""
-    test: int = 2000
-    """Mails of which nobody knows."""
-    draws: int = 5
+    test: Count = 2000
+    """Held-out test mails."""
+    draws: Count = 5
     """How often RONI tries a mail."""
-    keep: float = 0.99
+    keep: Share = 0.99
     """Share of clean mails that RONI is to keep: its tolerance is their quantile of impacts."""
-    C: float = 1.0
+    C: Positive = 1.0
     """Weight of the mails in the logistic regression, as scikit-learn counts it."""
-    steps: int = 50
+    steps: Count = 50
     """Steps of the optimised attack."""
 
     def __post_init__(self):
-        for name in ("words", "splits", "train", "validation", "test", "draws", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
-        for name in ("optimised", "keep"):
-            if not 0 < getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected a share, 0 to 1")
-        if not self.shares or not all(0 < share < 0.5 for share in self.shares):
-            raise UsageError(f"--shares: got {self.shares}, expected numbers between 0 and .5")
-        if not 0 < self.C < float("inf"):
-            raise UsageError(f"--C: got {self.C}, expected a positive number")
+        check(self)
 
 
 def mails(options: Options) -> Table:
@@ -89,7 +82,9 @@ def mails(options: Options) -> Table:
 
 def learner(kind: str, options: Options) -> AbstractLearner:
     """Of as many mails as there are to train on."""
-    return TokenFilter() if kind == "tokens" else Logistic(1 / (options.C * options.train))
+    if kind == "tokens":
+        return TokenFilter()
+    return CLASSIFIERS[kind].ours(Strengths(C=options.C), options.train)
 
 
 @eqx.filter_jit

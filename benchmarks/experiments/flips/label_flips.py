@@ -8,19 +8,30 @@ the hypergradient ranks highest. Errors are those of scikit-learn's models, trai
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
-from sklearn import linear_model, svm
 
 from attacks.label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, breast_cancer, spambase
-from benchmarks.report import Report, UsageError, summary
+from benchmarks.options import (
+    SOME,
+    Count,
+    Counts,
+    Positive,
+    between,
+    check,
+    require,
+)
+from benchmarks.report import Report, summary
+from benchmarks.stand_ins import smooth
+from benchmarks.twins import CLASSIFIERS, Strengths, errors
 from bilevel import Data
-from bilevel.learners import SVM, AbstractLearner, Logistic, Ridge
+from bilevel.learners import AbstractLearner
 
+Kind = Literal["logistic", "ridge", "svm"]
 METHODS = ("random", "greedy", "ranked")
 
 
@@ -30,62 +41,47 @@ class Options:
 
     data: Literal["breast-cancer", "spam"] = "breast-cancer"
     """Which rows; spam is spambase."""
-    learners: tuple[Literal["logistic", "ridge", "svm"], ...] = ("logistic", "ridge", "svm")
+    learners: Annotated[tuple[Kind, ...], SOME] = (
+        "logistic",
+        "ridge",
+        "svm",
+    )
     """Which classifiers; the SVM is linear."""
-    budgets: tuple[int, ...] = (4, 8, 12, 16, 20)
+    budgets: Counts = (4, 8, 12, 16, 20)
     """Numbers of flipped labels."""
-    splits: int = 5
+    splits: Count = 5
     """Number of random splits."""
-    train: int = 100
+    train: Count = 100
     """Training rows."""
-    validation: int = 100
-    """Rows that the attacker judges by."""
-    test: int = 369
-    """Rows of which nobody knows."""
-    C: float = 1.0
+    validation: Count = 100
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 369
+    """Held-out test rows."""
+    C: Positive = 1.0
     """Weight of the rows of the SVM and of the logistic regression, as scikit-learn counts it."""
-    alpha: float = 1.0
+    alpha: Positive = 1.0
     """Strength of the ridge classifier, as scikit-learn counts it."""
-    verify: int = 5
+    verify: Count = 5
     """How many of the flips that the hypergradient ranks highest are tried, in each round."""
 
     def __post_init__(self):
-        for name in ("splits", "train", "validation", "test", "verify"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
-        if not self.budgets or not all(1 <= budget <= self.train for budget in self.budgets):
-            raise UsageError(
-                f"--budgets: got {self.budgets}, expected numbers from 1 to {self.train}, the "
-                "training rows"
-            )
-        for name in ("C", "alpha"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected a positive number")
+        check(self)
+        require(self, "budgets", between(1, self.train))
+
+    @property
+    def strengths(self) -> Strengths:
+        return Strengths(C=self.C, alpha=self.alpha)
 
 
 def learner(kind: str, options: Options) -> AbstractLearner:
     """Ours, with the strength of scikit-learn's."""
-    if kind == "svm":
-        return SVM(options.C)
-    if kind == "ridge":
-        return Ridge(options.alpha / options.train)
-    return Logistic(1 / (options.C * options.train))
+    return CLASSIFIERS[kind].ours(options.strengths, options.train)
 
 
 def judge(kind: str, options: Options, parts: Parts, labels: np.ndarray) -> tuple[float, float]:
     """Shares of errors on validation and test rows of scikit-learn's model of these labels."""
-    if kind == "svm":
-        model = svm.SVC(kernel="linear", C=options.C, tol=1e-6)
-    elif kind == "ridge":
-        model = linear_model.RidgeClassifier(options.alpha)
-    else:
-        model = linear_model.LogisticRegression(C=options.C, tol=1e-8, max_iter=10_000)
-    model.fit(parts.train.x, labels)
-    validation, test = (
-        float(np.mean(rows.y * model.decision_function(rows.x) <= 0))
-        for rows in (parts.validation, parts.test)
-    )
-    return validation, test
+    relabelled = parts._replace(train=dataclasses.replace(parts.train, y=labels))
+    return errors(CLASSIFIERS[kind].theirs(options.strengths), relabelled)
 
 
 def attacks_on(
@@ -94,12 +90,12 @@ def attacks_on(
     """The attacks by name, each with the largest budget: what comes first serves the smaller."""
     data, held = (Data(rows.x, rows.y) for rows in (parts.train, parts.validation))
     budget, target = max(options.budgets), learner(kind, options)
-    smooth = learner("logistic", options) if kind == "svm" else None
+    ranking = smooth(target, options.train, options.strengths)
     return {
         "random": lambda: flip_random(jax.random.key(seed), data, budget, held, target),
         "greedy": lambda: flip_greedy(data, budget, held, target),
         "ranked": lambda: flip_by_hypergradient(
-            data, budget, held, target, verify=options.verify, ranking=smooth
+            data, budget, held, target, verify=options.verify, ranking=ranking
         ),
     }
 
@@ -157,11 +153,11 @@ def _notes(options: Options, report: Report) -> None:
     most = max(options.budgets)
     for kind in options.learners:
         rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, most)]
-        errors = ", ".join(
+        shares = ", ".join(
             f"{name} {summary([100 * row[f'{name}_test_err'] for row in rows])} %"
             for name in ("clean", *METHODS)
         )
-        report.note(f"{kind}, {most} of {options.train} labels flipped: test error {errors}")
+        report.note(f"{kind}, {most} of {options.train} labels flipped: test error {shares}")
         loss, trainings, seconds = (
             sum(row[f"ranked_{cell}"] for row in rows) / sum(row[f"greedy_{cell}"] for row in rows)
             for cell in ("val_loss", "trainings", "cpu_seconds")

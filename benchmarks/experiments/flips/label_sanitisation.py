@@ -10,18 +10,28 @@ sanitised labels; features are standardised by the training rows.
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
-from sklearn import linear_model, svm
 
 from attacks.label_flips import LabelFlips, flip_greedy, flip_random
 from benchmarks.clock import timed
 from benchmarks.data import Parts, breast_cancer
-from benchmarks.report import Report, UsageError, summary
+from benchmarks.options import (
+    SOME,
+    Count,
+    Counts,
+    Positive,
+    between,
+    check,
+    refuse,
+    require,
+)
+from benchmarks.report import Report, summary
+from benchmarks.twins import CLASSIFIERS, Strengths, misclassified, retrained
 from bilevel import Data
-from bilevel.learners import SVM, AbstractLearner, Logistic
+from bilevel.learners import AbstractLearner
 from defenses.relabel import Relabel, SoftRelabel
 
 ATTACKS = ("random", "unaware", "aware", "soft")
@@ -32,60 +42,43 @@ ATTACKS = ("random", "unaware", "aware", "soft")
 class Options:
     """Which learners, how many flips, and how neighbours vote."""
 
-    learners: tuple[Literal["logistic", "svm"], ...] = ("logistic", "svm")
+    learners: Annotated[tuple[Literal["logistic", "svm"], ...], SOME] = ("logistic", "svm")
     """Which classifiers; the SVM is linear."""
-    budgets: tuple[int, ...] = (4, 8, 12, 16, 20)
+    budgets: Counts = (4, 8, 12, 16, 20)
     """Numbers of flipped labels."""
-    splits: int = 10
+    splits: Count = 10
     """Number of random splits."""
-    train: int = 100
+    train: Count = 100
     """Training rows."""
-    validation: int = 100
-    """Rows that the attacker judges by."""
-    test: int = 369
-    """Rows of which nobody knows."""
-    C: float = 1.0
+    validation: Count = 100
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 369
+    """Held-out test rows."""
+    C: Positive = 1.0
     """Weight of the rows, as scikit-learn counts it."""
-    k: int = 10
+    k: Count = 10
     """Neighbours that vote on a label."""
-    agreement: float = 0.5
+    agreement: Annotated[float, between(0.5, 1)] = 0.5
     """Share of the votes that the commonest label needs."""
     tie: float = 0.0
     """Label that wins an even vote: -1 or +1; 0 for the one that a row has."""
 
     def __post_init__(self):
-        for name in ("splits", "train", "validation", "test", "k"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
-        if not self.budgets or not all(1 <= budget <= self.train for budget in self.budgets):
-            raise UsageError(
-                f"--budgets: got {self.budgets}, expected numbers from 1 to {self.train}, the "
-                "training rows"
-            )
-        if not 0 < self.C < float("inf"):
-            raise UsageError(f"--C: got {self.C}, expected a positive number")
-        if not 0.5 <= self.agreement <= 1:
-            raise UsageError(f"--agreement: got {self.agreement}, expected a share from .5 to 1")
+        check(self)
+        require(self, "budgets", between(1, self.train))
         if self.tie not in (-1, 0, 1):
-            raise UsageError(f"--tie: got {self.tie}, expected -1, 0 or 1")
+            refuse("tie", self.tie, "-1, 0 or 1")
 
 
 def learner(kind: str, options: Options) -> AbstractLearner:
     """Ours, with the strength of scikit-learn's."""
-    return SVM(options.C) if kind == "svm" else Logistic(1 / (options.C * options.train))
+    return CLASSIFIERS[kind].ours(Strengths(C=options.C), options.train)
 
 
 def test_error(kind: str, options: Options, data: Data, test: Data) -> float:
     """Of scikit-learn's model; where all labels are one, so are all predictions."""
-    x, y = np.asarray(data.x), np.asarray(data.y)
-    if len(np.unique(y)) == 1:
-        return float(np.mean(np.asarray(test.y) != y[0]))
-    if kind == "svm":
-        model = svm.SVC(kernel="linear", C=options.C, tol=1e-6)
-    else:
-        model = linear_model.LogisticRegression(C=options.C, tol=1e-8, max_iter=10_000)
-    f = model.fit(x, y).decision_function(np.asarray(test.x))
-    return float(np.mean(np.asarray(test.y) * f <= 0))
+    model = CLASSIFIERS[kind].theirs(Strengths(C=options.C))
+    return misclassified(retrained(model, data), test)
 
 
 def standardised(parts: Parts) -> list[Data]:

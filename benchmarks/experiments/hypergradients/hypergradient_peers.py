@@ -9,11 +9,10 @@ reference that is exact to rounding. A batch is run by `lax.map` and by `vmap`; 
 import contextlib
 import dataclasses
 import importlib
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.extend
@@ -23,6 +22,7 @@ import threadpoolctl
 from jax import lax
 
 from benchmarks import problems
+from benchmarks.options import SOME, at_least, between, check
 from benchmarks.peers import Dual, Method, MissingPeer, Sparse, Training
 from benchmarks.report import Report, UsageError
 
@@ -51,22 +51,19 @@ USABLE = 1e-6  # gradients with a larger error do not count as tuned
 class Options:
     """What to compare, and how long to measure."""
 
-    problems: tuple[Problem, ...] = PROBLEMS
+    problems: Annotated[tuple[Problem, ...], SOME] = PROBLEMS
     """Inner problems to differentiate through."""
-    tools: tuple[Tool, ...] = tuple(TOOLS)
+    tools: Annotated[tuple[Tool, ...], SOME] = tuple(TOOLS)
     """Libraries to compare."""
-    seconds: float = 3.0
+    seconds: Annotated[float, at_least(0)] = 3.0
     """CPU seconds to spend on repeats of each measurement."""
-    seed: int = 0
+    seed: Annotated[int, between(0, 2**32 - 65)] = 0
     """From which the problems are drawn; a batch takes this seed and the following 63."""
     core: int | None = None
     """The core to run on; by default the last one this process may use."""
 
     def __post_init__(self):
-        if not 0 <= self.seconds < math.inf:
-            raise UsageError(f"--seconds: got {self.seconds}, expected a number of 0 or more")
-        if not 0 <= self.seed < 2**32 - 64:
-            raise UsageError(f"--seed: got {self.seed}, expected one from 0 to 2^32 - 65")
+        check(self)
 
 
 class Task(NamedTuple):

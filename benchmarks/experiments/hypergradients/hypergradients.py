@@ -7,7 +7,7 @@ The reference of each is its certified gradient with the least bound. Data are s
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.preprocessing import minmax_scale, scale
 
 import attacks
-from benchmarks.report import Report, UsageError
+from benchmarks.options import SOME, at_least, check
+from benchmarks.report import Report
 from bilevel import AbstractBilevel, Bilevel, Data, Method, argmin, compare, lag
 from bilevel.derivatives import BackGradient, Forward, Implicit, Truncated, Unroll
 from bilevel.learners import SVM
@@ -43,16 +44,15 @@ Name = Literal["logistic", "svm", "lasso", "network"]
 class Options:
     """Which problems, and how long to measure."""
 
-    problems: tuple[Name, ...] = ("logistic", "svm", "lasso", "network")
+    problems: Annotated[tuple[Name, ...], SOME] = ("logistic", "svm", "lasso", "network")
     """Inner problems to differentiate through."""
-    seconds: float = 0.5
+    seconds: Annotated[float, at_least(0)] = 0.5
     """CPU seconds to spend on repeats of each measurement."""
-    steps: int = 300
+    steps: Annotated[int, at_least(10)] = 300
     """Of the iterations that are unrolled."""
 
     def __post_init__(self):
-        if self.steps < 10:
-            raise UsageError(f"--steps: got {self.steps}, expected 10 or more")
+        check(self)
 
 
 class Case(NamedTuple):

@@ -15,18 +15,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from benchmarks.report import Report, UsageError
+from benchmarks.options import FRACTION, SOME, Count, Counts, Positive, check
+from benchmarks.report import Report
 
-MODES = {
+Mode = Literal["forward", "full", "sqrt", "recursive", "reversible"]
+MODES: dict[Mode, str] = {
     "forward": "training alone",
     "full": "full unrolling",
     "sqrt": "square-root checkpoints",
     "recursive": "recursive checkpoints",
     "reversible": "reversible, exact",
 }
-LEVELS = {"full": 1, "sqrt": 2, "recursive": 4}
+LEVELS: dict[str, int] = {"full": 1, "sqrt": 2, "recursive": 4}
 MEGABYTE = 2.0**20
 
 
@@ -34,31 +36,25 @@ MEGABYTE = 2.0**20
 class Options:
     """What to train, and how long."""
 
-    steps: tuple[int, ...] = (10, 100, 1000)
+    steps: Counts = (10, 100, 1000)
     """Numbers of training steps."""
-    modes: tuple[str, ...] = tuple(MODES)
+    modes: Annotated[tuple[Mode, ...], SOME] = tuple(MODES)
     """Ways to the gradient: forward (no gradient), full, sqrt, recursive, reversible."""
-    hidden: tuple[int, ...] = (110, 64)
+    hidden: Counts = (110, 64)
     """Widths of the hidden layers; the default network has 94,104 weights."""
-    batch: int = 50
+    batch: Count = 50
     """Rows of a mini-batch."""
-    rate: float = 0.05
+    rate: Positive = 0.05
     """Learning rate."""
-    decay: float = 0.9
+    decay: Annotated[float, FRACTION] = 0.9
     """Of the velocity."""
-    most: int = 2000
+    most: Count = 2000
     """Memory in MB beyond which a gradient is compiled and its plan reported, but not run."""
     seed: int = 0
     """Of the initial weights and the mini-batches."""
 
     def __post_init__(self):
-        if not self.steps or min(self.steps) < 1:
-            raise UsageError(f"--steps: got {self.steps}, expected numbers of 1 or more")
-        unknown = set(self.modes) - MODES.keys()
-        if unknown or not self.modes:
-            raise UsageError(f"--modes: got {self.modes}, expected some of {', '.join(MODES)}")
-        if min((self.batch, *self.hidden)) < 1:
-            raise UsageError("--batch, --hidden: expected numbers of 1 or more")
+        check(self)
 
 
 def rows(options: Options, path: Path) -> None:

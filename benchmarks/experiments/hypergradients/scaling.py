@@ -6,13 +6,15 @@ labels, weights and the penalty at once.
 
 import dataclasses
 import time
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.report import Report, UsageError
+from benchmarks.options import Count, at_least, check
+from benchmarks.report import Report
 from bilevel import Data
 from bilevel.learners import AbstractLearner, Logistic, Ridge
 from bilevel.losses import Logistic as LogisticLoss
@@ -25,19 +27,15 @@ LEARNERS: dict[str, AbstractLearner] = {"ridge": Ridge(1e-3), "logistic": Logist
 class Options:
     """How many rows and features."""
 
-    rows: tuple[int, ...] = (12_500, 25_000, 50_000, 100_000)
+    rows: Annotated[tuple[int, ...], at_least(2)] = (12_500, 25_000, 50_000, 100_000)
     """Numbers of training rows."""
-    features: int = 100
+    features: Count = 100
     """Number of features."""
-    repeats: int = 7
+    repeats: Count = 7
     """Each time is the best of so many."""
 
     def __post_init__(self):
-        if not self.rows or min(self.rows) < 2:
-            raise UsageError(f"--rows: got {self.rows}, expected numbers of 2 or more")
-        for name in ("features", "repeats"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
+        check(self)
 
 
 def made(rows: int, features: int) -> tuple[Data, Data]:

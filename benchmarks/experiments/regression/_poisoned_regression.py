@@ -3,20 +3,21 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn import linear_model
 
 import bilevel
 from attacks import XY, Box, Columns, b_flip, inv_flip, poison_regression, stat_p
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, filed_parts, filed_poison
+from benchmarks.options import SOME, Count, Positive, Shares, check
 from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import REGRESSIONS, Strengths, errors, square_error
 from bilevel import Data
-from bilevel.learners import AbstractLearner, Lasso, Ridge
+from bilevel.learners import AbstractLearner
 
 TARGETS = Box(0.0, 1.0)
 
@@ -25,39 +26,36 @@ TARGETS = Box(0.0, 1.0)
 class Options:
     """What to attack, how often, and from which start."""
 
-    learners: tuple[Literal["ridge", "lasso"], ...] = ("ridge", "lasso")
+    learners: Annotated[tuple[Literal["ridge", "lasso"], ...], SOME] = ("ridge", "lasso")
     """Which regressions."""
-    rates: tuple[float, ...] = (0.04, 0.08, 0.12, 0.16, 0.2)
+    rates: Shares = (0.04, 0.08, 0.12, 0.16, 0.2)
     """Poisoning rates: shares of poison among all training rows."""
-    seeds: int = 5
+    seeds: Count = 5
     """Number of random splits; their attacks run in one program."""
     start: Literal["inv-flip", "b-flip", "stat-p"] = "b-flip"
     """Where poison starts from."""
-    train: int = 300
+    train: Count = 300
     """Clean training rows."""
-    validation: int = 250
-    """Rows that the attacker judges by."""
-    test: int = 500
-    """Rows of which nobody knows."""
-    ridge_alpha: float = 0.1
+    validation: Count = 250
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 500
+    """Held-out test rows."""
+    ridge_alpha: Positive = 0.1
     """Strength of ridge as scikit-learn counts it, l2 times the number of rows."""
-    lasso_alpha: float = 3e-4
+    lasso_alpha: Positive = 3e-4
     """Strength of the LASSO as scikit-learn counts it."""
-    steps: int = 100
+    steps: Count = 100
     """Steps of the attack."""
     against: Path | None = None
     """Instead: attack the filed splits in this folder from the starts of the poison files there,
     beside the poison itself."""
 
     def __post_init__(self):
-        if not self.rates or not all(0 < rate < 1 for rate in self.rates):
-            raise UsageError(f"--rates: got {self.rates}, expected shares between 0 and 1")
-        for name in ("seeds", "train", "validation", "test", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
-        for name in ("ridge_alpha", "lasso_alpha"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"--{name.replace('_', '-')}: got {getattr(self, name)}")
+        check(self)
+
+    def strengths(self, kind: str) -> Strengths:
+        """As scikit-learn counts them."""
+        return Strengths(alpha=self.ridge_alpha if kind == "ridge" else self.lasso_alpha)
 
 
 def poison_rows(rate: float, clean: int) -> int:
@@ -74,7 +72,7 @@ def domain(table: Table) -> Columns:
 
 def learner(kind: str, options: Options, rows: int) -> AbstractLearner:
     """For so many rows in all."""
-    return Ridge(options.ridge_alpha / rows) if kind == "ridge" else Lasso(options.lasso_alpha)
+    return REGRESSIONS[kind].ours(options.strengths(kind), rows)
 
 
 def rows_of(x, y) -> XY:
@@ -85,17 +83,8 @@ def judge(kind: str, options: Options, parts: Parts, poison: XY) -> tuple[float,
     """Mean square errors on validation and test rows of scikit-learn's model of clean rows and
     poison.
     """
-    if kind == "ridge":
-        model = linear_model.Ridge(options.ridge_alpha)
-    else:
-        model = linear_model.Lasso(options.lasso_alpha, tol=1e-8, max_iter=100_000)
-    x, y = np.concatenate([parts.train.x, poison.x]), np.concatenate([parts.train.y, poison.y])
-    model.fit(x, y)
-    validation, test = (
-        float(np.mean((model.predict(rows.x) - rows.y) ** 2))
-        for rows in (parts.validation, parts.test)
-    )
-    return validation, test
+    model = REGRESSIONS[kind].theirs(options.strengths(kind))
+    return errors(model, parts, poison, error=square_error)
 
 
 def attacks_of(
@@ -172,17 +161,17 @@ def _attacked(kind, rate, options: Options, parts: list[Parts], report: Report) 
     found = []
     for seed, p in enumerate(parts):
 
-        def errors(rows: XY, split=p):
+        def judged(rows: XY, split=p):
             return judge(kind, options, split, rows)
 
         made = XY(poison.x[seed], poison.y[seed])
         none = XY(made.x[:0], made.y[:0])
-        (clean_val, clean_test), (val, test) = errors(none), errors(made)
+        (clean_val, clean_test), (val, test) = judged(none), judged(made)
         cells = {
             "learner": kind, "rate": rate, "seed": seed, "points": count,
             "clean_val_mse": clean_val, "clean_test_mse": clean_test,
-            "flip_test_mse": errors(begin[seed]["b-flip"])[1],
-            "stat_p_test_mse": errors(begin[seed]["stat-p"])[1],
+            "flip_test_mse": judged(begin[seed]["b-flip"])[1],
+            "stat_p_test_mse": judged(begin[seed]["stat-p"])[1],
             "val_mse": val, "test_mse": test,
             "cpu_seconds": cpu / len(parts), "compile_seconds": max(first - clock, 0.0),
         }  # fmt: skip

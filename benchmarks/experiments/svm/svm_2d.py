@@ -10,7 +10,7 @@ moving the poison changes nothing. There the ascent wanders at random until a sl
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,7 +20,8 @@ import optax
 from jax import lax
 
 from attacks import Attack, Box, Insert, compose, indiscriminate
-from benchmarks.report import Report, UsageError
+from benchmarks.options import Count, Positive, at_least, between, check
+from benchmarks.report import Report
 from bilevel import Data, argmin, certify, maximize
 from bilevel._solution import CONVERGED
 from bilevel.learners import SVM, kernels
@@ -39,29 +40,21 @@ NOISE = 1e-12  # a shorter gradient is rounding
 class Options:
     """How fine, and from where."""
 
-    grid: int = 50
+    grid: Annotated[int, at_least(2)] = 50
     """Poison positions per axis at which the SVM is retrained."""
-    arrows: int = 15
+    arrows: Annotated[int, at_least(2)] = 15
     """Hypergradients per axis that are drawn."""
-    starts: int = 4
+    starts: Annotated[int, between(1, PER_CLASS)] = 4
     """Ascents, from different points of the attacked class."""
-    steps: int = 200
+    steps: Count = 200
     """Steps of an ascent, at most."""
-    C: float = 1.0
+    C: Positive = 1.0
     """The SVM's C."""
     seed: int = 0
     """From which the data are drawn."""
 
     def __post_init__(self):
-        for name in ("grid", "arrows"):
-            if getattr(self, name) < 2:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 2 or more")
-        if not 1 <= self.starts <= PER_CLASS:
-            raise UsageError(f"--starts: got {self.starts}, expected 1 to {PER_CLASS}")
-        if self.steps < 1:
-            raise UsageError(f"--steps: got {self.steps}, expected 1 or more")
-        if not 0 < self.C < float("inf"):
-            raise UsageError(f"--C: got {self.C}, expected a positive number")
+        check(self)
 
 
 class View(NamedTuple):

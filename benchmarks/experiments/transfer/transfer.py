@@ -13,7 +13,7 @@ import importlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,60 +21,22 @@ import numpy as np
 from scipy import stats
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC
 
 import bilevel
 from attacks import Box, Insert, compose, indiscriminate, poison_classifier
 from attacks.transfer import alignment, loss_variability, sizes
 from benchmarks.clock import timed
 from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_full, parse_pair
+from benchmarks.options import SOME, Count, Positive, at_least, check
 from benchmarks.report import Report, UsageError, shown
-from bilevel import Data, learners, losses
-from bilevel.learners import AbstractLearner, kernels
+from benchmarks.twins import CLASSIFIERS as TWINS
+from benchmarks.twins import Strengths, misclassified, retrained
+from bilevel import Data, losses
 from bilevel.maximize import SENTENCES, ZERO_GRADIENT
 
 DOMAIN = Box(0.0, 1.0)
-
-
-class Strengths(NamedTuple):
-    """Regularisation and kernel, as scikit-learn counts them; numbers, or traced ones for ours."""
-
-    C: Any
-    alpha: Any
-    gamma: Any
-
-    def softer(self, times: float) -> "Strengths":
-        """Regularised so many times more."""
-        return Strengths(self.C / times, self.alpha * times, self.gamma)
-
-
-class Twin(NamedTuple):
-    """One learner twice: ours, to attack, for so many rows; scikit-learn's, to judge."""
-
-    ours: Callable[[Strengths, int], AbstractLearner]
-    judge: Callable[[Strengths], Any]
-
-
-TWINS = {
-    "svm": Twin(
-        lambda s, rows: learners.SVM(s.C),
-        lambda s: SVC(kernel="linear", C=s.C, tol=1e-6),
-    ),
-    "ridge": Twin(
-        lambda s, rows: learners.Ridge(s.alpha / rows),
-        lambda s: RidgeClassifier(alpha=s.alpha),
-    ),
-    "logistic": Twin(
-        lambda s, rows: learners.Logistic(1 / (s.C * rows)),
-        lambda s: LogisticRegression(C=s.C, tol=1e-8, max_iter=10_000),
-    ),
-    "rbf-svm": Twin(
-        lambda s, rows: learners.SVM(s.C, kernels.RBF(s.gamma)),
-        lambda s: SVC(kernel="rbf", C=s.C, gamma=s.gamma, tol=1e-6),
-    ),
-}
+Surrogate = Literal["svm", "ridge", "logistic", "rbf-svm"]
 OTHERS: dict[str, Callable[[int], Any]] = {
     "knn": lambda seed: KNeighborsClassifier(),
     "forest": lambda seed: RandomForestClassifier(random_state=seed),
@@ -85,28 +47,28 @@ OTHERS: dict[str, Callable[[int], Any]] = {
 class Options:
     """Who attacks whom, and with how much."""
 
-    surrogates: tuple[str, ...] = tuple(TWINS)
+    surrogates: Annotated[tuple[Surrogate, ...], SOME] = ("svm", "ridge", "logistic", "rbf-svm")
     """Learners that the poison is crafted on: svm, ridge, logistic, rbf-svm."""
-    targets: tuple[str, ...] = (*TWINS, *OTHERS)
+    targets: Annotated[tuple[str, ...], SOME] = (*TWINS, *OTHERS)
     """Learners that it is tried on: those, knn, forest, or any scikit-learn classifier as
     module:Class."""
     pair: str = "8v9"
     """The attacker's digit and the attacked one."""
-    points: int = 20
+    points: Count = 20
     """Poison points, beside 100 clean training rows."""
-    seeds: int = 5
+    seeds: Count = 5
     """Number of random splits; the attacks of one surrogate on all of them are one program."""
-    steps: int = 70
+    steps: Count = 70
     """Steps of the attack, at most."""
-    resamples: int = 20
+    resamples: Annotated[int, at_least(2)] = 20
     """Bootstrap training sets for V."""
-    C: float = 1.0
+    C: Positive = 1.0
     """C of SVMs and of logistic regression, as scikit-learn counts it."""
-    alpha: float = 1.0
+    alpha: Positive = 1.0
     """Strength of ridge, as scikit-learn counts it."""
-    gamma: float = 0.01
+    gamma: Positive = 0.01
     """Of the RBF kernel."""
-    softer: float = 1.0
+    softer: Positive = 1.0
     """Regularise surrogates so many times more than targets."""
     full: bool = False
     """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
@@ -118,29 +80,16 @@ class Options:
         return Strengths(self.C, self.alpha, self.gamma)
 
     def __post_init__(self):
+        check(self)
         parse_pair(self.pair)
-        for name in ("surrogates", "targets"):
-            if not getattr(self, name):
-                raise UsageError(f"--{name}: got none, expected one at least")
-        for name in self.surrogates:
-            if name not in TWINS:
-                raise UsageError(f"--surrogates: got {name}, expected some of {', '.join(TWINS)}")
         for name in self.targets:
             judge(name, self, 0)
-        for name in ("seeds", "points", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected 1 or more")
-        if self.resamples < 2:
-            raise UsageError(f"--resamples: got {self.resamples}, expected 2 or more")
-        for name in ("C", "alpha", "gamma", "softer"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected a positive number")
 
 
 def judge(name: str, options: Options, seed: int) -> Any:
     """A fresh scikit-learn estimator: one of the table, or any other as module:Class."""
     if name in TWINS:
-        return TWINS[name].judge(options.strengths)
+        return TWINS[name].theirs(options.strengths)
     if name in OTHERS:
         return OTHERS[name](seed)
     module, _, kind = name.partition(":")
@@ -190,10 +139,9 @@ def splits(options: Options) -> list[Split]:
 
 def errors(name: str, options: Options, seed: int, split: Split, poison: np.ndarray) -> float:
     """Share of errors on test rows of a target trained with the poison."""
-    x = np.concatenate([split.target.x, poison])
-    y = np.concatenate([split.target.y, np.ones(len(poison))])
-    model = judge(name, options, seed).fit(x, y)
-    return float(np.mean(model.predict(split.test.x) != split.test.y))
+    added = Rows(poison, np.ones(len(poison)))
+    model = retrained(judge(name, options, seed), split.target, added)
+    return misclassified(model, split.test)
 
 
 class Programs(NamedTuple):

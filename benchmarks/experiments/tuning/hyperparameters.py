@@ -9,7 +9,7 @@ on one thread.
 
 import dataclasses
 import time
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,7 +24,8 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import bilevel
-from benchmarks.report import Report, UsageError
+from benchmarks.options import Count, at_least, check
+from benchmarks.report import Report
 from bilevel import AbstractBilevel
 from bilevel._solver import AbstractSolver
 from bilevel.derivatives import AbstractDerivative, Implicit
@@ -45,21 +46,19 @@ class Options:
 
     data: Name = "breast-cancer"
     """Benign or malignant (30 features); digits: five and above, or below (64 pixels)."""
-    splits: int = 5
+    splits: Count = 5
     """Random halves of the data: one to train on, one to test."""
-    folds: int = 5
+    folds: Annotated[int, at_least(2)] = 5
     """Parts of the training half, each held out once."""
-    grid: int = 25
+    grid: Annotated[int, at_least(2)] = 25
     """Single penalties that the grid search tries."""
-    steps: int = 60
+    steps: Count = 60
     """Hypergradient steps, at most."""
     seed: int = 0
     """Of the first split; the others follow."""
 
     def __post_init__(self):
-        for name, least in (("splits", 1), ("folds", 2), ("grid", 2), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"--{name}: got {getattr(self, name)}, expected {least} or more")
+        check(self)
 
 
 class Split(NamedTuple):

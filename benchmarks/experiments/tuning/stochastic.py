@@ -13,7 +13,7 @@ spread evenly over its steps. Suboptimality is measured from the best objective 
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 import bilevel
+from benchmarks.options import at_least, between, check
 from benchmarks.report import Report, UsageError
 from bilevel.solvers import LBFGS
 from bilevel.stochastic import F2SA, SABA, SOBA, AbstractMethod, AmIGO, StocBiO, StochasticBilevel
@@ -38,22 +39,17 @@ class Options:
 
     data: Literal["digits", "mnist"] = "digits"
     """1,797 digits of 64 pixels, or 5,000 of 784."""
-    batch: int = 32
+    batch: Annotated[int, between(1, 512)] = 32
     """Rows in a mini-batch, of training and of held-out rows."""
-    steps: int = 20_000
+    steps: Annotated[int, at_least(10 * ROWS)] = 20_000
     """Steps of SOBA and SABA; the methods with inner loops take a tenth."""
-    exact_steps: int = 40
+    exact_steps: Annotated[int, at_least(2)] = 40
     """Exact hypergradients."""
     seed: int = 0
     """From which rows are split and mini-batches drawn."""
 
     def __post_init__(self):
-        if not 1 <= self.batch <= 512:
-            raise UsageError(f"--batch: got {self.batch}, expected 1 to 512")
-        if self.steps < 10 * ROWS:
-            raise UsageError(f"--steps: got {self.steps}, expected {10 * ROWS} or more")
-        if self.exact_steps < 2:
-            raise UsageError(f"--exact-steps: got {self.exact_steps}, expected 2 or more")
+        check(self)
 
 
 class Curve(NamedTuple):
