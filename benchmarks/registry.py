@@ -66,6 +66,8 @@ TABLE = (
      "What a hypergradient costs on top of training, against the number of rows"),
     ("hypergradients", "memory",
      "Peak memory and time of unrolled hypergradients against the number of steps"),
+    ("hypergradients", "compilations",
+     "First, second and later calls of every verb: CPU seconds, and programs compiled in each"),
     ("tuning", "stochastic",
      "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient"),
     ("tuning", "hyperparameters",

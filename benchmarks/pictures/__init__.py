@@ -1,1 +1,1 @@
-"""The pictures of the experiments: they draw rows and arrays, and import no experiment."""
+"""One file per picture: it draws rows and arrays, and imports nothing of what made them."""

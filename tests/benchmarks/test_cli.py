@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import benchmarks
 from benchmarks import caches, data
 from benchmarks.__main__ import main
 from benchmarks.registry import EXPERIMENTS, Experiment
@@ -45,6 +46,17 @@ def test_every_registered_module_keeps_the_convention(name: str) -> None:
     module = EXPERIMENTS[name].load()
     assert module.Options() == module.Options()
     assert callable(module.run)
+
+
+def test_every_experiment_file_is_registered_under_its_name() -> None:
+    files = Path(benchmarks.__file__).parent.glob("experiments/*/*.py")
+    found = {(p.parent.name, p.stem.replace("_", "-")) for p in files if p.stem[0] != "_"}
+    assert found == {(e.family, name) for name, e in EXPERIMENTS.items()}
+
+
+def test_pictures_import_no_experiment() -> None:
+    for path in (Path(benchmarks.__file__).parent / "pictures").glob("*.py"):
+        assert "experiments" not in path.read_text(), path
 
 
 def test_svm_mnist_writes_rows_and_picture(finished: Path) -> None:

@@ -17,7 +17,7 @@ from attacks import Box, poison_classifier, targeted
 from benchmarks.clock import timed
 from benchmarks.data import Rows, mnist
 from benchmarks.options import Count, Positive, Share, at_least, between, check, refuse
-from benchmarks.report import Report
+from benchmarks.report import Report, UsageError
 from benchmarks.twins import retrained
 from bilevel import Data
 from bilevel.derivatives import Implicit

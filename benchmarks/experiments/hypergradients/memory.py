@@ -9,8 +9,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from benchmarks.options import FRACTION, SOME, Count, Counts, Positive, check
+from benchmarks.processes import alone, pin
 from benchmarks.report import Report
 
 Mode = Literal["forward", "full", "sqrt", "recursive", "reversible"]
@@ -143,19 +142,8 @@ def measure(mode: str, steps: int, options: Options, path: Path) -> dict[str, An
 def in_a_process_of_its_own(mode: str, steps: int, options: Options, path: Path) -> dict[str, Any]:
     """`measure`, there."""
     given = json.dumps(dataclasses.asdict(options))
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.experiments.hypergradients.memory",
-        mode,
-        str(steps),
-        given,
-        str(path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{mode}, {steps} steps: exit {done.returncode}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    module = "benchmarks.experiments.hypergradients.memory"
+    return alone(module, mode, str(steps), given, str(path))
 
 
 def run(options: Options, report: Report) -> None:
@@ -209,8 +197,7 @@ def _difference(answer: list[float], reference: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    pin()
     import jax
 
     jax.config.update("jax_enable_x64", True)
