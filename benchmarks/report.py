@@ -22,7 +22,7 @@ Cell = str | int | float | bool | None
 
 
 class UsageError(Exception):
-    """Something that the person at the keyboard can mend: shown as a sentence, no traceback."""
+    """A mistake of the user, explained in a sentence: shown without a traceback."""
 
 
 def environment() -> dict[str, Cell]:

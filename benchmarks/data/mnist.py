@@ -134,10 +134,10 @@ def filed_splits(
         raise UsageError(
             f"--splits-file: {path} is for --pair {held['attacker']}v{held['attacked']}, not {pair}"
         )
-    most = len(held["tr"])
+    count = len(held["tr"])
     for split in splits:
-        if not 0 <= split < most:
-            raise UsageError(f"--splits: got {split}, but {path} holds splits 0 to {most - 1}")
+        if not 0 <= split < count:
+            raise UsageError(f"--splits: got {split}, but {path} holds splits 0 to {count - 1}")
     return {
         s: _split(digits, int(held["attacker"]), *(held[k][s] for k in ("tr", "val", "ts", "init")))
         for s in splits

@@ -21,8 +21,8 @@ def draw(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     figure = new_figure(4.2 * len(names), 4.2)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for tool, (colour, marker) in LOOKS.items():
-            found = [r for r in rows if r["problem"] == name and r["tool"] == tool]
-            points = [(r["ms"], r["error"]) for r in found if r["error"] is not None]
+            group = [r for r in rows if r["problem"] == name and r["tool"] == tool]
+            points = [(r["ms"], r["error"]) for r in group if r["error"] is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), marker, color=colour, ms=9, label=tool)
         axes.set(title=name, xlabel="CPU ms", xscale="log", yscale="log", ylim=(1e-16, 10))

@@ -23,14 +23,14 @@ def _colour(name: str) -> str:
 def draw_errors(rows: Sequence[Row], problems: Sequence[str]) -> Figure:
     """A panel per problem, a bar per derivative: its error, and its time and memory beside it."""
     names = [p for p in problems if any(row["problem"] == p for row in rows)]
-    most = max((sum(row["problem"] == p for row in rows) for p in names), default=1)
-    figure = new_figure(6.4 * min(len(names), 2), (0.9 + 0.33 * most) * ((len(names) + 1) // 2))
+    bars = max((sum(row["problem"] == p for row in rows) for p in names), default=1)
+    figure = new_figure(6.4 * min(len(names), 2), (0.9 + 0.33 * bars) * ((len(names) + 1) // 2))
     grid = figure.subplots((len(names) + 1) // 2, min(len(names), 2), squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
     for axes, problem in zip(grid.flat, names, strict=False):
-        mine = [row for row in rows if row["problem"] == problem][::-1]
-        for place, row in enumerate(mine):
+        group = [row for row in rows if row["problem"] == problem][::-1]
+        for place, row in enumerate(group):
             error = row["error"]
             if error is not None:
                 width = max(error, FLOOR)
@@ -38,7 +38,7 @@ def draw_errors(rows: Sequence[Row], problems: Sequence[str]) -> Figure:
             memory = f", {row['memory_mb']:.2g} MB" if row["memory_mb"] is not None else ""
             text = f"{row['cpu_ms']:.2g} ms{memory}"
             axes.text(2e1, place, text, va="center", fontsize=9, color=QUIET)
-        axes.set_yticks(range(len(mine)), [row["derivative"] for row in mine], fontsize=10)
+        axes.set_yticks(range(len(group)), [row["derivative"] for row in group], fontsize=10)
         axes.set(xscale="log", xlim=(FLOOR / 10, 1e1), title=problem)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("relative error of the hypergradient")
@@ -51,9 +51,9 @@ def draw_lag(lag: Lag) -> Figure:
     axes = figure.subplots()
     ends = []
     for name, colour in zip(dict.fromkeys(r.name for r in lag.rows), (RED, BLUE), strict=False):
-        mine = [row for row in lag.rows if row.name == name]
-        x = [max(row.inner_error, FLOOR) for row in mine]
-        axes.plot(x, [max(r.gradient_error, FLOOR) for r in mine], "o-", color=colour, label=name)
+        group = [row for row in lag.rows if row.name == name]
+        x = [max(row.inner_error, FLOOR) for row in group]
+        axes.plot(x, [max(r.gradient_error, FLOOR) for r in group], "o-", color=colour, label=name)
         ends += x
     axes.plot([min(ends), max(ends)], [min(ends), max(ends)], ":", color=QUIET)
     axes.set(xscale="log", yscale="log", xlabel="relative error of the inner solution")

@@ -21,8 +21,8 @@ def draw(rows: Sequence[Row], methods: Sequence[str]) -> Figure:
     }
     for axes, (column, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         for number in sorted({row["split"] for row in rows}):
-            mine = {row["method"]: row[column] for row in rows if row["split"] == number}
-            axes.plot([mine.get(m) for m in methods], color=QUIET, linewidth=0.8, alpha=0.6)
+            results = {row["method"]: row[column] for row in rows if row["split"] == number}
+            axes.plot([results.get(m) for m in methods], color=QUIET, linewidth=0.8, alpha=0.6)
         for place, (method, colour) in enumerate(zip(methods, COLOURS, strict=True)):
             values = [row[column] for row in rows if row["method"] == method]
             axes.plot([place] * len(values), values, "o", color=colour, markersize=8)

@@ -24,24 +24,24 @@ def draw(rows: Sequence[Row]) -> Figure:
     forward = {r["steps"]: r["cpu_s"] for r in rows if r["mode"] == "forward"}
     base = min((r["peak_mb"] - r["planned_mb"] for r in rows if r["peak_mb"]), default=0.0)
     for mode, (colour, name) in LOOKS.items():
-        mine = sorted(where(rows, mode=mode), key=lambda r: r["steps"])
-        ran = [r for r in mine if r["peak_mb"]]
-        if not mine:
+        group = sorted(where(rows, mode=mode), key=lambda r: r["steps"])
+        measured = [r for r in group if r["peak_mb"]]
+        if not group:
             continue
-        steps = [r["steps"] for r in ran]
-        left.plot(steps, [r["peak_mb"] for r in ran], "o-", color=colour, label=name)
-        beyond = ran[-1:] + [r for r in mine if not r["peak_mb"]]
-        if len(ran) < len(mine):
+        steps = [r["steps"] for r in measured]
+        left.plot(steps, [r["peak_mb"] for r in measured], "o-", color=colour, label=name)
+        planned = measured[-1:] + [r for r in group if not r["peak_mb"]]
+        if len(measured) < len(group):
             left.plot(
-                [r["steps"] for r in beyond],
-                [r["peak_mb"] or base + r["planned_mb"] for r in beyond],
+                [r["steps"] for r in planned],
+                [r["peak_mb"] or base + r["planned_mb"] for r in planned],
                 "--", color=colour,
             )  # fmt: skip
-            last = beyond[-1]
+            last = planned[-1]
             left.plot(
                 last["steps"], base + last["planned_mb"], "o", color=colour, markerfacecolor="white"
             )
-        known = [r for r in ran if forward.get(r["steps"])]
+        known = [r for r in measured if forward.get(r["steps"])]
         if mode != "forward":
             ratios = [r["cpu_s"] / forward[r["steps"]] for r in known]
             right.plot([r["steps"] for r in known], ratios, "o-", color=colour)

@@ -15,14 +15,14 @@ def draw(rows: Sequence[Row], features: int) -> Figure:
     fig = new_figure(5 * len(kinds), 4.2)
     panels = fig.subplots(1, len(kinds), squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
-        mine = sorted(where(rows, learner=kind), key=lambda r: r["rows"])
-        count = [r["rows"] for r in mine]
+        group = sorted(where(rows, learner=kind), key=lambda r: r["rows"])
+        count = [r["rows"] for r in group]
         for cell, colour, label in (
             ("training_ms", BLUE, "training"),
             ("hypergradient_ms", RED, "hypergradient on top"),
         ):
-            axes.loglog(count, [r[cell] for r in mine], color=colour, marker="o", label=label)
-        linear = [mine[0]["training_ms"] * n / count[0] for n in count]
+            axes.loglog(count, [r[cell] for r in group], color=colour, marker="o", label=label)
+        linear = [group[0]["training_ms"] * n / count[0] for n in count]
         axes.loglog(count, linear, color=QUIET, ls=":", lw=1, label="linear in rows")
         axes.set(title=f"{kind}, {features} features", xlabel="rows")
     panels[0].set_ylabel("CPU ms")

@@ -1,4 +1,4 @@
-"""The picture of `transfer`: who hurts whom, and whether aligned gradients predict it."""
+"""The picture of `transfer`: damage by surrogate and target, and whether alignment predicts it."""
 
 from collections.abc import Sequence
 
@@ -76,10 +76,10 @@ def _cloud(axes: Axes, rows: Sequence[Row]) -> None:
     surrogates, targets = distinct(rows, "surrogate"), distinct(rows, "target")
     for surrogate, marker in zip(surrogates, MARKERS, strict=False):
         for target, colour in zip(targets, COLOURS, strict=False):
-            mine = where(rows, surrogate=surrogate, target=target)
-            if not mine:
+            group = where(rows, surrogate=surrogate, target=target)
+            if not group:
                 continue
-            R, rise = [r["R"] for r in mine], [r["test_err"] - r["clean_test_err"] for r in mine]
+            R, rise = [r["R"] for r in group], [r["test_err"] - r["clean_test_err"] for r in group]
             axes.scatter(R, rise, s=16, color=colour, marker=marker, alpha=0.35, linewidths=0)
             axes.scatter(
                 np.mean(R), np.mean(rise), s=75, color=colour, marker=marker, edgecolors="white"

@@ -45,17 +45,19 @@ class Options:
 def drawn(options: Options, table: Table) -> list[tuple[Parts, np.ndarray]]:
     """Splits, and numbers of the training rows that poison starts from: those labelled -1."""
     if options.splits_files:
-        found = [numbered_parts(path, table) for path in options.splits_files]
+        splits = [numbered_parts(path, table) for path in options.splits_files]
     else:
-        found = []
+        splits = []
         for seed in range(options.splits):
             parts = table.split(options.train, options.validation, options.test, seed)
             attacked = np.flatnonzero(parts.train.y < 0)
-            found.append((parts, np.random.default_rng([1, seed]).permutation(attacked)))
-    most = min(len(start) for _, start in found)
-    if max(options.points) > most:
-        raise UsageError(f"--points: got {max(options.points)}, these splits have {most} starts")
-    return found
+            splits.append((parts, np.random.default_rng([1, seed]).permutation(attacked)))
+    available = min(len(start) for _, start in splits)
+    if max(options.points) > available:
+        raise UsageError(
+            f"--points: got {max(options.points)}, these splits have {available} starts"
+        )
+    return splits
 
 
 def attack(kind: str, parts: Parts, start: np.ndarray, steps: int) -> Optimized:

@@ -128,7 +128,7 @@ def _attacked(
     width = parts[0].train.x.shape[1]
     rows = options.train + count
     learner: Any = REGRESSIONS[kind].ours(strengths(kind, options, rows), rows)
-    found: list[dict[str, Judged]] = []
+    judged: list[dict[str, Judged]] = []
     seconds: list[float] = []
     for split, here in enumerate(parts):
         drawn, flipped = starts(options, here, count, split)
@@ -148,11 +148,11 @@ def _attacked(
         made = Poison(np.asarray(result.z), flipped.y)
         none = Poison(made.x[:0], made.y[:0])
         each = {"clean": none, "random": drawn, "flip": flipped, "attack": made}
-        found.append({name: judge(kind, options, here, poison) for name, poison in each.items()})
+        judged.append({name: judge(kind, options, here, poison) for name, poison in each.items()})
         seconds.append(cpu)
     across = {  # of the splits' selections with each other
-        name: kuncheva_index([each[name].chosen for each in found], width)
-        for name in found[0] if options.splits > 1
+        name: kuncheva_index([each[name].chosen for each in judged], width)
+        for name in judged[0] if options.splits > 1
     }  # fmt: skip
 
     def kept(each: dict[str, Judged], name: str) -> float:
@@ -168,7 +168,7 @@ def _attacked(
             **{f"{name}_across": across.get(name) for name in ("clean", "attack")},
             "cpu_seconds": cpu,
         }
-        for split, (each, cpu) in enumerate(zip(found, seconds, strict=True))
+        for split, (each, cpu) in enumerate(zip(judged, seconds, strict=True))
     ]  # fmt: skip
 
 

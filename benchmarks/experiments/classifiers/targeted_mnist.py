@@ -1,4 +1,4 @@
-"""Make digits 8 be taken for 3, and leave the others alone: softmax regression on MNIST.
+"""Digits 8 classified as 3, the others as before: a targeted attack on softmax regression, MNIST.
 
 Munoz-Gonzalez et al., AISec 2017, with the exact hypergradient: copies of training 8s, labelled 3,
 are moved so that the retrained classifier takes validation 8s for 3s and loses little elsewhere.
@@ -33,16 +33,16 @@ ROUGH = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What shall be taken for what, and with how much poison."""
+    """Source and wanted class, amount of poison, and sizes."""
 
     source: Annotated[int, between(0, 9)] = 8
-    """The digit that is to be mistaken."""
+    """Digit that is to be misclassified."""
     wanted: Annotated[int, between(0, 9)] = 3
-    """What it is to be taken for."""
+    """Digit that it is to be classified as."""
     rate: Share = 0.05
     """Poisoning rate: share of poison among all training rows."""
     keeps: Annotated[tuple[float, ...], at_least(0)] = (0.1, 0.3, 1.0)
-    """Weights of what is lost elsewhere."""
+    """Weights of the loss on the other digits."""
     splits: Count = 3
     """Random splits of 5,000 digits."""
     train: Count = 1000

@@ -82,9 +82,9 @@ def inserted(field: Field, victim: AbstractLearner) -> Rows:
             jnp.asarray(np.stack(starts)), jnp.asarray(np.stack(labels)), *validation, each,
         )  # fmt: skip
 
-    found = np.stack([over_seeds(jnp.asarray(w, float)) for w in weight])
+    optimised = np.stack([over_seeds(jnp.asarray(w, float)) for w in weight])
     x, full = rows.x.copy(), rows.weight.copy()
-    x[:, :, n:], full[:, :, n:] = found, weight[:, None, :]
+    x[:, :, n:], full[:, :, n:] = optimised, weight[:, None, :]
     return Rows(x, rows.y, full)
 
 

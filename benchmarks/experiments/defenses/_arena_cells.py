@@ -50,8 +50,8 @@ def judge(field: Field, victim: AbstractLearner) -> Callable[[Rows], Verdict]:
         shape = rows.y.shape[:2]
         flat = [a.reshape(-1, *a.shape[2:]) for a in rows]
         each = [np.broadcast_to(a, (shape[0], *a.shape)).reshape(-1, *a.shape[1:]) for a in held]
-        found = run(*map(jnp.asarray, (*flat, *each)))
-        return Verdict(*(np.asarray(a).reshape(*shape, *a.shape[1:]) for a in found))
+        outputs = run(*map(jnp.asarray, (*flat, *each)))
+        return Verdict(*(np.asarray(a).reshape(*shape, *a.shape[1:]) for a in outputs))
 
     return verdict
 
@@ -99,13 +99,13 @@ def meet(field: Field, kind: str, name: str, base: Baseline) -> list[dict]:
         if attack != "random-flips":
             victim = surrogate if attack == "insert" else hard
             adapted = made(attack, field, victim, base.plain)
-            found = verdict(adapted)
-            better = found.val > unaware.val
-            aware = found._replace(
-                val=np.maximum(found.val, unaware.val),
-                test=np.where(better, found.test, unaware.test),
+            knowing = verdict(adapted)
+            better = knowing.val > unaware.val
+            aware = knowing._replace(
+                val=np.maximum(knowing.val, unaware.val),
+                test=np.where(better, knowing.test, unaware.test),
             )
-            aware_gone = np.where(better, removed(field, adapted, found)[0], gone)
+            aware_gone = np.where(better, removed(field, adapted, knowing)[0], gone)
         for i, rate in enumerate(options.rates):
             for seed in range(options.seeds):
                 at = i, seed

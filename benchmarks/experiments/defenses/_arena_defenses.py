@@ -1,4 +1,4 @@
-"""The defenses of the arena, each with what an attacker who knows it differentiates."""
+"""The defenses of the arena, each with what an attacker that knows it differentiates."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ Wrap = Callable[[AbstractLearner, float], AbstractDefense]
 
 
 class Entry(NamedTuple):
-    """A defense, and what the attacker who knows it differentiates in its place."""
+    """A defense, and what the attacker that knows it differentiates in its place."""
 
     hard: Wrap
     surrogate: Wrap

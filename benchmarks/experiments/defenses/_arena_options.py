@@ -13,7 +13,7 @@ Kind = Literal["logistic", "ridge", "svm"]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Who meets whom, how often."""
+    """Attacks, defenses, learners, data and sizes."""
 
     attacks: Annotated[tuple[Attack, ...], SOME] = ("insert", "flips", "random-flips")
     """Optimised rows inserted, labels flipped by hypergradient, labels flipped at random."""
@@ -34,7 +34,7 @@ class Options:
     test: Count = 269
     """Held-out test rows."""
     contamination: Annotated[float, FRACTION] = 0.15
-    """The share of rows that defenses drop, where they need to be told."""
+    """Share of rows that a defense drops, if it takes one."""
     steps: Count = 40
     """Steps of the optimised attack."""
 

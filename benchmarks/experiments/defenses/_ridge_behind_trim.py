@@ -79,7 +79,7 @@ ATTACKERS: dict[str, Callable[[AbstractLearner, float], AbstractLearner]] = {
     "hard": Trim,
     "soft": SoftTrim,
 }
-"""Whom the attacker takes the victim for: the undefended learner, TRIM, its smooth surrogate."""
+"""The learner that is attacked: the undefended one, behind TRIM, behind its smooth surrogate."""
 
 
 def attack(

@@ -36,18 +36,18 @@ Attacker = Literal["stat-p", "plain", "hard", "soft"]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How much poison, how often."""
+    """Rates, attackers, splits and sizes."""
 
     rates: Shares = (0.1, 0.2)
-    """Poisoning rates: shares of poison among all training rows; TRIM is told them."""
+    """Poisoning rates: shares of poison among all training rows; TRIM gets them too."""
     attackers: Annotated[tuple[Attacker, ...], SOME] = (
         "stat-p",
         "plain",
         "hard",
         "soft",
     )
-    """stat-p: not optimised. The others: whom the attacker takes the victim for, ridge alone,
-    ridge behind TRIM, or behind its smooth surrogate."""
+    """stat-p is not optimised; the others are, against ridge alone (plain), behind TRIM (hard), or
+    behind its smooth surrogate (soft)."""
     seeds: Count = 5
     """Number of random splits."""
     train: Count = 300
@@ -100,16 +100,16 @@ def verdicts(options: Options, parts: Parts, poison: XY, alpha: float) -> dict[s
     data = bilevel.append(train, poison.x, poison.y)
     share = poison.y.shape[0] / data.rows
     learner, bare = Ridge(alpha / data.rows), Ridge(alpha / train.rows)
-    found, again = (
+    single, restarted = (
         outcome(learner, trim, data, train.rows, held, test)
         for trim in (Trim(learner, share), Trim(learner, share, restarts=options.restarts))
     )
     clean = outcome(bare, Trim(bare, share), train, train.rows, held, test)
     return {
         "alpha": alpha, "clean_test_mse": float(clean.plain),
-        "trim_clean_test_mse": float(clean.trimmed), "test_mse": float(found.plain),
-        "trim_test_mse": float(found.trimmed), "restarts_test_mse": float(again.trimmed),
-        "poison_removed": float(found.removed), "clean_lost": float(found.lost),
+        "trim_clean_test_mse": float(clean.trimmed), "test_mse": float(single.plain),
+        "trim_test_mse": float(single.trimmed), "restarts_test_mse": float(restarted.trimmed),
+        "poison_removed": float(single.removed), "clean_lost": float(single.lost),
         **peers(alpha, parts, poison),
     }  # fmt: skip
 
@@ -119,8 +119,8 @@ def made(
 ) -> list[XY]:
     """Poison of one attacker for all splits."""
     count = poison_rows(rate, options.train)
-    own = Attack(seeds=options.seeds, train=options.train)
-    begin = [starts("ridge", own, p, count, seed) for seed, p in enumerate(parts)]
+    setting = Attack(seeds=options.seeds, train=options.train)
+    begin = [starts("ridge", setting, p, count, seed) for seed, p in enumerate(parts)]
     if attacker == "stat-p":
         return [s["stat-p"] for s in begin]
     where, total = domain(parts[0].train), options.train + count
@@ -138,13 +138,13 @@ def made(
         )
         return XY(where.place(poison.x), TARGETS.place(poison.y))
 
-    found = jax.jit(bilevel.batch(one))(
+    result = jax.jit(bilevel.batch(one))(
         *(stack(getattr(getattr(p, k), a) for p in parts)
           for k in ("train", "validation") for a in "xy"),
         stack(s["b-flip"].x for s in begin), stack(s["b-flip"].y for s in begin),
         jnp.asarray(alphas),
     )  # fmt: skip
-    return [XY(found.x[i], found.y[i]) for i in range(len(parts))]
+    return [XY(result.x[i], result.y[i]) for i in range(len(parts))]
 
 
 def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
@@ -201,7 +201,7 @@ def _notes(name: str, report: Report) -> None:
     for attacker, strength, rate in keys:
         key = (attacker, strength, rate)
         rows = [r for r in report.rows if (r["attacker"], r["strength"], r["rate"]) == key]
-        said = ", ".join(
+        errors = ", ".join(
             f"{what} {summary([100 * (r[cell] / r['clean_test_mse'] - 1) for r in rows])}"
             for what, cell in (
                 ("no defense", "test_mse"), ("TRIM", "trim_test_mse"),
@@ -214,6 +214,6 @@ def _notes(name: str, report: Report) -> None:
         removed = 100 * np.mean([r["poison_removed"] for r in rows])
         report.note(
             f"{name}, {attacker}, {strength} strength, {100 * rate:.0f} % poison: test MSE above "
-            f"that of clean rows, %: {said}; TRIM removes {removed:.0f} % of the poison"
+            f"that of clean rows, %: {errors}; TRIM removes {removed:.0f} % of the poison"
         )
-    report.note("mean (worst) of the splits; TRIM is told the rate, and sees rows in random order")
+    report.note("mean (worst) of the splits; TRIM gets the rate, and the rows in random order")

@@ -2,7 +2,7 @@
 
 An adapted attack is the same composition with the defended learner in the learner's place: its
 smooth surrogate where there is one, scored with the hard defense. The adapted attacker keeps, by
-his validation rows, the better of what he made with and without knowing the defense. Poison is
+validation error, the better of the poison made with and without knowing the defense. Poison is
 shuffled into the rows; the defender's share of contamination is fixed before any poison is seen.
 """
 
@@ -49,7 +49,7 @@ def run(options: Options, report: Report) -> None:
             for cells in future.result():
                 if not report.done(**{name: cells[name] for name in KEY}):
                     report.row(**cells)
-    finally:  # who interrupts waits for the cells that run, not for all
+    finally:  # an interrupt waits for the cells that run, not for all
         pool.shutdown(cancel_futures=True)
     _notes(options, report)
     if report.out is not None:

@@ -26,7 +26,7 @@ from defenses import Trim
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How many rows, how often."""
+    """Strengths, sizes and repeats."""
 
     alphas: Positives = (0.1, 10.0)
     """Strengths of ridge, as scikit-learn counts them."""
@@ -37,7 +37,7 @@ class Options:
     restarts: Count = 20
     """Random starts."""
     repeats: Count = 10
-    """Each time is the best of so many."""
+    """Repeats of each timing; the best one counts."""
 
     def __post_init__(self):
         check(self)

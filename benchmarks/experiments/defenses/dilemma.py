@@ -1,9 +1,9 @@
 """The attacker's dilemma: the stronger poison is, the more it stands out.
 
-Poison may leave what a model of the clean rows predicts by no more than a radius. Three attackers
-differ in one line: they take the victim for plain ridge, for ridge behind TRIM, or for its smooth
-surrogate. Test error with and without TRIM, and the share of poison that TRIM removes, against the
-radius.
+The targets of poison stay within a radius of what a model of the clean rows predicts. Three
+attackers differ in one line, the learner that they attack: ridge alone, ridge behind TRIM, or
+behind its smooth surrogate. Shown are the test error with and without TRIM, and the share of poison
+that TRIM removes, against the radius.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ Attacker = Literal["plain", "hard", "soft"]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How strong, how often."""
+    """Data, attackers, radii and sizes."""
 
     sets: Annotated[tuple[Literal["house", "pharm"], ...], SOME] = ("house", "pharm")
     """Which rows."""
@@ -41,11 +41,11 @@ class Options:
         "hard",
         "soft",
     )
-    """Whom the attacker takes the victim for."""
+    """Learner that is attacked: ridge alone, behind TRIM, or behind TRIM's smooth surrogate."""
     strength: Literal["cross-validated", "paper"] = "cross-validated"
     """Ridge's alpha: by folds of the clean rows and the one-standard-error rule, or .1."""
     rate: Share = 0.2
-    """Share of poison among all training rows; TRIM is told it."""
+    """Share of poison among all training rows; TRIM gets it too."""
     seeds: Count = 5
     """Number of random splits."""
     train: Count = 200
@@ -124,14 +124,15 @@ def _attacked(name: str, attacker: str, options: Options, report: Report) -> Non
     start = XY(stack(s.x for s in starts), stack(s.y for s in starts))
     many = program(options, attacker, where)
     for radius in options.radii:
-        found = many(*held, start, jnp.asarray(alphas), jnp.full(options.seeds, radius))
+        outcomes = many(*held, start, jnp.asarray(alphas), jnp.full(options.seeds, radius))
         for seed in range(options.seeds):
             report.row(
                 set=name, attacker=attacker, radius=radius, seed=seed, alpha=alphas[seed],
                 clean_test_mse=float(clean[seed].plain),
                 trimmed_clean_test_mse=float(clean[seed].trimmed),
-                test_mse=float(found.plain[seed]), trimmed_test_mse=float(found.trimmed[seed]),
-                poison_removed=float(found.removed[seed]), clean_lost=float(found.lost[seed]),
+                test_mse=float(outcomes.plain[seed]),
+                trimmed_test_mse=float(outcomes.trimmed[seed]),
+                poison_removed=float(outcomes.removed[seed]), clean_lost=float(outcomes.lost[seed]),
             )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def _notes(options: Options, report: Report) -> None:
             for radius in options.radii:
                 key = (name, attacker, radius)
                 rows = [r for r in report.rows if (r["set"], r["attacker"], r["radius"]) == key]
-                said = ", ".join(
+                errors = ", ".join(
                     f"{what} {summary([r[cell] / r['clean_test_mse'] for r in rows])}"
                     for what, cell in (("no defense", "test_mse"), ("TRIM", "trimmed_test_mse"))
                 )
@@ -149,7 +150,7 @@ def _notes(options: Options, report: Report) -> None:
                 removed = 100 * np.mean([r["poison_removed"] for r in rows])
                 report.note(
                     f"{name}, {attacker}, radius {radius:g}: test MSE over that of clean rows: "
-                    f"{said}; TRIM is worse than none in {hurts} of {len(rows)} splits, removes "
+                    f"{errors}; TRIM is worse than none in {hurts} of {len(rows)} splits, removes "
                     f"{removed:.0f} % of the poison"
                 )
         rows = [r for r in report.rows if r["set"] == name]

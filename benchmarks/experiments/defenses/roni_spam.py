@@ -2,7 +2,7 @@
 
 Nelson et al., "Exploiting machine learning to subvert your spam filter", LEET 2008: attack mails of
 all words, labelled spam, make every word suspect; a defense rejects mails that have a negative
-impact on small filters. Beside them, optimised poison, by an attacker who does not know of RONI.
+impact on small filters. Beside them, optimised poison, by an attacker that does not know RONI.
 
 Mails are binary bags of words. The paper's filter is SpamBayes; ours is its scores of words, added
 up (`tokens`), and logistic regression, to which the dictionary attack does little.
@@ -40,12 +40,12 @@ TIMED = 50
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which mails, how many of them attack, and how RONI judges."""
+    """Mails, shares of attack mails, and settings of RONI."""
 
     data: Literal["spambase", "enron"] = "spambase"
     """Which mails; enron is enron1 of Metsis et al. (2006) from the folder BILEVEL_DATA."""
     words: Count = 1000
-    """How many of the most frequent words of enron are used."""
+    """Number of words of enron, the most frequent ones."""
     shares: Annotated[tuple[float, ...], share_below(0.5)] = (0.01, 0.02, 0.05, 0.1, 0.2)
     """Shares of attack mails among the training mails."""
     optimised: Share = 0.05
@@ -55,13 +55,13 @@ class Options:
     train: Count = 1000
     """Training mails, attack mails included."""
     validation: Count = 1000
-    """Clean mails that set RONI's tolerance, and that the optimising attacker judges by."""
+    """Validation mails: they set RONI's tolerance, the optimised attack raises their loss."""
     test: Count = 2000
     """Held-out test mails."""
     draws: Count = 5
-    """How often RONI tries a mail."""
+    """Trials of RONI per mail."""
     keep: Share = 0.99
-    """Share of clean mails that RONI is to keep: its tolerance is their quantile of impacts."""
+    """Share of clean mails that RONI keeps: its tolerance is this quantile of their impacts."""
     C: Positive = 1.0
     """Weight of the mails in the logistic regression, as scikit-learn counts it."""
     steps: Count = 50
@@ -107,8 +107,8 @@ def poison(attack: str, many: int, parts: Parts, of: AbstractLearner, steps: int
         return np.ones((many, parts.train.x.shape[1]))
     clean, held = (Data(rows.x, rows.y) for rows in (parts.train, parts.validation))
     start = jnp.asarray(parts.validation.x[parts.validation.y < 0][:many])
-    found = poison_classifier(clean, start, jnp.ones(many), held, of, steps=steps)
-    return np.round(np.asarray(found.z))
+    result = poison_classifier(clean, start, jnp.ones(many), held, of, steps=steps)
+    return np.round(np.asarray(result.z))
 
 
 def run(options: Options, report: Report) -> None:
@@ -150,10 +150,10 @@ def _attacked(
     y = np.concatenate([kept.y, np.ones(many)])[mixed]
     is_bad = mixed >= len(kept.y)
     data = Data(x, y)
-    found, _, cpu = timed(lambda: inspected(defended, data))
-    out = ~np.asarray(found.kept)
+    inspection, _, cpu = timed(lambda: inspected(defended, data))
+    out = ~np.asarray(inspection.kept)
     undefended, error = lost(defended.learner, data, parts.test)
-    with_roni, error_with = lost(defended.learner, found.data, parts.test)
+    with_roni, error_with = lost(defended.learner, inspection.data, parts.test)
     return {
         "ham_lost_err": undefended, "ham_lost_roni_err": with_roni,
         "test_err": error, "test_roni_err": error_with,
@@ -170,7 +170,7 @@ def _notes(options: Options, report: Report) -> None:
         for attack, share in (*attacks, ("optimised", options.optimised)):
             key = (kind, attack, share)
             rows = [r for r in report.rows if (r["learner"], r["attack"], r["share"]) == key]
-            told = ", ".join(
+            figures = ", ".join(
                 f"{what} {summary([100 * r[cell] for r in rows])}"
                 for what, cell in (
                     ("ham lost", "ham_lost_err"), ("with RONI", "ham_lost_roni_err"),
@@ -180,7 +180,7 @@ def _notes(options: Options, report: Report) -> None:
             )  # fmt: skip
             poison = f", poison rejected {_mean(rows, 'poison_rejected')}" if share else ""
             report.note(
-                f"{kind}, {attack}, {100 * share:g} % of the mails, per cent: {told}{poison}"
+                f"{kind}, {attack}, {100 * share:g} % of the mails, per cent: {figures}{poison}"
             )
     report.note(f"each: mean of {options.splits} splits (worst); of poison rejected: mean (least)")
 

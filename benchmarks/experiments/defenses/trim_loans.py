@@ -4,7 +4,7 @@ Jagielski et al., "Manipulating machine learning: poisoning attacks and counterm
 regression learning", IEEE S&P 2018, beside robust regressions, at the paper's strength of ridge and
 at the one that is best on folds of the clean rows.
 
-OpenIntro's loans stand for the paper's file, which is not to be had.
+OpenIntro's loans replace the paper's file, which is no longer available.
 """
 
 from benchmarks.data import loans

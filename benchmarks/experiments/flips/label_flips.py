@@ -126,18 +126,18 @@ def _table(options: Options) -> Table:
 
 
 def _attacked(kind: str, split: int, parts: Parts, options: Options, report: Report) -> None:
-    found, cpu = {}, {}
+    results, cpu = {}, {}
     for name, attack in attacks_on(kind, options, parts, split).items():
-        found[name], _, cpu[name] = timed(attack)
-        if int(found[name].result) != 0:
-            report.note(f"{kind}, split {split}, {name}: {found[name].message}")
+        results[name], _, cpu[name] = timed(attack)
+        if int(results[name].result) != 0:
+            report.note(f"{kind}, split {split}, {name}: {results[name].message}")
     clean_val, clean_test = judge(kind, options, parts, parts.train.y)
     data = Data(parts.train.x, parts.train.y)
     for budget in options.budgets:
         if report.done(learner=kind, split=split, budget=budget):
             continue
         cells = {"clean_val_err": clean_val, "clean_test_err": clean_test}
-        for name, flips in found.items():
+        for name, flips in results.items():
             labels = np.asarray(flips.flip(data, budget).y)
             val, test = judge(kind, options, parts, labels)
             cells |= {f"{name}_val_err": val, f"{name}_test_err": test}
@@ -150,14 +150,14 @@ def _attacked(kind: str, split: int, parts: Parts, options: Options, report: Rep
 
 
 def _notes(options: Options, report: Report) -> None:
-    most = max(options.budgets)
+    largest = max(options.budgets)
     for kind in options.learners:
-        rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, most)]
+        rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, largest)]
         shares = ", ".join(
             f"{name} {summary([100 * row[f'{name}_test_err'] for row in rows])} %"
             for name in ("clean", *METHODS)
         )
-        report.note(f"{kind}, {most} of {options.train} labels flipped: test error {shares}")
+        report.note(f"{kind}, {largest} of {options.train} labels flipped: test error {shares}")
         loss, trainings, seconds = (
             sum(row[f"ranked_{cell}"] for row in rows) / sum(row[f"greedy_{cell}"] for row in rows)
             for cell in ("val_loss", "trainings", "cpu_seconds")

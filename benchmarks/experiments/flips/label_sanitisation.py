@@ -1,10 +1,10 @@
-"""Label sanitisation by nearest neighbours: flipped labels with it and without, by attackers who
-know of it and who do not.
+"""Label sanitisation by nearest neighbours: flipped labels with it and without, by attackers that
+know it and that do not.
 
 Paudice, Munoz-Gonzalez & Lupu, "Label sanitization against label flipping poisoning attacks", 2018.
-To know of the defense is one line: the same greedy attack on `Relabel(learner)`. On most labels
-that vote does not answer to one flip; on `SoftRelabel(learner)`, which tells how near a vote is to
-tipping, it does. Errors are those of scikit-learn's models, trained anew on the flipped or
+An attack that knows the defense differs in one line: it is the same greedy attack on
+`Relabel(learner)`. One flip changes few of its votes; it changes all votes of the smooth
+`SoftRelabel(learner)`. Errors are those of scikit-learn's models, trained anew on the flipped or
 sanitised labels; features are standardised by the training rows.
 """
 
@@ -89,7 +89,7 @@ def standardised(parts: Parts) -> list[Data]:
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, split and budget."""
-    table, most = breast_cancer(), max(options.budgets)
+    table, largest = breast_cancer(), max(options.budgets)
     todo = [(kind, split) for kind in options.learners for split in range(options.splits)]
     for kind, split in report.track(todo, "label-sanitisation"):
         if all(report.done(learner=kind, split=split, budget=b) for b in options.budgets):
@@ -100,18 +100,18 @@ def run(options: Options, report: Report) -> None:
         plain, vote = learner(kind, options), (options.k, options.agreement, options.tie)
         defended = Relabel(plain, *vote)
         targets = {"unaware": plain, "aware": defended, "soft": SoftRelabel(plain, *vote)}
-        found = {"random": flip_random(jax.random.key(split), train, most, validation, plain)}
+        results = {"random": flip_random(jax.random.key(split), train, largest, validation, plain)}
         cpu = {}
         for name, target in targets.items():
-            attack = functools.partial(flip_greedy, train, most, validation, target)
+            attack = functools.partial(flip_greedy, train, largest, validation, target)
             if not report.done(learner=kind):
                 timed(attack)  # compiles
-            found[name], _, cpu[name] = timed(attack)
+            results[name], _, cpu[name] = timed(attack)
         clean = _errors(kind, options, train, defended, test)
         for budget in options.budgets:
             cells = {"clean_err": clean[0], "clean_defended_err": clean[1]}
-            cells |= _attacked(kind, options, found, budget, train, defended, test)
-            if budget == most:
+            cells |= _attacked(kind, options, results, budget, train, defended, test)
+            if budget == largest:
                 cells |= {f"{name}_cpu_seconds": seconds for name, seconds in cpu.items()}
             if not report.done(learner=kind, split=split, budget=budget):
                 report.row(learner=kind, split=split, budget=budget, **cells)
@@ -131,28 +131,28 @@ def _errors(
 
 
 def _attacked(
-    kind: str, options: Options, found: dict[str, LabelFlips], budget: int, train: Data,
+    kind: str, options: Options, results: dict[str, LabelFlips], budget: int, train: Data,
     defended: Relabel, test: Data,
 ) -> dict[str, float]:  # fmt: skip
     cells = {}
     for name in ATTACKS:
-        flipped = found[name].flip(train, budget)
+        flipped = results[name].flip(train, budget)
         errors = _errors(kind, options, flipped, defended, test)
         cells |= {f"{name}_err": errors[0], f"{name}_defended_err": errors[1]}
     return cells
 
 
 def _notes(options: Options, report: Report) -> None:
-    most = max(options.budgets)
+    largest = max(options.budgets)
     for kind in options.learners:
-        rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, most)]
-        told = ", ".join(
+        rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, largest)]
+        errors = ", ".join(
             f"{name} {_summary(rows, f'{name}_err')} -> {_summary(rows, f'{name}_defended_err')}"
             for name in ("clean", *ATTACKS)
         )
         report.note(
-            f"{kind}, {most} of {options.train} labels flipped, test error without -> with the "
-            f"defense, per cent: {told}"
+            f"{kind}, {largest} of {options.train} labels flipped, test error without -> with the "
+            f"defense, per cent: {errors}"
         )
         attacked, saved = _mean(rows, "unaware_err"), _mean(rows, "unaware_defended_err")
         for name in ("aware", "soft"):

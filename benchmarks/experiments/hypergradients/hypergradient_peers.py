@@ -58,7 +58,7 @@ class Options:
     seconds: Annotated[float, at_least(0)] = 3.0
     """CPU seconds to spend on repeats of each measurement."""
     seed: Annotated[int, between(0, 2**32 - 65)] = 0
-    """From which the problems are drawn; a batch takes this seed and the following 63."""
+    """Seed of the problems; a batch takes this seed and the following 63."""
     core: int | None = None
     """The core to run on; by default the last one this process may use."""
 
@@ -223,8 +223,8 @@ def one_core(core: int | None) -> Iterator[None]:
 
 def summary(rows: list[dict[str, Any]], problem: str) -> str | None:
     """Our fastest usable row beside the fastest usable and the most accurate one of the peers."""
-    found = [r for r in rows if r["problem"] == problem and r.get("error") is not None]
-    usable = [r for r in found if r["error"] <= USABLE]
+    measured = [r for r in rows if r["problem"] == problem and r.get("error") is not None]
+    usable = [r for r in measured if r["error"] <= USABLE]
     ours = min((r for r in usable if r["tool"] == "ours"), key=lambda r: r["ms"], default=None)
     peers = [r for r in usable if r["tool"] != "ours"]
     if ours is None or not peers:

@@ -49,7 +49,7 @@ class Options:
     seconds: Annotated[float, at_least(0)] = 0.5
     """CPU seconds to spend on repeats of each measurement."""
     steps: Annotated[int, at_least(10)] = 300
-    """Of the iterations that are unrolled."""
+    """Number of unrolled iterations."""
 
     def __post_init__(self):
         check(self)
@@ -251,7 +251,7 @@ def _lag(report: Report) -> None:
     def gradient_descent(count):
         return Descent(optimizer=optax.sgd(1.0), steps=count)
 
-    found = lag(
+    lags = lag(
         case.objective,
         case.z,
         {
@@ -260,7 +260,7 @@ def _lag(report: Report) -> None:
         },
         (10, 30, 100, 300, 1000),
     )
-    for row in found.rows:
+    for row in lags.rows:
         if row.name == "unrolled":
             report.note(
                 f"logistic, {row.steps} steps of gradient descent: w is off by "
@@ -269,4 +269,4 @@ def _lag(report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.hypergradients import draw_lag
 
-        report.figure("hypergradient-lag", draw_lag(found))
+        report.figure("hypergradient-lag", draw_lag(lags))

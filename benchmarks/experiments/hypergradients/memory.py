@@ -46,11 +46,11 @@ class Options:
     rate: Positive = 0.05
     """Learning rate."""
     decay: Annotated[float, FRACTION] = 0.9
-    """Of the velocity."""
+    """Decay of the velocity."""
     most: Count = 2000
-    """Memory in MB beyond which a gradient is compiled and its plan reported, but not run."""
+    """Limit of memory in MB: of a gradient that needs more, the compiler's plan is reported."""
     seed: int = 0
-    """Of the initial weights and the mini-batches."""
+    """Seed of the initial weights and the mini-batches."""
 
     def __post_init__(self):
         check(self)

@@ -25,14 +25,14 @@ LEARNERS: dict[str, AbstractLearner] = {"ridge": Ridge(1e-3), "logistic": Logist
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How many rows and features."""
+    """Sizes and repeats."""
 
     rows: Annotated[tuple[int, ...], at_least(2)] = (12_500, 25_000, 50_000, 100_000)
     """Numbers of training rows."""
     features: Count = 100
     """Number of features."""
     repeats: Count = 7
-    """Each time is the best of so many."""
+    """Repeats of each timing; the best one counts."""
 
     def __post_init__(self):
         check(self)
@@ -55,7 +55,7 @@ def value(parts, learner: AbstractLearner, validation: Data) -> tuple[jax.Array,
 
 
 def _best(functions, repeats: int, *arguments) -> list[float]:
-    """CPU seconds of each, taken in turns, so that a busy machine troubles them alike."""
+    """CPU seconds of each, taken in turns, so that load on the machine affects all of them."""
     times: list[list[float]] = [[] for _ in functions]
     for function in functions:
         jax.block_until_ready(function(*arguments))

@@ -158,7 +158,7 @@ def _attacked(kind, rate, options: Options, parts: list[Parts], report: Report) 
     program = attacks_of(kind, options, parts, [every[options.start] for every in begin])
     first = timed(program)[1]
     poison, clock, cpu = timed(program)
-    found = []
+    cells_of_splits = []
     for seed, p in enumerate(parts):
 
         def judged(rows: XY, split=p):
@@ -175,8 +175,8 @@ def _attacked(kind, rate, options: Options, parts: list[Parts], report: Report) 
             "val_mse": val, "test_mse": test,
             "cpu_seconds": cpu / len(parts), "compile_seconds": max(first - clock, 0.0),
         }  # fmt: skip
-        found.append(cells)
-    for cells in found:
+        cells_of_splits.append(cells)
+    for cells in cells_of_splits:
         report.row(**cells)
 
 

@@ -2,7 +2,7 @@
 
 Steps are judged without looking at any gradient. Only those count at whose two ends the same
 active set and the same hinges hold as in the middle; through all of these goes one polynomial,
-whose scatter tells how far its slope can be trusted. Where there is no such step, the objective
+whose scatter bounds the error of its slope. Where there is no such step, the objective
 has a kink, and each side has its own polynomial.
 """
 

@@ -38,7 +38,7 @@ NOISE = 1e-12  # a shorter gradient is rounding
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How fine, and from where."""
+    """Resolution, ascents and data."""
 
     grid: Annotated[int, at_least(2)] = 50
     """Poison positions per axis at which the SVM is retrained."""
@@ -47,11 +47,11 @@ class Options:
     starts: Annotated[int, between(1, PER_CLASS)] = 4
     """Ascents, from different points of the attacked class."""
     steps: Count = 200
-    """Steps of an ascent, at most."""
+    """Largest number of steps of an ascent."""
     C: Positive = 1.0
     """The SVM's C."""
     seed: int = 0
-    """From which the data are drawn."""
+    """Seed of the data."""
 
     def __post_init__(self):
         check(self)

@@ -31,7 +31,7 @@ MIX = ("error", "margin", "reserve")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Where to look."""
+    """Digits, numbers of points, splits and the SVM."""
 
     pair: str = "0v4"
     """The attacker's digit and the attacked one."""
@@ -42,7 +42,7 @@ class Options:
     C: Positive = 1.0
     """The SVM's C."""
     seed: int = 0
-    """From which splits and directions are drawn."""
+    """Seed of the splits and of the directions."""
 
     def __post_init__(self):
         check(self)
@@ -66,8 +66,8 @@ def place(attack: Attack, split: Split, kinds: tuple[str, ...], C: float) -> np.
     Copies of attacked digits are error vectors, the middle of the attacker's class is reserve, and
     on the way from one to the other lies the margin.
     """
-    own = split.train.x[split.train.y > 0]
-    inside = (own[: len(kinds)] + own.mean(axis=0)) / 2
+    attackers = split.train.x[split.train.y > 0]
+    inside = (attackers[: len(kinds)] + attackers.mean(axis=0)) / 2
     outside = split.start[: len(kinds)]
     z = np.where((np.array(kinds) == "error")[:, None], outside, inside)
     for point, kind in enumerate(kinds):

@@ -42,7 +42,7 @@ MOMENTS = 25
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to attack, and with how much."""
+    """Digits, numbers of points, splits and the SVM."""
 
     pair: str = "0v4"
     """The attacker's digit and the attacked one."""
@@ -53,13 +53,13 @@ class Options:
     splits_file: Path | None = None
     """Take the splits from this npz file instead of drawing them."""
     steps: Count = 70
-    """Steps of the attack, at most."""
+    """Largest number of steps of the attack."""
     full: bool = False
     """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
     C: Positive = 1.0
     """The SVM's C."""
     seed: int = 0
-    """From which splits are drawn."""
+    """Seed of the splits."""
 
     def __post_init__(self):
         check(self)
@@ -109,9 +109,11 @@ def _splits(options: Options) -> dict[int, Split]:
         splits = filed_splits(options.splits_file, digits, options.pair, options.splits)
     else:
         splits = drawn_splits(digits, options.pair, options.splits, options.seed)
-    most = min(len(split.start) for split in splits.values())
-    if max(options.points) > most:
-        raise UsageError(f"--points: got {max(options.points)}, these splits have {most} starts")
+    available = min(len(split.start) for split in splits.values())
+    if max(options.points) > available:
+        raise UsageError(
+            f"--points: got {max(options.points)}, these splits have {available} starts"
+        )
     return splits
 
 

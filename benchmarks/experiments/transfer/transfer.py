@@ -1,7 +1,7 @@
 """Poison crafted on one learner, judged on others: does an attacker need to know the learner?
 
 Demontis et al., "Why do adversarial attacks transfer?", USENIX Security 2019. The attacker trains
-a surrogate on digits of his own and poisons that; the same poison goes into the target's training
+a surrogate on separate digits and poisons that; the same poison goes into the target's training
 set. Targets are scikit-learn estimators, trained anew. Where a target is one of our learners too,
 the alignment R of the two hypergradients, the size S of the target's and the variability V of the
 surrogate's objective are measured at the start of the poison, before it moves. All attacks raise
@@ -45,7 +45,7 @@ OTHERS: dict[str, Callable[[int], Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Who attacks whom, and with how much."""
+    """Surrogates, targets and strengths."""
 
     surrogates: Annotated[tuple[Surrogate, ...], SOME] = ("svm", "ridge", "logistic", "rbf-svm")
     """Learners that the poison is crafted on: svm, ridge, logistic, rbf-svm."""
@@ -59,7 +59,7 @@ class Options:
     seeds: Count = 5
     """Number of random splits; the attacks of one surrogate on all of them are one program."""
     steps: Count = 70
-    """Steps of the attack, at most."""
+    """Largest number of steps of the attack."""
     resamples: Annotated[int, at_least(2)] = 20
     """Bootstrap training sets for V."""
     C: Positive = 1.0
@@ -67,13 +67,13 @@ class Options:
     alpha: Positive = 1.0
     """Strength of ridge, as scikit-learn counts it."""
     gamma: Positive = 0.01
-    """Of the RBF kernel."""
+    """Coefficient of the RBF kernel."""
     softer: Positive = 1.0
     """Regularise surrogates so many times more than targets."""
     full: bool = False
     """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
     seed: int = 0
-    """From which splits are drawn."""
+    """Seed of the splits."""
 
     @property
     def strengths(self) -> Strengths:
@@ -94,15 +94,15 @@ def judge(name: str, options: Options, seed: int) -> Any:
         return OTHERS[name](seed)
     module, _, kind = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), kind)()
+        estimator = getattr(importlib.import_module(module), kind)()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UsageError(
             f"--targets: got {name}, expected some of {', '.join((*TWINS, *OTHERS))}, or a "
             "classifier that needs no arguments, as sklearn.naive_bayes:GaussianNB"
         ) from error
-    if not isinstance(found, ClassifierMixin):
+    if not isinstance(estimator, ClassifierMixin):
         raise UsageError(f"--targets: {name} is no scikit-learn classifier")
-    return found
+    return estimator
 
 
 class Split(NamedTuple):
@@ -124,16 +124,16 @@ def splits(options: Options) -> list[Split]:
         x, y = split.validation
         if len(y) < VALIDATION:
             raise UsageError(f"--pair {options.pair}: the data hold too few of these digits")
-        own = Rows(x[:TRAIN], y[:TRAIN])
+        held = Rows(x[:TRAIN], y[:TRAIN])
         attacked = np.random.default_rng([options.seed, number]).permutation(
-            np.flatnonzero(own.y == -1)
+            np.flatnonzero(held.y == -1)
         )
         if options.points > len(attacked):
             raise UsageError(
                 f"--points: got {options.points}, split {number} has {len(attacked)} starts"
             )
-        start = own.x[attacked[: options.points]]
-        out.append(Split(split.train, own, Rows(x[TRAIN:], y[TRAIN:]), split.test, start))
+        start = held.x[attacked[: options.points]]
+        out.append(Split(split.train, held, Rows(x[TRAIN:], y[TRAIN:]), split.test, start))
     return out
 
 
@@ -215,14 +215,14 @@ def run(options: Options, report: Report) -> None:
     for name in report.track(options.surrogates, f"transfer {options.pair}"):
         if all(report.done(surrogate=name, target=t, seed=seed) for t, seed in pairs):
             continue
-        mine = made[name]
-        craft = partial(mine.craft, soft, surrogate, validation, start)
+        program = made[name]
+        craft = partial(program.craft, soft, surrogate, validation, start)
         first = timed(craft)[1]
         (poison, status), clock, cpu = timed(craft)
         for seed in np.flatnonzero(np.asarray(status) >= ZERO_GRADIENT):
             report.note(f"crafted on {name}, seed {seed}: {SENTENCES[status[seed]]}")
-        V = mine.variability(soft, surrogate, validation, start, weights)
-        before, after = (mine.gradient(soft, surrogate, validation, z) for z in (start, poison))
+        V = program.variability(soft, surrogate, validation, start, weights)
+        before, after = (program.gradient(soft, surrogate, validation, z) for z in (start, poison))
         measures: dict[str, dict[str, jax.Array]] = {}
         for t in twins:
             at_start = _aligned(before, theirs[t])
@@ -267,14 +267,14 @@ def damage(row: dict[str, Any], against: str = "clean_test_err") -> float:
 def correlations(a: Sequence[float], b: Sequence[float]) -> str:
     """Pearson's and Spearman's, as people read them; none for fewer than 3 pairs, or constants."""
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return f"none to be had from {len(a)} pairs"
+        return f"undefined for {len(a)} pairs"
     pearson, spearman = (np.asarray(f(a, b))[0] for f in (stats.pearsonr, stats.spearmanr))
     return f"Pearson {pearson:.2f}, Spearman {spearman:.2f} ({len(a)} pairs)"
 
 
 def _within(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    """This measure and the damage, both less their means for a target and seed: what tells the
-    surrogates apart.
+    """This measure and the damage, both less their means for a target and seed: what
+    distinguishes the surrogates.
     """
     a, b = [], []
     for target, seed in dict.fromkeys((r["target"], r["seed"]) for r in rows):

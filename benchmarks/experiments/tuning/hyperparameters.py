@@ -42,7 +42,7 @@ START = np.log(1e-2)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which data, how often, how long."""
+    """Data, splits, folds and steps."""
 
     data: Name = "breast-cancer"
     """Benign or malignant (30 features); digits: five and above, or below (64 pixels)."""
@@ -53,9 +53,9 @@ class Options:
     grid: Annotated[int, at_least(2)] = 25
     """Single penalties that the grid search tries."""
     steps: Count = 60
-    """Hypergradient steps, at most."""
+    """Largest number of hypergradient steps."""
     seed: int = 0
-    """Of the first split; the others follow."""
+    """Seed of the first split; the others take the following ones."""
 
     def __post_init__(self):
         check(self)

@@ -46,7 +46,7 @@ class Options:
     exact_steps: Annotated[int, at_least(2)] = 40
     """Exact hypergradients."""
     seed: int = 0
-    """From which rows are split and mini-batches drawn."""
+    """Seed of the split and of the mini-batches."""
 
     def __post_init__(self):
         check(self)

@@ -65,10 +65,10 @@ def test_any_classifier_can_be_a_target() -> None:
     assert type(judge(options.targets[0], options, 0)).__name__ == "BernoulliNB"
 
 
-def test_correlations_are_told_or_said_not_to_be_had() -> None:
+def test_correlations_are_printed_or_undefined() -> None:
     assert correlations([1, 2, 3], [1, 4, 9]) == "Pearson 0.99, Spearman 1.00 (3 pairs)"
-    assert correlations([1, 2], [1, 2]) == "none to be had from 2 pairs"
-    assert correlations([1, 1, 1], [1, 2, 3]) == "none to be had from 3 pairs"
+    assert correlations([1, 2], [1, 2]) == "undefined for 2 pairs"
+    assert correlations([1, 1, 1], [1, 2, 3]) == "undefined for 3 pairs"
 
 
 def test_within_a_target_and_seed_its_own_level_does_not_count() -> None:
