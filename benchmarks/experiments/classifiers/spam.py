@@ -7,25 +7,26 @@ validation mails. Features are logarithms of word counts, in [0, 1].
 import dataclasses
 
 from benchmarks.data import spambase
+from benchmarks.options import Count, Counts
 from benchmarks.report import Report
 
-from . import _poisoned_classifiers as _classifiers
+from . import _poisoned_classifiers
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(_classifiers.Options):
+class Options(_poisoned_classifiers.Options):
     """How much poison, on which rows."""
 
-    points: tuple[int, ...] = (5, 10, 20, 40, 60)
+    points: Counts = (5, 10, 20, 40, 60)
     """Numbers of poison points."""
-    train: int = 300
+    train: Count = 300
     """Clean training rows."""
-    validation: int = 500
+    validation: Count = 500
     """Validation rows: the attacker raises the loss on them."""
-    test: int = 2000
+    test: Count = 2000
     """Held-out test rows."""
 
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, number of points and split."""
-    _classifiers.run_on(spambase, "spam", options, report)
+    _poisoned_classifiers.run_on(spambase, "spam", options, report)

@@ -10,6 +10,7 @@ import benchmarks.experiments.classifiers._poisoned_classifiers as classifiers
 import benchmarks.experiments.classifiers.targeted_mnist as targeted_mnist
 from benchmarks.__main__ import main
 from benchmarks.data import breast_cancer
+from benchmarks.experiments.classifiers import spam
 from benchmarks.report import Report, UsageError
 
 
@@ -26,10 +27,11 @@ def test_poison_beats_flips_on_both_classifiers(tmp_path: Path) -> None:
     assert (tmp_path / "breast-cancer.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("options", [classifiers.Options, spam.Options])
 @pytest.mark.parametrize("wrong", [{"points": (0,)}, {"points": ()}, {"splits": 0}, {"test": 0}])
-def test_options_of_classifiers_that_make_no_sense_are_sentences(wrong) -> None:
+def test_options_of_classifiers_that_make_no_sense_are_sentences(options, wrong) -> None:
     with pytest.raises(UsageError, match=f"^--{next(iter(wrong))}: got"):
-        classifiers.Options(**wrong)
+        options(**wrong)
 
 
 def test_more_points_than_starts_are_a_sentence() -> None:
