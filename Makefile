@@ -13,6 +13,9 @@ CODE  := bilevel attacks defenses benchmarks tests
 # One file stays on one worker, so that what its tests compile once is compiled once.
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
+# Python keeps its bytecode even where containers forbid it: without, every start costs 5 s more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench lock clean
 
@@ -56,7 +59,7 @@ $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	@if $(BIN)/python -m pip install -q uv==$(UV_VERSION) \
 	    && $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; then :; else \
-	    echo "uv is not to be had here: installing with pip alone, which takes a few minutes"; \
+	    echo "uv cannot be installed here: installing with pip alone, which takes a few minutes"; \
 	    $(BIN)/python -m pip install -q --require-hashes -r requirements.lock; fi
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@

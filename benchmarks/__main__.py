@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from .caches import HELP, keep_programs
 from .registry import EXPERIMENTS
 
 USAGE = """usage: python -m benchmarks list
@@ -50,6 +51,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     import jax
 
     jax.config.update("jax_enable_x64", True)  # before the experiment makes any array
+    programs = keep_programs()
     from .report import Report, UsageError
 
     module = EXPERIMENTS[name].load()
@@ -59,10 +61,11 @@ def run(name: str, arguments: Sequence[str]) -> int:
             shape,
             args=arguments,
             prog=f"python -m benchmarks run {name}",
-            description=module.__doc__,
+            description=f"{module.__doc__}\n\n{HELP}",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
         output: Output = parsed.output
+        print(f"Compiled programs are kept in {programs}", file=sys.stderr)
         report = Report(
             name, parsed.options, json_path=output.json, out=output.out, resume=output.resume
         )
@@ -88,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["run", name, *_] if not name.startswith("-"):
             return _unknown(name, list(EXPERIMENTS), "experiment")
         case [] | ["-h" | "--help", *_] | ["run", *_]:
-            print(f"{USAGE}\n\n{listing()}")
+            print(f"{USAGE}\n\n{HELP}\n\n{listing()}")
             return 0 if arguments else 2
         case [word, *_]:
             return _unknown(word, ["list", "run"], "command")

@@ -262,13 +262,15 @@ def _sigmoid(z: NDArray) -> NDArray:
     return (1 + np.tanh(z / 2)) / 2
 
 
-def relative_error(found: Gradients, reference: Gradients) -> float:
-    """Largest over the arguments of |found - reference| / |reference|.
+def relative_error(gradients: Gradients, reference: Gradients) -> float:
+    """Largest over the arguments of |gradient - reference| / |reference|.
 
-    A reference that is exactly zero (a row that is no support vector) lends no scale; then the
+    A reference that is exactly zero (a row that is no support vector) gives no scale; then the
     norm over all arguments does; where that is zero too, the error is absolute.
     """
     sizes = {name: np.linalg.norm(exact) for name, exact in reference.items()}
     total = np.sqrt(sum(size**2 for size in sizes.values()))
-    wrong = {name: np.linalg.norm(np.asarray(found[name]) - reference[name]) for name in reference}
+    wrong = {
+        name: np.linalg.norm(np.asarray(gradients[name]) - reference[name]) for name in reference
+    }
     return float(max(wrong[name] / (sizes[name] or total or 1) for name in reference))

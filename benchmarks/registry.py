@@ -6,118 +6,73 @@ from typing import NamedTuple
 
 
 class Experiment(NamedTuple):
-    """Where an experiment lives: a module with `Options` and `run(options, report)`."""
+    """One experiment. Its module, `experiments/<family>/<name>.py` with underscores in the name,
+    has `Options` and `run(options, report)`.
+    """
 
-    module: str
+    family: str
+    name: str
     description: str
 
     def load(self) -> ModuleType:
-        return importlib.import_module(f"benchmarks.{self.module}")
+        module = self.name.replace("-", "_")
+        return importlib.import_module(f"benchmarks.experiments.{self.family}.{module}")
 
 
-EXPERIMENTS = {
-    "svm-mnist": Experiment(
-        "svm_mnist",
-        "Poison a linear SVM on two MNIST digits: error against the number of poison points",
-    ),
-    "svm-2d": Experiment(
-        "svm_2d",
-        "Two Gaussians: the attacker's true objective over the plane, and the ascent on it",
-    ),
-    "svm-gradient": Experiment(
-        "svm_gradient",
-        "Our hypergradient, finite differences, and the formula that papers print",
-    ),
-    "regression-house": Experiment(
-        "regression_house",
-        "Poisoned ridge and LASSO on house prices: test error against the poisoning rate",
-    ),
-    "regression-pharm": Experiment(
-        "regression_pharm",
-        "The same on doses of warfarin",
-    ),
-    "regression-loans": Experiment(
-        "regression_loans",
-        "The same on interest rates of loans (OpenIntro's; the paper's file is not to be had)",
-    ),
-    "breast-cancer": Experiment(
-        "breast_cancer",
-        "Poisoned ridge and logistic classifiers: error against the number of poison points",
-    ),
-    "spam": Experiment(
-        "spam",
-        "The same on spam filters",
-    ),
-    "targeted-mnist": Experiment(
-        "targeted_mnist",
-        "Softmax regression on MNIST: 8s taken for 3s, against what is lost elsewhere",
-    ),
-    "lasso-features": Experiment(
-        "lasso_features",
-        "Poisoned LASSO, elastic net and ridge: test error and stability of the selected features",
-    ),
-    "label-flips": Experiment(
-        "label_flips",
-        "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings",
-    ),
-    "transfer": Experiment(
-        "transfer",
-        "Poison made on one learner, tried on others: surrogate x target, and R against damage",
-    ),
-    "arena": Experiment(
-        "arena",
-        "Every attack against every defense, unaware of it and adapted to it: test errors",
-    ),
-    "dilemma": Experiment(
-        "dilemma",
-        "Strong poison stands out: test error with and without TRIM against the size of residuals",
-    ),
-    "trim-house": Experiment(
-        "trim_house",
-        "TRIM and robust regressions on poisoned house prices, unaware and adapted attackers",
-    ),
-    "trim-pharm": Experiment(
-        "trim_pharm",
-        "The same on doses of warfarin",
-    ),
-    "trim-loans": Experiment(
-        "trim_loans",
-        "The same on interest rates of loans",
-    ),
-    "label-sanitisation": Experiment(
-        "label_sanitisation",
-        "Flipped labels and a vote of neighbours: attackers who know of it and who do not",
-    ),
-    "roni-spam": Experiment(
-        "roni_spam",
-        "Mails of all words, and optimised ones, against a spam filter that rejects bad influence",
-    ),
-    "defense-speed": Experiment(
-        "defense_speed",
-        "TRIM's time beside loops of scikit-learn and NumPy, with a gradient, with restarts",
-    ),
-    "hypergradients": Experiment(
-        "hypergradients",
-        "Every derivative on four inner problems: error, time, memory; the lag of unrolling",
-    ),
-    "scaling": Experiment(
-        "scaling",
-        "What a hypergradient costs on top of training, against the number of rows",
-    ),
-    "memory": Experiment(
-        "memory",
-        "Peak memory and time of unrolled hypergradients against the number of steps",
-    ),
-    "stochastic": Experiment(
-        "stochastic",
-        "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient",
-    ),
-    "hyperparameters": Experiment(
-        "hyperparameters",
-        "No attack: one l2 penalty per feature tuned by hypergradient, against grid search",
-    ),
-    "hypergradient-peers": Experiment(
-        "hypergradient_peers",
-        "Error and time of hypergradients, beside jaxopt, optimistix and qpax",
-    ),
-}
+TABLE = (
+    ("svm", "svm-mnist",
+     "Poison a linear SVM on two MNIST digits: error against the number of poison points"),
+    ("svm", "svm-2d",
+     "Two Gaussians: the attacker's true objective over the plane, and the ascent on it"),
+    ("svm", "svm-gradient",
+     "Our hypergradient, finite differences, and the formula that papers print"),
+    ("regression", "regression-house",
+     "Poisoned ridge and LASSO on house prices: test error against the poisoning rate"),
+    ("regression", "regression-pharm",
+     "The same on doses of warfarin"),
+    ("regression", "regression-loans",
+     "The same on interest rates of loans (OpenIntro's; the paper's file is no longer available)"),
+    ("classifiers", "breast-cancer",
+     "Poisoned ridge and logistic classifiers: error against the number of poison points"),
+    ("classifiers", "spam",
+     "The same on spam filters"),
+    ("classifiers", "targeted-mnist",
+     "Softmax regression on MNIST: 8s taken for 3s, against what is lost elsewhere"),
+    ("classifiers", "lasso-features",
+     "Poisoned LASSO, elastic net and ridge: test error and stability of the selected features"),
+    ("flips", "label-flips",
+     "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings"),
+    ("transfer", "transfer",
+     "Poison made on one learner, tried on others: surrogate x target, and R against damage"),
+    ("defenses", "arena",
+     "Every attack against every defense, unaware of it and adapted to it: test errors"),
+    ("defenses", "dilemma",
+     "Strong poison stands out: test error with and without TRIM against the size of residuals"),
+    ("defenses", "trim-house",
+     "TRIM and robust regressions on poisoned house prices, unaware and adapted attackers"),
+    ("defenses", "trim-pharm",
+     "The same on doses of warfarin"),
+    ("defenses", "trim-loans",
+     "The same on interest rates of loans"),
+    ("flips", "label-sanitisation",
+     "Flipped labels and a vote of neighbours: attackers that know it and that do not"),
+    ("defenses", "roni-spam",
+     "Mails of all words, and optimised ones, against a spam filter that rejects bad influence"),
+    ("defenses", "defense-speed",
+     "TRIM's time beside loops of scikit-learn and NumPy, with a gradient, with restarts"),
+    ("hypergradients", "hypergradients",
+     "Every derivative on four inner problems: error, time, memory; the lag of unrolling"),
+    ("hypergradients", "scaling",
+     "What a hypergradient costs on top of training, against the number of rows"),
+    ("hypergradients", "memory",
+     "Peak memory and time of unrolled hypergradients against the number of steps"),
+    ("hypergradients", "compilations",
+     "First, second and later calls of every verb: CPU seconds, and programs compiled in each"),
+    ("tuning", "stochastic",
+     "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient"),
+    ("tuning", "hyperparameters",
+     "No attack: one l2 penalty per feature tuned by hypergradient, against grid search"),
+    ("hypergradients", "hypergradient-peers",
+     "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
+)  # fmt: skip
+EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}

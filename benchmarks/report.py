@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ Cell = str | int | float | bool | None
 
 
 class UsageError(Exception):
-    """Something that the person at the keyboard can mend: shown as a sentence, no traceback."""
+    """A mistake of the user, explained in a sentence: shown without a traceback."""
 
 
 def environment() -> dict[str, Cell]:
@@ -72,6 +72,11 @@ def shown(name: str, value: Cell) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e4:
         return f"{value:.1e}"
     return f"{value:.4g}"
+
+
+def summary(values: Sequence[float]) -> str:
+    """Mean and worst of the seeds, as people read them."""
+    return f"{np.mean(values):.4g} ({np.max(values):.4g})"
 
 
 class Report:

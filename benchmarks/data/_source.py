@@ -37,13 +37,13 @@ class Original(NamedTuple):
             return Path(pooch.retrieve(self.url, f"sha256:{self.sha256}", name, cache))
         except (OSError, ValueError) as error:  # no network; a file of another content
             raise UsageError(
-                f"{self.url} could not be had ({type(error).__name__}); download it yourself as "
-                f"{self.file} into a folder, and set BILEVEL_DATA to that folder"
+                f"{self.url} could not be downloaded ({type(error).__name__}); download it "
+                f"yourself as {self.file} into a folder, and set BILEVEL_DATA to that folder"
             ) from error
 
 
 class Converted(NamedTuple):
-    """A file made of several originals, which nobody publishes.
+    """A file made of several originals, which is not published itself.
 
     - `file`: its path in the folder `BILEVEL_DATA`.
     - `contents`: what it must hold, and what it is made of, as a clause.

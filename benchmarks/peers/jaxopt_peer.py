@@ -99,7 +99,7 @@ def logistics() -> list[Method]:
 def lassos() -> list[Method]:
     """Methods for `Sparse` problems.
 
-    Below 1e-8 the line search of proximal gradients drowns in rounding and takes 15 times as long.
+    Below 1e-8 rounding limits the line search of proximal gradients: it takes 15 times as long.
     """
     adjoint = partial(load("jaxopt.linear_solve").solve_bicgstab, tol=1e-12, maxiter=1000)
     tight = {"tol": 1e-8, "maxiter": 20_000, "implicit_diff_solve": adjoint}

@@ -22,8 +22,8 @@ def _minimise(tol: float, **settings):
 
     def solve(problem: Training):
         solver = optx.LBFGS(rtol=tol, atol=tol)
-        found = optx.minimise(loss, solver, _start(problem), problem, throw=False, **settings)
-        return found.value, found.result == optx.RESULTS.successful
+        solution = optx.minimise(loss, solver, _start(problem), problem, throw=False, **settings)
+        return solution.value, solution.result == optx.RESULTS.successful
 
     return solve
 
@@ -38,8 +38,10 @@ def _root(kind: str, tol: float, near: float | None = None):
         start = _start(problem)
         if near is not None:
             start = jax.lax.stop_gradient(_minimise(near)(problem)[0])
-        found = optx.root_find(jax.grad(loss), root_finder, start, problem, tags=tags, throw=False)
-        return found.value, found.result == optx.RESULTS.successful
+        solution = optx.root_find(
+            jax.grad(loss), root_finder, start, problem, tags=tags, throw=False
+        )
+        return solution.value, solution.result == optx.RESULTS.successful
 
     return solve
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import data
+import benchmarks
+from benchmarks import caches, data
 from benchmarks.__main__ import main
 from benchmarks.registry import EXPERIMENTS, Experiment
 
@@ -44,6 +46,17 @@ def test_every_registered_module_keeps_the_convention(name: str) -> None:
     module = EXPERIMENTS[name].load()
     assert module.Options() == module.Options()
     assert callable(module.run)
+
+
+def test_every_experiment_file_is_registered_under_its_name() -> None:
+    files = Path(benchmarks.__file__).parent.glob("experiments/*/*.py")
+    found = {(p.parent.name, p.stem.replace("_", "-")) for p in files if p.stem[0] != "_"}
+    assert found == {(e.family, name) for name, e in EXPERIMENTS.items()}
+
+
+def test_pictures_import_no_experiment() -> None:
+    for path in (Path(benchmarks.__file__).parent / "pictures").glob("*.py"):
+        assert "experiments" not in path.read_text(), path
 
 
 def test_svm_mnist_writes_rows_and_picture(finished: Path) -> None:
@@ -132,6 +145,50 @@ def test_an_interrupted_run_keeps_its_rows(
     printed = capsys.readouterr().out
     assert "25.0 %" in printed
     assert "Interrupted" in printed
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path: Path) -> None:
+    script = (
+        "import jax, pooch; from benchmarks.caches import keep_programs\n"
+        "print(jax.config.jax_compilation_cache_dir); print(keep_programs())\n"
+        "print(pooch.os_cache('bilevel')); print(jax.config.jax_compilation_cache_dir)"
+    )
+    unset = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
+    for setting, folder in (({}, None), ({"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}, tmp_path)):
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=unset | setting, capture_output=True, text=True,
+            check=True, timeout=60,
+        )  # fmt: skip
+        before, kept, users, after = run.stdout.split()
+        assert before == str(folder)
+        assert kept == after == str(folder or Path(users) / "jax")
+
+
+def test_arrays_are_made_once_and_half_a_file_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "folder", lambda: tmp_path / "deep")
+    made = []
+
+    def make():
+        made.append(1)
+        return {"a": np.arange(3)}
+
+    for _ in range(2):
+        assert caches.kept_arrays("a", make)["a"].tolist() == [0, 1, 2]
+    assert len(made) == 1
+    path = tmp_path / "deep" / "a.npz"
+    path.write_bytes(path.read_bytes()[:40])
+    assert caches.kept_arrays("a", make)["a"].tolist() == [0, 1, 2]
+    assert len(made) == 2
+    monkeypatch.setattr(caches, "folder", lambda: path)  # a file: nothing can be written there
+    assert caches.kept_arrays("a", make)["a"].tolist() == [0, 1, 2]
+
+
+def test_help_says_where_programs_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "svm-mnist", "--help"])
+    assert "JAX_COMPILATION_CACHE_DIR" in capsys.readouterr().out
 
 
 def test_drawn_splits_are_disjoint_and_repeatable() -> None:

@@ -96,7 +96,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         raise ConnectionError
 
     monkeypatch.setattr(pooch, "retrieve", fail)
-    with pytest.raises(UsageError, match=r"could not be had \(ConnectionError\).*BILEVEL_DATA"):
+    with pytest.raises(UsageError, match=r"downloaded \(ConnectionError\).*BILEVEL_DATA"):
         data.mnist_full()
 
 

@@ -225,7 +225,7 @@ def test_without_a_folder_the_original_is_fetched_by_hash(
         raise ConnectionError
 
     monkeypatch.setattr(pooch, "retrieve", fail)
-    with pytest.raises(UsageError, match=r"could not be had \(ConnectionError\).*BILEVEL_DATA"):
+    with pytest.raises(UsageError, match=r"downloaded \(ConnectionError\).*BILEVEL_DATA"):
         load()
 
 

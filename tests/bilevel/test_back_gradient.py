@@ -8,7 +8,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from benchmarks import memory
+from benchmarks.experiments.hypergradients import memory
 from bilevel import SolveError, argmin
 from bilevel.derivatives.approximate_reversal import ApproximateReversal
 from bilevel.derivatives.back_gradient import BackGradient

@@ -1,0 +1,1 @@
+"""Poisoned ridge, logistic, softmax and LASSO classifiers."""

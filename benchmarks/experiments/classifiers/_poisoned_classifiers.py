@@ -1,0 +1,121 @@
+"""What the experiments on ridge and logistic classifiers share."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from attacks import poison_classifier
+from benchmarks.clock import timed
+from benchmarks.data import Parts, Rows, Table, numbered_parts
+from benchmarks.options import Count, Counts, check
+from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import CLASSIFIERS, DEFAULT, errors
+from bilevel import Data
+from bilevel.maximize import Optimized
+
+LEARNERS = ("ridge", "logistic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How much poison, on which rows."""
+
+    points: Counts = (1, 2, 5, 10, 15, 20)
+    """Numbers of poison points."""
+    splits: Count = 5
+    """Number of random splits."""
+    train: Count = 100
+    """Clean training rows."""
+    validation: Count = 200
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 269
+    """Held-out test rows."""
+    splits_files: tuple[Path, ...] = ()
+    """Take the splits from these npz files instead."""
+    steps: Count = 70
+    """Steps of the attack."""
+
+    def __post_init__(self):
+        check(self)
+
+
+def drawn(options: Options, table: Table) -> list[tuple[Parts, np.ndarray]]:
+    """Splits, and numbers of the training rows that poison starts from: those labelled -1."""
+    if options.splits_files:
+        splits = [numbered_parts(path, table) for path in options.splits_files]
+    else:
+        splits = []
+        for seed in range(options.splits):
+            parts = table.split(options.train, options.validation, options.test, seed)
+            attacked = np.flatnonzero(parts.train.y < 0)
+            splits.append((parts, np.random.default_rng([1, seed]).permutation(attacked)))
+    available = min(len(start) for _, start in splits)
+    if max(options.points) > available:
+        raise UsageError(
+            f"--points: got {max(options.points)}, these splits have {available} starts"
+        )
+    return splits
+
+
+def attack(kind: str, parts: Parts, start: np.ndarray, steps: int) -> Optimized:
+    """Rows of the other class, moved under the label they are given."""
+    rows = len(parts.train.y) + len(start)
+    learner = CLASSIFIERS[kind].ours(DEFAULT, rows)
+    train = Data(parts.train.x, parts.train.y)
+    validation = Data(parts.validation.x, parts.validation.y)
+    return poison_classifier(
+        train, jnp.asarray(parts.train.x[start]), jnp.asarray(-parts.train.y[start]),
+        validation, learner, steps=steps,
+    )  # fmt: skip
+
+
+def judge(kind: str, parts: Parts, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Errors of scikit-learn's classifier of the clean rows and these, on validation and test."""
+    return errors(CLASSIFIERS[kind].theirs(DEFAULT), parts, Rows(x, y))
+
+
+def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
+    """One row per learner, number of points and split."""
+    splits = drawn(options, load())
+    todo = [(k, m, s) for k in LEARNERS for m in options.points for s in range(len(splits))]
+    for kind, points, split in report.track(todo, name):
+        key = {"learner": kind, "points": points, "split": split}
+        if report.done(**key):
+            continue
+        parts, init = splits[split]
+        start = init[:points]
+
+        def program(kind=kind, parts=parts, start=start) -> Optimized:
+            return attack(kind, parts, start, options.steps)
+
+        first = timed(program)[1]
+        result, clock, cpu = timed(program)
+        labels = -parts.train.y[start]
+        clean_val, clean_test = judge(kind, parts, parts.train.x[:0], labels[:0])
+        flip_val, flip_test = judge(kind, parts, parts.train.x[start], labels)
+        val, test = judge(kind, parts, np.asarray(result.z), labels)
+        report.row(
+            **key, clean_val_err=clean_val, clean_test_err=clean_test, flip_val_err=flip_val,
+            flip_test_err=flip_test, val_err=val, test_err=test, cpu_seconds=cpu,
+            compile_seconds=max(first - clock, 0.0),
+        )  # fmt: skip
+    for kind in LEARNERS:
+        for points in options.points:
+            rows = [r for r in report.rows if (r["learner"], r["points"]) == (kind, points)]
+            report.note(
+                f"{kind}, {points:2} points, per cent, mean of {len(rows)} splits (worst): "
+                + ", ".join(
+                    f"{what} {summary([100 * r[cell] for r in rows])}"
+                    for what, cell in (
+                        ("validation", "val_err"), ("test", "test_err"),
+                        ("flipped and not moved", "flip_test_err"), ("clean", "clean_test_err"),
+                    )
+                )
+            )  # fmt: skip
+    if report.out is not None:
+        from benchmarks.pictures.classifiers import draw
+
+        report.figure(name, draw(name, options.train, report.rows))

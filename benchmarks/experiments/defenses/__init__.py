@@ -1,0 +1,1 @@
+"""Defenses, and attackers unaware of them and adapted to them."""

@@ -1,0 +1,115 @@
+"""The training sets that the attacks of the arena make, for all rates and seeds at once."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import bilevel
+from attacks import poison_classifier
+from attacks.label_flips import flip_by_hypergradient, flip_random
+from benchmarks.data import Parts
+from benchmarks.stand_ins import smooth
+from bilevel import Data
+from bilevel.learners import AbstractLearner
+
+from ._arena_options import Options
+
+
+class Rows(NamedTuple):
+    """Training sets of all rates and seeds, (rates, seeds, n, ...): clean rows, then slots."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+
+class Field:
+    """The splits, and the poison-free training sets with empty slots behind them."""
+
+    def __init__(self, options: Options, parts: list[Parts]):
+        self.options, self.parts = options, parts
+        self.slots = max(options.budgets)
+        shape = (len(options.rates), options.seeds)
+        spare = np.stack([self.starts(seed)[0] for seed in range(options.seeds)])
+        x = np.concatenate([np.stack([p.train.x for p in parts]), spare], axis=1)
+        y = np.concatenate(
+            [np.stack([p.train.y for p in parts]), np.ones((options.seeds, self.slots))], axis=1
+        )
+        weight = np.concatenate([np.ones(options.train), np.zeros(self.slots)])
+        self.clean = Rows(
+            np.broadcast_to(x, (*shape, *x.shape[1:])).copy(),
+            np.broadcast_to(y, (*shape, *y.shape[1:])).copy(),
+            np.broadcast_to(weight, (*shape, weight.size)).copy(),
+        )
+
+    def starts(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the class -1, to be inserted as +1."""
+        train = self.parts[seed].train
+        rows = np.random.default_rng([1, seed]).choice(np.flatnonzero(train.y < 0), self.slots)
+        return train.x[rows], np.ones(self.slots)
+
+    def held(self, name: str) -> tuple[Array, Array]:
+        rows = [getattr(p, name) for p in self.parts]
+        return jnp.asarray(np.stack([r.x for r in rows])), jnp.asarray(
+            np.stack([r.y for r in rows])
+        )
+
+
+def inserted(field: Field, victim: AbstractLearner) -> Rows:
+    """Rows optimised against the victim, at all rates and seeds in one program."""
+    options, rows = field.options, field.clean
+    n, seeds = options.train, options.seeds
+    weight = np.arange(field.slots)[None, :] < np.array(options.budgets)[:, None]
+    starts, labels = zip(*(field.starts(seed) for seed in range(seeds)), strict=True)
+    validation = field.held("validation")
+
+    def attack(x, y, start, labels, x_val, y_val, weight):
+        result = poison_classifier(
+            Data(x, y), start, labels, Data(x_val, y_val), victim, weight=weight,
+            steps=options.steps, first_step=1.0,
+        )  # fmt: skip
+        return result.z
+
+    many = jax.jit(bilevel.batch(attack))
+
+    def over_seeds(weight):
+        each = jnp.broadcast_to(weight, (seeds, field.slots))
+        return many(
+            jnp.asarray(rows.x[0, :, :n]), jnp.asarray(rows.y[0, :, :n]),
+            jnp.asarray(np.stack(starts)), jnp.asarray(np.stack(labels)), *validation, each,
+        )  # fmt: skip
+
+    optimised = np.stack([over_seeds(jnp.asarray(w, float)) for w in weight])
+    x, full = rows.x.copy(), rows.weight.copy()
+    x[:, :, n:], full[:, :, n:] = optimised, weight[:, None, :]
+    return Rows(x, rows.y, full)
+
+
+def flipped(field: Field, victim: AbstractLearner, plain: AbstractLearner, chance: bool) -> Rows:
+    """Labels flipped at random, or by hypergradient of the plain learner, verified on the victim:
+    the defenses that change labels or draw rows have no derivative in labels.
+    """
+    options, y = field.options, field.clean.y.copy()
+    ranking = smooth(plain, options.train)
+    for seed, parts in enumerate(field.parts):
+        train, held = (Data(r.x, r.y) for r in (parts.train, parts.validation))
+        if chance:
+            key = jax.random.key(seed)
+            flips = flip_random(key, train, field.slots, held, victim)
+        else:
+            flips = flip_by_hypergradient(
+                train, field.slots, held, victim, verify=5, ranking=ranking
+            )
+        for i, budget in enumerate(options.budgets):
+            y[i, seed, : options.train] = flips.flip(train, budget).y
+    return Rows(field.clean.x, y, field.clean.weight)
+
+
+def made(name: str, field: Field, victim: AbstractLearner, plain: AbstractLearner) -> Rows:
+    """The training sets that an attack on the victim makes."""
+    if name == "insert":
+        return inserted(field, victim)
+    return flipped(field, victim, plain, chance=name == "random-flips")

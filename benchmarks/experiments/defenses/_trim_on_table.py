@@ -1,0 +1,219 @@
+"""What the experiments on TRIM share: unaware and adapted poison, peers, and two strengths."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn import exceptions, linear_model
+
+import bilevel
+from attacks import XY, InsertXY
+from benchmarks.data import Parts, Table, filed_parts, filed_poison
+from benchmarks.experiments.regression._poisoned_regression import (
+    TARGETS,
+    domain,
+    poison_rows,
+    rows_of,
+    starts,
+)
+from benchmarks.experiments.regression._poisoned_regression import Options as Attack
+from benchmarks.options import SOME, Count, Shares, check
+from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import REGRESSIONS, Strengths
+from bilevel import Data
+from bilevel.learners import Huber, Ridge
+from defenses import Trim
+
+from ._ridge_behind_trim import ATTACKERS, PAPER, attack, cross_validated, outcome
+
+Attacker = Literal["stat-p", "plain", "hard", "soft"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Rates, attackers, splits and sizes."""
+
+    rates: Shares = (0.1, 0.2)
+    """Poisoning rates: shares of poison among all training rows; TRIM gets them too."""
+    attackers: Annotated[tuple[Attacker, ...], SOME] = (
+        "stat-p",
+        "plain",
+        "hard",
+        "soft",
+    )
+    """stat-p is not optimised; the others are, against ridge alone (plain), behind TRIM (hard), or
+    behind its smooth surrogate (soft)."""
+    seeds: Count = 5
+    """Number of random splits."""
+    train: Count = 300
+    """Clean training rows."""
+    validation: Count = 250
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 500
+    """Held-out test rows."""
+    restarts: Count = 20
+    """Random starts of the second TRIM."""
+    steps: Count = 60
+    """Steps of the attack."""
+    against: Path | None = None
+    """Instead: the poison files in this folder, with the filed splits they were made for."""
+
+    def __post_init__(self):
+        check(self)
+
+
+STRENGTHS = ("paper", "cross-validated")
+
+
+def peers(alpha: float, parts: Parts, poison: XY) -> dict[str, float]:
+    """Test errors of robust regressions on the poisoned rows: ours by Huber's loss, and
+    scikit-learn's RANSAC and Theil-Sen.
+    """
+    x = np.concatenate([parts.train.x, poison.x])
+    y = np.concatenate([parts.train.y, poison.y])
+    order = np.random.default_rng(0).permutation(len(y))
+    x, y = x[order], y[order]
+    huber = Huber(alpha / len(y), delta=0.05).fit(Data(x, y))
+    ridge = REGRESSIONS["ridge"].theirs(Strengths(alpha=alpha))
+    ransac = linear_model.RANSACRegressor(ridge, min_samples=0.5, random_state=0).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        theil = linear_model.TheilSenRegressor(max_subpopulation=50, random_state=0).fit(x, y)
+    predicted = {
+        "huber": np.asarray(huber.decision(jnp.asarray(parts.test.x))),
+        "ransac": ransac.predict(parts.test.x),
+        "theil_sen": theil.predict(parts.test.x),
+    }
+    return {
+        f"{name}_test_mse": float(np.mean((f - parts.test.y) ** 2)) for name, f in predicted.items()
+    }
+
+
+def verdicts(options: Options, parts: Parts, poison: XY, alpha: float) -> dict[str, float]:
+    """Cells of a row: errors on test rows of every defense, and what TRIM dropped."""
+    train, held, test = (Data(t.x, t.y) for t in parts)
+    data = bilevel.append(train, poison.x, poison.y)
+    share = poison.y.shape[0] / data.rows
+    learner, bare = Ridge(alpha / data.rows), Ridge(alpha / train.rows)
+    single, restarted = (
+        outcome(learner, trim, data, train.rows, held, test)
+        for trim in (Trim(learner, share), Trim(learner, share, restarts=options.restarts))
+    )
+    clean = outcome(bare, Trim(bare, share), train, train.rows, held, test)
+    return {
+        "alpha": alpha, "clean_test_mse": float(clean.plain),
+        "trim_clean_test_mse": float(clean.trimmed), "test_mse": float(single.plain),
+        "trim_test_mse": float(single.trimmed), "restarts_test_mse": float(restarted.trimmed),
+        "poison_removed": float(single.removed), "clean_lost": float(single.lost),
+        **peers(alpha, parts, poison),
+    }  # fmt: skip
+
+
+def made(
+    attacker: str, options: Options, parts: list[Parts], rate: float, alphas: list[float]
+) -> list[XY]:
+    """Poison of one attacker for all splits."""
+    count = poison_rows(rate, options.train)
+    setting = Attack(seeds=options.seeds, train=options.train)
+    begin = [starts("ridge", setting, p, count, seed) for seed, p in enumerate(parts)]
+    if attacker == "stat-p":
+        return [s["stat-p"] for s in begin]
+    where, total = domain(parts[0].train), options.train + count
+
+    def stack(arrays):
+        return jnp.asarray(np.stack(list(arrays)))
+
+    @jax.jit
+    def one(x, y, x_val, y_val, start_x, start_y, alpha):
+        learner = Ridge(alpha / total)
+        victim = ATTACKERS[attacker](learner, rate)
+        reach = InsertXY(count, where, TARGETS)
+        poison = attack(
+            victim, reach, Data(x, y), Data(x_val, y_val), XY(start_x, start_y), options.steps
+        )
+        return XY(where.place(poison.x), TARGETS.place(poison.y))
+
+    result = jax.jit(bilevel.batch(one))(
+        *(stack(getattr(getattr(p, k), a) for p in parts)
+          for k in ("train", "validation") for a in "xy"),
+        stack(s["b-flip"].x for s in begin), stack(s["b-flip"].y for s in begin),
+        jnp.asarray(alphas),
+    )  # fmt: skip
+    return [XY(result.x[i], result.y[i]) for i in range(len(parts))]
+
+
+def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
+    """One row per attacker, strength, rate and split; or, with `--against`, per file."""
+    if options.against is not None:
+        _against(options.against, name, options, report)
+    else:
+        _own(load(), name, options, report)
+    _notes(name, report)
+    if report.out is not None:
+        from benchmarks.pictures.trim import draw
+
+        report.figure(f"trim-{name}", draw(name, report.rows))
+
+
+def _own(table: Table, name: str, options: Options, report: Report) -> None:
+    parts = [
+        table.split(options.train, options.validation, options.test, seed)
+        for seed in range(options.seeds)
+    ]
+    best = [cross_validated(p) for p in parts]
+    todo = [(a, s, r) for s in STRENGTHS for r in options.rates for a in options.attackers]
+    for attacker, strength, rate in report.track(todo, f"trim-{name}"):
+        key = {"attacker": attacker, "strength": strength, "rate": rate}
+        if report.done(**key):
+            continue
+        alphas = best if strength == "cross-validated" else [PAPER] * len(parts)
+        poison = made(attacker, options, parts, rate, alphas)
+        for seed, p in enumerate(parts):
+            report.row(**key, seed=seed, **verdicts(options, p, poison[seed], alphas[seed]))
+
+
+def _against(folder: Path, name: str, options: Options, report: Report) -> None:
+    """Poison of another program."""
+    files = sorted(folder.glob(f"poison_{name}_*.npz"))
+    if not files:
+        raise UsageError(f"--against: {folder} holds no poison_{name}_*.npz")
+    todo = [(path, strength) for path in files for strength in STRENGTHS]
+    for path, strength in report.track(todo, f"trim-{name}, {folder.name}"):
+        if report.done(file=path.stem, strength=strength):
+            continue
+        theirs = filed_poison(path)
+        parts = filed_parts(folder / f"{name}_{path.stem.split('_')[3]}.npz")
+        rate = len(theirs.y) / (len(theirs.y) + len(parts.train.y))
+        alpha = cross_validated(parts) if strength == "cross-validated" else PAPER
+        report.row(
+            attacker="filed", file=path.stem, strength=strength, rate=round(rate, 2),
+            **verdicts(options, parts, rows_of(theirs.x, theirs.y), alpha),
+        )  # fmt: skip
+
+
+def _notes(name: str, report: Report) -> None:
+    keys = dict.fromkeys((r["attacker"], r["strength"], r["rate"]) for r in report.rows)
+    for attacker, strength, rate in keys:
+        key = (attacker, strength, rate)
+        rows = [r for r in report.rows if (r["attacker"], r["strength"], r["rate"]) == key]
+        errors = ", ".join(
+            f"{what} {summary([100 * (r[cell] / r['clean_test_mse'] - 1) for r in rows])}"
+            for what, cell in (
+                ("no defense", "test_mse"), ("TRIM", "trim_test_mse"),
+                ("with restarts", "restarts_test_mse"),
+                ("TRIM without poison", "trim_clean_test_mse"),
+                ("Huber", "huber_test_mse"), ("RANSAC", "ransac_test_mse"),
+                ("Theil-Sen", "theil_sen_test_mse"),
+            )
+        )  # fmt: skip
+        removed = 100 * np.mean([r["poison_removed"] for r in rows])
+        report.note(
+            f"{name}, {attacker}, {strength} strength, {100 * rate:.0f} % poison: test MSE above "
+            f"that of clean rows, %: {errors}; TRIM removes {removed:.0f} % of the poison"
+        )
+    report.note("mean (worst) of the splits; TRIM gets the rate, and the rows in random order")

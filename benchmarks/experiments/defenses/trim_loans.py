@@ -1,0 +1,18 @@
+"""TRIM on interest rates of loans: attackers unaware of it and adapted to it.
+
+Jagielski et al., "Manipulating machine learning: poisoning attacks and countermeasures for
+regression learning", IEEE S&P 2018, beside robust regressions, at the paper's strength of ridge and
+at the one that is best on folds of the clean rows.
+
+OpenIntro's loans replace the paper's file, which is no longer available.
+"""
+
+from benchmarks.data import loans
+from benchmarks.report import Report
+
+from ._trim_on_table import Options, run_on
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per attacker, strength, rate and split; or, with `--against`, per file."""
+    run_on(loans, "loans", options, report)

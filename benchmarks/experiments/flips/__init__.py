@@ -1,0 +1,1 @@
+"""Flipped labels, and a vote of neighbours against them."""

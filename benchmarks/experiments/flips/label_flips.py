@@ -1,0 +1,169 @@
+"""Flipped labels: test error against the number of flips, and what choosing them costs.
+
+Xiao, Xiao & Eckert, "Adversarial label flips attack on support vector machines", ECAI 2012;
+Paudice, Munoz-Gonzalez & Lupu, "Label sanitization against label flipping poisoning attacks",
+2018. Labels are flipped at random, greedily by retraining for every row, or among the few rows that
+the hypergradient ranks highest. Errors are those of scikit-learn's models, trained anew.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+
+from attacks.label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
+from benchmarks.clock import timed
+from benchmarks.data import Parts, Table, breast_cancer, spambase
+from benchmarks.options import (
+    SOME,
+    Count,
+    Counts,
+    Positive,
+    between,
+    check,
+    require,
+)
+from benchmarks.report import Report, summary
+from benchmarks.stand_ins import smooth
+from benchmarks.twins import CLASSIFIERS, Strengths, errors
+from bilevel import Data
+from bilevel.learners import AbstractLearner
+
+Kind = Literal["logistic", "ridge", "svm"]
+METHODS = ("random", "greedy", "ranked")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to attack, and with how many flips."""
+
+    data: Literal["breast-cancer", "spam"] = "breast-cancer"
+    """Which rows; spam is spambase."""
+    learners: Annotated[tuple[Kind, ...], SOME] = (
+        "logistic",
+        "ridge",
+        "svm",
+    )
+    """Which classifiers; the SVM is linear."""
+    budgets: Counts = (4, 8, 12, 16, 20)
+    """Numbers of flipped labels."""
+    splits: Count = 5
+    """Number of random splits."""
+    train: Count = 100
+    """Training rows."""
+    validation: Count = 100
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 369
+    """Held-out test rows."""
+    C: Positive = 1.0
+    """Weight of the rows of the SVM and of the logistic regression, as scikit-learn counts it."""
+    alpha: Positive = 1.0
+    """Strength of the ridge classifier, as scikit-learn counts it."""
+    verify: Count = 5
+    """How many of the flips that the hypergradient ranks highest are tried, in each round."""
+
+    def __post_init__(self):
+        check(self)
+        require(self, "budgets", between(1, self.train))
+
+    @property
+    def strengths(self) -> Strengths:
+        return Strengths(C=self.C, alpha=self.alpha)
+
+
+def learner(kind: str, options: Options) -> AbstractLearner:
+    """Ours, with the strength of scikit-learn's."""
+    return CLASSIFIERS[kind].ours(options.strengths, options.train)
+
+
+def judge(kind: str, options: Options, parts: Parts, labels: np.ndarray) -> tuple[float, float]:
+    """Shares of errors on validation and test rows of scikit-learn's model of these labels."""
+    relabelled = parts._replace(train=dataclasses.replace(parts.train, y=labels))
+    return errors(CLASSIFIERS[kind].theirs(options.strengths), relabelled)
+
+
+def attacks_on(
+    kind: str, options: Options, parts: Parts, seed: int
+) -> dict[str, Callable[[], LabelFlips]]:
+    """The attacks by name, each with the largest budget: what comes first serves the smaller."""
+    data, held = (Data(rows.x, rows.y) for rows in (parts.train, parts.validation))
+    budget, target = max(options.budgets), learner(kind, options)
+    ranking = smooth(target, options.train, options.strengths)
+    return {
+        "random": lambda: flip_random(jax.random.key(seed), data, budget, held, target),
+        "greedy": lambda: flip_greedy(data, budget, held, target),
+        "ranked": lambda: flip_by_hypergradient(
+            data, budget, held, target, verify=options.verify, ranking=ranking
+        ),
+    }
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per learner, split and budget."""
+    table = _table(options)
+    todo = [(kind, split) for kind in options.learners for split in range(options.splits)]
+    compiled: set[str] = set()
+    for kind, split in report.track(todo, f"label-flips, {options.data}"):
+        if all(report.done(learner=kind, split=split, budget=b) for b in options.budgets):
+            continue
+        parts = table.split(options.train, options.validation, options.test, split)
+        if kind not in compiled:
+            for attack in attacks_on(kind, options, parts, split).values():
+                timed(attack)
+            compiled.add(kind)
+        _attacked(kind, split, parts, options, report)
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.label_flips import draw
+
+        report.figure("label-flips", draw(options.data, options.train, report.rows))
+
+
+def _table(options: Options) -> Table:
+    return spambase() if options.data == "spam" else breast_cancer()
+
+
+def _attacked(kind: str, split: int, parts: Parts, options: Options, report: Report) -> None:
+    results, cpu = {}, {}
+    for name, attack in attacks_on(kind, options, parts, split).items():
+        results[name], _, cpu[name] = timed(attack)
+        if int(results[name].result) != 0:
+            report.note(f"{kind}, split {split}, {name}: {results[name].message}")
+    clean_val, clean_test = judge(kind, options, parts, parts.train.y)
+    data = Data(parts.train.x, parts.train.y)
+    for budget in options.budgets:
+        if report.done(learner=kind, split=split, budget=budget):
+            continue
+        cells = {"clean_val_err": clean_val, "clean_test_err": clean_test}
+        for name, flips in results.items():
+            labels = np.asarray(flips.flip(data, budget).y)
+            val, test = judge(kind, options, parts, labels)
+            cells |= {f"{name}_val_err": val, f"{name}_test_err": test}
+            if name != "random":
+                cells[f"{name}_val_loss"] = float(flips.values[budget - 1])
+                cells[f"{name}_trainings"] = int(flips.trainings[budget - 1])
+        if budget == max(options.budgets):
+            cells |= {f"{name}_cpu_seconds": cpu[name] for name in METHODS}
+        report.row(learner=kind, split=split, budget=budget, **cells)
+
+
+def _notes(options: Options, report: Report) -> None:
+    largest = max(options.budgets)
+    for kind in options.learners:
+        rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, largest)]
+        shares = ", ".join(
+            f"{name} {summary([100 * row[f'{name}_test_err'] for row in rows])} %"
+            for name in ("clean", *METHODS)
+        )
+        report.note(f"{kind}, {largest} of {options.train} labels flipped: test error {shares}")
+        loss, trainings, seconds = (
+            sum(row[f"ranked_{cell}"] for row in rows) / sum(row[f"greedy_{cell}"] for row in rows)
+            for cell in ("val_loss", "trainings", "cpu_seconds")
+        )
+        report.note(
+            f"  ranked by hypergradient, of greedy: {loss:.3f} of the validation loss with "
+            f"{trainings:.3f} of the trainings, {seconds:.3f} of the CPU seconds"
+        )
+    report.note(f"each: mean of {options.splits} splits (worst)")

@@ -1,0 +1,1 @@
+"""Error, time, memory and compilations of hypergradients."""

