@@ -1,6 +1,7 @@
 """How right a hypergradient is: residuals, margins and an error bound."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def certify(objective: AbstractObjective, z: PyTree, warm: PyTree | None = None)
     return _certify(objective.prepared(), require_floating("z", z), warm)
 
 
-@program
+@partial(program, effort=0)
 def _certify(objective: AbstractObjective, z: PyTree, warm: PyTree | None) -> Certificate:
     if isinstance(objective, AbstractBilevel):
         objective = objective.pinned(z)
