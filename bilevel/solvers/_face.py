@@ -106,13 +106,12 @@ def centre(best: Float[Array, "2"]) -> Array:
     return (lower - upper) / jnp.where(finite[0] & finite[1], 2, 1)
 
 
-def middle(keys: Float[Array, "2 n"]) -> Array:
+def middle(keys: Float[Array, "2 n"], best: Float[Array, "2"]) -> Array:
     """Weights with which the cuts of the variables average to `centre`."""
-    best = jnp.max(keys, axis=1, keepdims=True)
-    ends = ((keys == best) & jnp.isfinite(best)).astype(keys.dtype)
-    count = jnp.sum(ends, axis=1, keepdims=True)
-    shares = ends / jnp.maximum(count, 1)
-    return jnp.sum(shares, axis=0) / jnp.maximum(jnp.sum(jnp.minimum(count, 1)), 1)
+    ends = ((keys == best[:, None]) & jnp.isfinite(best)[:, None]).astype(keys.dtype)
+    count = ends @ jnp.ones(keys.shape[1], keys.dtype)
+    known = jnp.minimum(count, 1)
+    return (known / (jnp.maximum(count, 1) * jnp.maximum(known[0] + known[1], 1))) @ ends
 
 
 class Scales(eqx.Module):
@@ -128,10 +127,20 @@ class Scales(eqx.Module):
       that a gradient sums, whose rounding error no tolerance may undercut.
     """
 
-    ridge: Float[Array, ""]
-    sigma: Float[Array, ""]
-    floor: Float[Array, ""]
+    numbers: Float[Array, "3"]  # in one array, which is one kernel to compile
     rows: Float[Array, "3 n"]
+
+    @property
+    def ridge(self) -> Float[Array, ""]:
+        return self.numbers[0]
+
+    @property
+    def sigma(self) -> Float[Array, ""]:
+        return self.numbers[1]
+
+    @property
+    def floor(self) -> Float[Array, ""]:
+        return self.numbers[2]
 
 
 def scales(qp: BoxQP) -> Scales:
@@ -142,7 +151,7 @@ def scales(qp: BoxQP) -> Scales:
     top = jnp.where(top > 0, top**2, 1)
     ridge = top * 16 * n * jnp.finfo(dtype).eps
     sigma = top / jnp.where(most > 0, most, 1) ** 2
-    return Scales(ridge, sigma, 1 + linear, jnp.stack([e, jnp.abs(e), roots]))
+    return Scales(jnp.stack([ridge, sigma, 1 + linear]), jnp.stack([e, jnp.abs(e), roots]))
 
 
 def conditions(qp: BoxQP, u: Unknowns, face: Face) -> Unknowns:
@@ -175,7 +184,7 @@ def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns
     e, b = equality(qp)
     x = primal(qp, start, sets)
     gradient = qp.Q @ x + qp.q
-    excess = e @ x - b
+    excess = (scales.rows @ x)[0] - b
 
     def of_size(k: int):
         def branch():

@@ -49,7 +49,7 @@ class ActiveSet(AbstractSolver):
         everything = jnp.arange(n)
 
         def update(state):
-            sets, start, _, _, _, count, interior = state
+            sets, start, _, _, _, count, interior, _ = state
             sets, start, interior = lax.cond(
                 count == self.max_updates,
                 lambda: interior_point(qp, scales, self.max_interior_steps),
@@ -70,8 +70,8 @@ class ActiveSet(AbstractSolver):
 
             # A violation smaller than rounding is none: exchanging it back and forth never ends.
             single = count >= self.max_updates
-            rounds = jnp.maximum(count - self.max_updates, 0) // n
-            slop = 16 * eps * jnp.exp2(rounds.astype(dtype))
+            rounds = lax.div(jnp.maximum(count - self.max_updates, 0), jnp.int32(n))
+            slop = 16 * eps * lax.shift_left(jnp.int32(1), rounds).astype(dtype)
             flat = slop * steep
             close = jnp.minimum(8 * noise + 64 * eps * size, eps**0.625 * size)
             low, high = sets.free & (x < qp.lower - close), sets.free & (x > qp.upper + close)
@@ -114,11 +114,12 @@ class ActiveSet(AbstractSolver):
             lower, upper = lower & ~freed, upper & ~freed
 
             # from a broken face, straight on to the interior point, or to the end
-            ends = jnp.where(count < self.max_updates, self.max_updates, budget)
-            count = jnp.where(finite, count + 1, ends).astype(jnp.int32)
+            onward = jnp.where(count < self.max_updates, self.max_updates, budget)
+            count = jnp.where(finite, count + 1, onward).astype(jnp.int32)
             keep = settled | (count >= budget)
             sets = Sets(jnp.where(keep, sets.lower, lower), jnp.where(keep, sets.upper, upper))
-            return sets, start, Unknowns(u.x, nu), face, settled, count, interior
+            ends = keys, largest[2:], slope < 0
+            return sets, start, Unknowns(u.x, nu), face, settled, count, interior, ends
 
         def unsettled(state):
             return ~state[4] & (state[5] < budget)
@@ -128,15 +129,17 @@ class ActiveSet(AbstractSolver):
         square = jnp.zeros((n, n), dtype)
         # overwritten by the first update
         face = Face(sets, indices, indices, zero, square, nothing, none, nothing, none)
-        start = (sets, nothing, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero)
+        ends = jnp.zeros((2, n), dtype), jnp.zeros(2, dtype), fixed
+        start = (sets, nothing, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero, ends)
         end = lax.while_loop(unsettled, update, start)
-        _, _, u, face, settled, updates, interior = end
+        _, _, u, face, settled, updates, interior, (keys, best, falls) = end
         # A pinned variable follows, when its bounds part, the one that it presses against.
-        gradient = qp.Q @ _face.primal(qp, u.x, face.sets) + qp.q
-        up = fixed & (gradient + u.nu * e < 0)
-        middle = _face.middle(_face.sides(qp, gradient, face.sets))
+        up = fixed & falls
         sets = Sets(face.sets.lower & ~up, face.sets.upper | up)
-        face = eqx.tree_at(lambda f: (f.sets, f.middle), face, (sets, middle))
+        face = eqx.tree_at(lambda f: (f.sets, f.middle), face, (sets, _face.middle(keys, best)))
+        # rounding alone may have left it outside
+        x = jnp.where(sets.free, jnp.clip(u.x, qp.lower, qp.upper), 0)
+        u = Unknowns(x, u.nu)
 
         result = jnp.where(settled, CONVERGED, ACTIVE_SET)
         # comparisons with a NaN bound are false, so that only looking for it finds it
@@ -168,6 +171,7 @@ class ActiveSet(AbstractSolver):
 def _infeasible(qp: BoxQP) -> Array:
     e, b = _face.equality(qp)
     ends = jnp.where(e == 0, 0, e * qp.lower), jnp.where(e == 0, 0, e * qp.upper)
-    least, most = jnp.sum(jnp.stack([jnp.minimum(*ends), jnp.maximum(*ends)]), axis=1)
+    ends = jnp.stack([jnp.minimum(*ends), jnp.maximum(*ends)])
+    least, most = ends @ jnp.ones_like(e)  # a product compiles to less than a sum
     slop = 64 * jnp.finfo(qp.q.dtype).eps * (jnp.abs(b) + 1)
     return (least > b + slop) | (most < b - slop)
