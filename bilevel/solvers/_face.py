@@ -48,13 +48,13 @@ class Face(eqx.Module):
 
 
 def buckets(n: int) -> tuple[int, ...]:
-    """Static sizes a face may be padded to: 64, 128, 256, ..., and n itself. Each size costs the
+    """Static sizes a face may be padded to: 64, 96, 144, ..., and n itself. Each size costs the
     compilation of one more branch, so that there are few, and none close below n.
     """
     sizes, k = [], 64
     while 3 * k <= 2 * n:
         sizes.append(k)
-        k *= 2
+        k = k * 3 // 2
     return (*sizes, n)
 
 
