@@ -4,6 +4,7 @@ on a defended learner. One folder per kind: `sanitise` before training, `ensembl
 `defenses.estimators` wraps any scikit-learn model instead.
 """
 
+from . import scores
 from ._defense import AbstractDefense
 from .audit import AbstractAudit, Verdict
 from .ensemble import (
@@ -31,5 +32,4 @@ from .sanitise import (
     SoftSever,
     SoftTrim,
     Trim,
-    scores,
 )

@@ -27,7 +27,7 @@ def row_hash(x: Any, y: Any = None, seed: int = 0) -> Any:
 
 
 def mix(h: Any) -> Any:
-    """The finaliser of MurmurHash3: every bit of the input moves every bit of the output (uint32)."""
+    """The finaliser of MurmurHash3: every bit of the input (uint32) moves every bit of it."""
     xp = h.__array_namespace__()
     h = (h ^ (h >> xp.uint32(16))) * xp.uint32(0x85EBCA6B)
     h = (h ^ (h >> xp.uint32(13))) * xp.uint32(0xC2B2AE35)

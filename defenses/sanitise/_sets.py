@@ -1,15 +1,21 @@
 """The sets of other rows that each row is tried with, drawn by the rows' content.
 
-Functions of NumPy's or JAX's arrays; what they return is JAX's.
+They take NumPy's and JAX's arrays; the estimators draw by them as well.
 """
 
+from typing import Any
+
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Bool, Int, UInt
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Bool, Int, UInt
 
 from .._hash import mix
 
 
+@eqx.filter_jit
 def others(
     hashes: UInt[Array, " n"],
     used: Bool[Array, " n"],
@@ -57,11 +63,21 @@ def next_place(wanted: Bool[Array, " n"], many: Int[Array, ""]) -> Int[Array, " 
     return found[1 : n + 1] - place[:n]
 
 
-def groups_of(hashes: UInt[Array, " n"]) -> Int[Array, " n"]:
+def groups_of(hashes: Any) -> Any:
     """A number for each row, the same for rows of equal hashes: how many hashes are smaller."""
-    return jnp.searchsorted(jnp.sort(hashes), hashes)
+    xp = hashes.__array_namespace__()
+    return xp.searchsorted(xp.sort(hashes), hashes)
 
 
+def sum_by_group(values: Any, groups: Any) -> Any:
+    """Sum of the values (n,) of each group, by its number below n."""
+    rows = values.shape[0]
+    if isinstance(values, Array):
+        return jax.ops.segment_sum(values, groups, rows)
+    return np.bincount(groups, values, rows)
+
+
+@jax.jit
 def told_apart(hashes: UInt[Array, " n"]) -> UInt[Array, " n"]:
     """Hashes that differ for equal rows too: otherwise those would lie next to each other, and be
     tried with each other. Which of them gets which does not matter.

@@ -5,24 +5,25 @@ from typing import Any
 from .scores.neighbours import squared_distances
 
 
-def nearest(x: Any, weight: Any, k: int) -> Any:
-    """Which others (n, n) are no further from a row (n, d) than the nearest whose weights (n,) add
-    up to k.
+def nearest(x: Any, weight: Any, k: int, some: Any = None) -> Any:
+    """Which others (m, n) are no further from a row than the nearest whose weights (n,) add up to
+    k: of all rows (n, d), or those of the indices `some` (m,).
     """
     xp = x.__array_namespace__()
-    apart = squared_distances(x)
+    apart = squared_distances(x, some)
     order = xp.argsort(apart, axis=1)
     heavy = xp.cumulative_sum(xp.take(weight, order), axis=1) >= k * (1 - 1e-6)
     last = xp.where(xp.any(heavy, axis=1), xp.argmax(heavy, axis=1), x.shape[0] - 2)
     radius = xp.take_along_axis(xp.take_along_axis(apart, order, axis=1), last[:, None], axis=1)
     # Distances that differ by rounding are equal: no order of the rows may decide.
     square = xp.sum((x - xp.mean(x, axis=0)[None, :]) ** 2, axis=1)
-    rounding = 32 * xp.finfo(x.dtype).eps * (square[:, None] + square[None, :])
+    of_rows = square if some is None else square[some]
+    rounding = 32 * xp.finfo(x.dtype).eps * (of_rows[:, None] + square[None, :])
     return (apart <= radius + rounding) & xp.isfinite(apart)
 
 
 def shares(near: Any, weight: Any, labels: Any) -> Any:
-    """Shares (n, k) of the votes of a row's neighbours (n, n), by weight (n,), that each class has,
+    """Shares (m, k) of the votes of a row's neighbours (m, n), by weight (n,), that each class has,
     with labels one-hot (n, k); all zero without neighbours of weight > 0.
     """
     xp = weight.__array_namespace__()

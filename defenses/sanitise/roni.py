@@ -3,9 +3,9 @@ filter", LEET 2008, section 5.1).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, UInt
@@ -19,7 +19,7 @@ from .._hash import row_hash
 from ._inspection import Inspection, reweighed
 from ._sanitiser import AbstractHardSanitiser, mask_of
 from ._selection import no_worse
-from ._sets import groups_of, others, told_apart
+from ._sets import groups_of, others, sum_by_group, told_apart
 
 
 def errors(y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -134,14 +134,14 @@ def draw_seeds(draws: int, seed: int) -> list[int]:
     return [draws * seed + draw for draw in range(draws)]
 
 
-def mean_impact(
-    impacts: Float[Array, "k n"], used: Array, hashes: UInt[Array, " n"]
-) -> Float[Array, " n"]:
-    """Mean over the draws, and over rows of equal hashes (n,), of which those used count."""
-    equal, rows = groups_of(hashes), impacts.shape[1]
-    counts = jnp.broadcast_to(used[None, :], impacts.shape).astype(impacts.dtype)
+def mean_impact(impacts: Any, used: Any, hashes: Any) -> Any:
+    """Mean over the draws (k, n) and over rows of equal hashes (n,), of which those used count.
+    NumPy's and JAX's arrays alike.
+    """
+    xp = impacts.__array_namespace__()
+    equal = groups_of(hashes)
+    counts = xp.astype(xp.broadcast_to(used[None, :], impacts.shape), impacts.dtype)
     rise, trials = (
-        jax.ops.segment_sum(jnp.sum(each, axis=0), equal, rows)[equal]
-        for each in (counts * impacts, counts)
+        sum_by_group(xp.sum(each, axis=0), equal)[equal] for each in (counts * impacts, counts)
     )
-    return rise / jnp.where(trials > 0, trials, 1)
+    return rise / xp.where(trials > 0, trials, xp.ones_like(trials))

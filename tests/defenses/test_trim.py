@@ -154,7 +154,11 @@ def test_an_adaptive_attack_is_the_same_composition():
     clean = Data(X[~BAD], Y[~BAD])
 
     def poison(learner):
-        return poison_regression(clean, start, clean, learner, domain=Box(0.0, 1.0), steps=50).climb().z
+        return (
+            poison_regression(clean, start, clean, learner, domain=Box(0.0, 1.0), steps=50)
+            .climb()
+            .z
+        )
 
     hard = compose(Trim(LEARNER, 0.1), reach, goal, clean)
     unaware, aware = poison(LEARNER), poison(Trim(LEARNER, 0.1))  # one word of difference
