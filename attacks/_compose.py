@@ -97,6 +97,11 @@ class Attack(AbstractBilevel):
         learner = attack.learner.pinned(training)
         return Attack(learner, attack.reach, attack.goal, attack.data, attack.key)
 
+    def cold(self, z):
+        # Without `pose`: a defense would inspect the rows for the shapes of a start.
+        attack = self.prepared()
+        return attack.learner.cold(attack.world(z).train, key=attack._key(1))
+
     def project(self, z):
         return self.reach.project(z)
 

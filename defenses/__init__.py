@@ -1,14 +1,35 @@
 """Defenses wrap a learner and give back a learner, so that an adaptive attack is the same attack
-on a defended learner. `defenses.estimators` wraps any scikit-learn model instead.
+on a defended learner. One folder per kind: `sanitise` before training, `ensemble` in its place,
+`repair` after it, `purify` at test time; `audit` examines a finished model.
+`defenses.estimators` wraps any scikit-learn model instead.
 """
 
 from . import scores
-from ._defense import AbstractDefense, Inspection
-from .filter import Filter, SoftFilter
-from .micro_models import MicroModels, SoftMicroModels
-from .partition import Partition, SoftPartition, SoftVotingModel, VotingModel
-from .relabel import Relabel, SoftRelabel
-from .roni import Roni
-from .sever import Sever, SoftSever
-from .soft_trim import SoftTrim
-from .trim import Trim
+from ._defense import AbstractDefense
+from .audit import AbstractAudit, Verdict
+from .ensemble import (
+    AbstractEnsemble,
+    Partition,
+    SoftPartition,
+    SoftVotingModel,
+    VotingModel,
+)
+from .purify import AbstractPurifier, PurifiedModel
+from .repair import AbstractRepair
+from .sanitise import (
+    AbstractHardSanitiser,
+    AbstractSanitiser,
+    AbstractSoftSanitiser,
+    Filter,
+    Inspection,
+    MicroModels,
+    Relabel,
+    Roni,
+    Sever,
+    SoftFilter,
+    SoftMicroModels,
+    SoftRelabel,
+    SoftSever,
+    SoftTrim,
+    Trim,
+)

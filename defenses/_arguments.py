@@ -2,7 +2,7 @@
 
 
 def share_argument(name: str, value: float) -> float:
-    """ValueError unless a number in [0, 1)."""
+    """The value as a float; ValueError unless a number in [0, 1)."""
     if not 0 <= float(value) < 1:
         raise ValueError(
             f"{name}: got {value}, expected a share of the rows in [0, 1), as .2 for a fifth"
@@ -10,15 +10,24 @@ def share_argument(name: str, value: float) -> float:
     return float(value)
 
 
-def count_argument(name: str, value: int, least: int) -> int:
-    """ValueError unless a whole number, and large enough."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
-    return value
-
-
 def positive_argument(name: str, value: float) -> float:
-    """ValueError unless a number > 0."""
+    """The value; ValueError unless a number > 0."""
     if not value > 0:
         raise ValueError(f"{name}: got {value}, expected a number > 0")
     return value
+
+
+def dispute_argument(value: float) -> float:
+    """The value as a float; ValueError unless a share of the votes in [0, 1)."""
+    if not 0 <= float(value) < 1:
+        raise ValueError(
+            f"dispute: got {value}, expected a share of the votes in [0, 1), as .5 for most"
+        )
+    return float(value)
+
+
+def agreement_argument(value: float) -> float:
+    """The value as a float; ValueError unless a share of the votes in (0, 1]."""
+    if not 0 < float(value) <= 1:
+        raise ValueError(f"agreement: got {value}, expected a share of the votes in (0, 1]")
+    return float(value)

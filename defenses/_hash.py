@@ -1,23 +1,41 @@
-"""Pseudo-random numbers of rows by their content: what is drawn by them depends on no order."""
+"""Pseudo-random numbers of rows by their content: what is drawn by them depends on no order.
 
-import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Float, UInt
+Written against the array API: the same rows have the same numbers in NumPy and in JAX.
+"""
+
+from typing import Any
+
+import numpy as np
+from jax import Array, lax
 
 
-def row_hash(x: Float[Array, "n d"], y: Float[Array, " n"], seed: int = 0) -> UInt[Array, " n"]:
-    """A pseudo-random number per row that depends on its content alone, so that what is drawn by
-    it depends on no order of the rows. Equal rows have equal numbers.
+def row_hash(x: Any, y: Any = None, seed: int = 0) -> Any:
+    """A pseudo-random uint32 per row (n,), a function of the row's content and the seed alone.
+
+    - `x`: rows (n, ...), in single precision: rows that differ by less have equal numbers.
+    - `y`: labels (n,), numbers that count as a further feature; None for features alone.
     """
-    rows = lax.stop_gradient(jnp.concatenate([x, y[:, None]], axis=1)).astype(jnp.float32)
-    bits = lax.bitcast_convert_type(rows + jnp.float32(0), jnp.uint32)  # + 0: one sign of zero
-    columns = jnp.arange(bits.shape[1], dtype=jnp.uint32)[None, :]
-    mixed = mix(bits ^ mix(columns + jnp.uint32((0x9E3779B9 * (seed + 1)) & 0xFFFFFFFF)))
-    return mix(jnp.sum(mixed, axis=1, dtype=jnp.uint32))
+    xp = x.__array_namespace__()
+    rows = xp.astype(xp.reshape(x, (x.shape[0], -1)), xp.float32)
+    if y is not None:
+        rows = xp.concat([rows, xp.astype(y, xp.float32)[:, None]], axis=1)
+    bits = _bits(rows + xp.float32(0))  # + 0: one sign of zero
+    start = xp.uint32((0x9E3779B9 * (seed + 1)) & 0xFFFFFFFF)
+    columns = xp.arange(bits.shape[1], dtype=xp.uint32)[None, :]
+    mixed = mix(bits ^ mix(columns + start))
+    return mix(xp.sum(mixed, axis=1, dtype=xp.uint32))
 
 
-def mix(h: UInt[Array, "..."]) -> UInt[Array, "..."]:
-    """The finaliser of MurmurHash3: every bit of the input moves every bit of the output."""
-    h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
-    h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)
-    return h ^ (h >> 16)
+def mix(h: Any) -> Any:
+    """The finaliser of MurmurHash3: every bit of the input (uint32) moves every bit of it."""
+    xp = h.__array_namespace__()
+    h = (h ^ (h >> xp.uint32(16))) * xp.uint32(0x85EBCA6B)
+    h = (h ^ (h >> xp.uint32(13))) * xp.uint32(0xC2B2AE35)
+    return h ^ (h >> xp.uint32(16))
+
+
+def _bits(rows: Any) -> Any:
+    """The bits of single precision numbers, as uint32."""
+    if isinstance(rows, Array):
+        return lax.bitcast_convert_type(lax.stop_gradient(rows), np.uint32)
+    return np.ascontiguousarray(rows).view(np.uint32)

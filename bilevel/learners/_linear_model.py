@@ -3,6 +3,7 @@
 from jaxtyping import Array, Float
 
 from ._model import AbstractModel
+from .kernels import Linear
 
 
 class LinearModel(AbstractModel):
@@ -10,6 +11,11 @@ class LinearModel(AbstractModel):
 
     w: Float[Array, " d"]
     bias: Float[Array, ""]
+
+    @property
+    def kernel(self) -> Linear:
+        """The kernel whose functions, and a bias, such models are."""
+        return Linear()
 
     def decision(self, x, *, key=None):
         return x @ self.w + self.bias

@@ -32,6 +32,10 @@ class Each(AbstractSolver):
     def symmetric(self) -> bool:
         return self.solver.symmetric
 
+    @property
+    def converges(self) -> bool:
+        return self.solver.converges
+
     def cold(self, problem: Stack) -> PyTree:
         return eqx.filter_vmap(self.solver.cold)(problem.problem)
 

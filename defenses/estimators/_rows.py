@@ -1,24 +1,40 @@
-"""Rows in an order of their own."""
+"""Training rows, in an order that depends on their content alone."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, check_random_state
+
+from .._hash import row_hash
 
 
 class Rows(NamedTuple):
-    """Training rows: numbers `x` (n, d), labels or targets `y` (n,), and `given`, the rows as the
-    estimator is to see them: a data frame stays one.
+    """Training rows: numbers `x` (n, d), labels or targets `y` (n,), `target` (n,), the labels as
+    JAX learners number them, and `given`, the rows as the estimator is to see them: a data frame
+    stays one.
     """
 
     x: Float[np.ndarray, "n d"]
     y: Shaped[np.ndarray, " n"]
+    target: Float[np.ndarray, " n"]
     given: Any
 
     def take(self, which: np.ndarray) -> "Rows":
         """Those of a mask, or of indices in this order."""
-        return Rows(self.x[which], self.y[which], _safe_indexing(self.given, which))
+        given = _safe_indexing(self.given, which)
+        return Rows(self.x[which], self.y[which], self.target[which], given)
+
+    def hashes(self, seed: int = 0) -> UInt[np.ndarray, " n"]:
+        """A pseudo-random number per row, by its features and label."""
+        return row_hash(self.x, self.target, seed)
+
+
+def class_numbers(y: Shaped[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Labels as numbers: -1 and +1 if there are two classes, else 0, 1, 2, ..."""
+    classes, number = np.unique(y, return_inverse=True)
+    number = number.astype(np.float64)
+    return 2 * number - 1 if classes.size == 2 else number
 
 
 def own_order(rows: Rows) -> np.ndarray:
@@ -28,18 +44,14 @@ def own_order(rows: Rows) -> np.ndarray:
     draws by index, ties, sums, and the estimator's own shuffles. Unlike values, hashes are as good
     as shuffled: consecutive folds are fair. Adding rows never swaps two others.
     """
-    return np.lexsort((rows.y, row_hash(rows.x)))
+    hashes = row_hash(rows.x)
+    if np.unique(hashes).size == hashes.size:
+        return np.argsort(hashes)
+    return np.lexsort((*rows.x.T, rows.target, hashes))
 
 
-def row_hash(x: Float[np.ndarray, "n d"]) -> UInt[np.ndarray, " n"]:
-    """A pseudo-random number per row that depends on its own content alone."""
-    bits = np.ascontiguousarray(x + 0.0, np.float64).view(np.uint64)  # + 0: one sign of zero
-    columns = _mix(np.arange(1, x.shape[1] + 1, dtype=np.uint64))
-    return _mix(np.add.reduce(_mix(bits ^ columns[None, :]), axis=1))
-
-
-def _mix(h: UInt[np.ndarray, "..."]) -> UInt[np.ndarray, "..."]:
-    """The finaliser of MurmurHash3, of 64 bits."""
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        h = (h ^ (h >> np.uint64(33))) * np.uint64(factor)
-    return h ^ (h >> np.uint64(33))
+def seed_of(random_state) -> int:
+    """The seed of the hashes that draws are made by: an integer itself, else a drawn one."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))

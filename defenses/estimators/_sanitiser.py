@@ -12,12 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from bilevel import Data
 
-from .._defense import Inspection
+from ..sanitise import Inspection
 from ._rows import Rows, own_order
 from ._tasks import Task
 
 
-class Verdict(NamedTuple):
+class Seen(NamedTuple):
     """What a defense makes of its rows, in the order it got them.
 
     - `y`: labels or targets to train on; `keep`: the rows to train on.
@@ -30,9 +30,9 @@ class Verdict(NamedTuple):
     score: Float[np.ndarray, " n"]
     trainings: int
 
-    def take(self, which: np.ndarray) -> "Verdict":
+    def take(self, which: np.ndarray) -> "Seen":
         """On these rows, in this order."""
-        return Verdict(self.y[which], self.keep[which], self.score[which], self.trainings)
+        return Seen(self.y[which], self.keep[which], self.score[which], self.trainings)
 
 
 def offers(method: str):
@@ -58,7 +58,7 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     """
 
     @abc.abstractmethod
-    def _inspect(self, rows: Rows) -> Verdict:
+    def _inspect(self, rows: Rows) -> Seen:
         """Judges rows that come in an order of their own; ValueError for a bad setting."""
 
     def fit(self, X, y):
@@ -66,17 +66,17 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
         self._fit(X, y)
         return self
 
-    def _fit(self, X, y) -> Verdict:
+    def _fit(self, X, y) -> Seen:
         rows = self._checked(X, y)
         order = own_order(rows)
         rows = rows.take(order)
-        found = self._inspect(rows)
-        self.estimator_ = self._train(rows._replace(y=found.y).take(found.keep))
+        seen = self._inspect(rows)
+        self.estimator_ = self._train(rows._replace(y=seen.y).take(seen.keep))
         back = np.argsort(order)
-        self.relabelled_ = (found.y != rows.y)[back]
-        found = found.take(back)
-        self.support_mask_, self.scores_, self.n_iter_ = found.keep, found.score, found.trainings
-        return found
+        self.relabelled_ = (seen.y != rows.y)[back]
+        seen = seen.take(back)
+        self.support_mask_, self.scores_, self.n_iter_ = seen.keep, seen.score, seen.trainings
+        return seen
 
     def fit_resample(self, X, y):
         """Fit, and return the rows kept of X and y, in their order; frames stay frames."""
@@ -87,9 +87,9 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     def message_(self) -> str:
         check_is_fitted(self)
         none = np.zeros((self.support_mask_.size, 0))
-        seen = Data(none, self.relabelled_, self.support_mask_)
+        after = Data(none, self.relabelled_, self.support_mask_)
         given = Data(none, np.zeros_like(self.relabelled_))
-        return Inspection(seen, self.scores_, np.asarray(self.n_iter_)).message(given)  # pyright: ignore[reportArgumentType]
+        return Inspection(after, self.scores_, np.asarray(self.n_iter_)).message(given)  # pyright: ignore[reportArgumentType]
 
     @property
     def classes_(self):
@@ -117,10 +117,3 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
         """Decisions of rows X (n, d), as the estimator gives them."""
         X = self._given(X)
         return self.estimator_.decision_function(X)
-
-
-def at_least(least: int, **arguments) -> None:
-    """ValueError naming the first argument that is no whole number, or is below the least."""
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")

@@ -11,11 +11,11 @@ from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._rows import Rows
+from ._rows import Rows, class_numbers
 
 
 class Task(abc.ABC):
-    """How to check rows, train the estimator on them, and judge what it says of them."""
+    """How to check rows, train the estimator on them, and judge its outputs on them."""
 
     estimator: Any
     _fewest_rows = 1
@@ -34,17 +34,17 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def _slopes(self, model, rows: Rows) -> Float[np.ndarray, "n k"]:
-        """Derivatives of each row's loss in what the model says of it."""
+        """Derivatives of each row's loss in the model's outputs."""
 
     @abc.abstractmethod
     def _badness(self, model, rows: Rows) -> float:
-        """What a user of the model wants to be small."""
+        """The error of the model on rows, smaller is better."""
 
     def _rows(self, X, y, **how) -> Rows:
         """As they were given, checked; sets `n_features_in_` and `feature_names_in_`."""
         checked: Any = validate_data(self, X, y, ensure_min_samples=self._fewest_rows, **how)
         x, y = checked
-        return Rows(x.astype(np.float64), y, X if hasattr(X, "columns") else x)
+        return Rows(x.astype(np.float64), y, np.zeros(len(y)), X if hasattr(X, "columns") else x)
 
     def _given(self, X):
         """Rows to predict, checked, as the estimator is to see them."""
@@ -67,7 +67,7 @@ class Classes(Task, ClassifierMixin):
     def _checked(self, X, y) -> Rows:
         rows = self._rows(X, y)
         check_classification_targets(rows.y)
-        return rows
+        return rows._replace(target=class_numbers(rows.y))
 
     def _train(self, rows: Rows):
         """The estimator trained, or a constant where all labels are the same."""
@@ -78,21 +78,21 @@ class Classes(Task, ClassifierMixin):
 
     def _losses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
         """Log loss where the model has probabilities, else minus the margin."""
-        own = one_hot(model, rows)
+        label = one_hot(model, rows)
         if hasattr(model, "predict_proba"):
-            share = np.sum(own * model.predict_proba(rows.given), axis=1)
+            share = np.sum(label * model.predict_proba(rows.given), axis=1)
             return -np.log(np.maximum(share, np.finfo(float).tiny))
         f = decisions(model, rows)
-        rival = np.max(np.where(own, -np.inf, f), axis=1)
-        return rival - np.max(np.where(own, f, -np.inf), axis=1)
+        rival = np.max(np.where(label, -np.inf, f), axis=1)
+        return rival - np.max(np.where(label, f, -np.inf), axis=1)
 
     def _slopes(self, model, rows: Rows) -> Float[np.ndarray, "n k"]:
         """Derivatives of the row's loss in its decisions: log loss, else hinge."""
-        own = one_hot(model, rows)
+        label = one_hot(model, rows)
         if hasattr(model, "predict_proba"):
-            slopes = model.predict_proba(rows.given) - own
+            slopes = model.predict_proba(rows.given) - label
         else:
-            sides = np.where(own, 1.0, -1.0)
+            sides = np.where(label, 1.0, -1.0)
             slopes = np.where(sides * decisions(model, rows) < 1, -sides, 0.0)
         return slopes[:, 1:] if slopes.shape[1] == 2 else slopes
 
@@ -106,7 +106,8 @@ class Numbers(Task, RegressorMixin):
 
     def _checked(self, X, y) -> Rows:
         rows = self._rows(X, y, y_numeric=True)
-        return rows._replace(y=rows.y.astype(np.float64))
+        target = rows.y.astype(np.float64)
+        return rows._replace(y=target, target=target)
 
     def _train(self, rows: Rows):
         model: Any = clone(self.estimator)

@@ -7,10 +7,10 @@ Steinhardt & Liang, "Stronger data poisoning attacks break data sanitization def
 import numpy as np
 
 from .._arguments import share_argument
-from .._selection import kept_count, lowest
-from ..scores import AbstractScore, Distance
+from ..sanitise.filter import least_far
+from ..sanitise.scores import AbstractScore, Distance
 from ._rows import Rows
-from ._sanitiser import Sanitiser, Verdict
+from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers
 
 
@@ -22,17 +22,17 @@ class Filter(Sanitiser):
         self.outlier_score = outlier_score
         self.contamination = contamination
 
-    def _judge(self, rows: Rows, groups: list[np.ndarray]) -> Verdict:
+    def _judge(self, rows: Rows, groups: list[np.ndarray]) -> Seen:
         """Scores rows within each group, a mask."""
         share_argument("contamination", self.contamination)
         keep, scores = np.zeros(rows.y.size, bool), np.zeros(rows.y.size)
+        tie = rows.hashes()
         for group in groups:
-            own = group.astype(np.float64)
-            score = self.outlier_score(rows.x, own, 1 - own)
-            count = max(1, int(kept_count(group, self.contamination)))
-            keep |= lowest(score, group, count)
+            weight = group.astype(np.float64)
+            score = self.outlier_score(rows.x, weight, 1 - weight)
+            keep |= least_far(score, group, self.contamination, tie)
             scores[group] = score[group]
-        return Verdict(rows.y, keep, scores, 0)
+        return Seen(rows.y, keep, scores, 0)
 
 
 class FilterClassifier(Classes, Filter):
@@ -44,7 +44,7 @@ class FilterClassifier(Classes, Filter):
     See `Sanitiser` for what it holds once fitted.
     """
 
-    def _inspect(self, rows: Rows) -> Verdict:
+    def _inspect(self, rows: Rows) -> Seen:
         return self._judge(rows, [rows.y == label for label in np.unique(rows.y)])
 
 
@@ -54,5 +54,5 @@ class FilterRegressor(Numbers, Filter):
     Otherwise `FilterClassifier`.
     """
 
-    def _inspect(self, rows: Rows) -> Verdict:
+    def _inspect(self, rows: Rows) -> Seen:
         return self._judge(rows, [np.ones(rows.y.size, bool)])

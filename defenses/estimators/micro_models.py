@@ -4,37 +4,43 @@
 
 import numpy as np
 
+from bilevel.tools import require_count
+
+from .._arguments import dispute_argument
+from ..ensemble._parts import part_of
+from ..sanitise._dispute import mean_dispute
+from ..sanitise._selection import no_worse
 from ._rows import Rows
-from ._sanitiser import Sanitiser, Verdict, at_least
+from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes
 
 
 class MicroModelsClassifier(Classes, Sanitiser):
-    """Train `models` models on as many chunks of the rows; each row is judged by the vote of those
-    that were not trained on it, and dropped if more than half dispute its label (the least
-    disputed rows stay in any case).
+    """Train `models` models on as many parts of the rows; each row is judged by the vote of those
+    that were not trained on it, and dropped if more than the share `dispute` of them dispute its
+    label (the least disputed rows stay in any case).
 
-    Rows are dealt out by a hash of their content, class by class (the paper has time slices, and
-    anomaly detectors): poison that keeps together in time is in all chunks here. Votes weigh the
-    same. See `Sanitiser` for what it holds once fitted.
+    A part is drawn by a hash of the rows' features (the paper has time slices, and anomaly
+    detectors): poison that keeps together in time is in all parts here. A part without rows has no
+    model. Votes weigh the same. See `Sanitiser` for what it holds once fitted.
     """
 
     _fewest_rows = 2
 
-    def __init__(self, estimator, models=10):
+    def __init__(self, estimator, models=10, dispute=0.5):
         self.estimator = estimator
         self.models = models
+        self.dispute = dispute
 
-    def _inspect(self, rows: Rows) -> Verdict:
-        at_least(2, models=self.models)
-        n = rows.y.size
-        models = min(self.models, n)
-        chunk = np.empty(n, int)
-        chunk[np.argsort(rows.y, kind="stable")] = np.arange(n) % models
-        against = np.zeros(n)
-        for each in range(models):
-            others = chunk != each
+    def _inspect(self, rows: Rows) -> Seen:
+        models, dispute = require_count("models", self.models, 2), dispute_argument(self.dispute)
+        place = part_of(rows.x, models)
+        parts = np.unique(place)
+        other = place[None, :] != parts[:, None]
+        doubts = np.zeros(other.shape)
+        for doubt, others in zip(doubts, other, strict=True):
             model = self._train(rows.take(~others))
-            against[others] += model.predict(rows.take(others).given) != rows.y[others]
-        against /= models - 1
-        return Verdict(rows.y, against <= max(0.5, against.min()), against, models)
+            doubt[:] = model.predict(rows.given) != rows.y
+        against = mean_dispute(doubts, other)
+        keep = no_worse(against, dispute, np.ones(against.size, bool))
+        return Seen(rows.y, keep, against, parts.size)

@@ -6,8 +6,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 
-from ._rows import own_order, row_hash
-from ._sanitiser import at_least
+from bilevel.tools import require_count
+
+from ..ensemble._parts import part_of
+from ..ensemble.votes import certified
+from ._rows import own_order
 from ._tasks import Classes
 
 
@@ -16,7 +19,8 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
 
     A hash of a row's own features says which part it is in, so that a row inserted or removed
     moves one vote: `certify` counts how many cannot change a prediction. A part without rows does
-    not vote; at a tie the first class wins.
+    not vote, and a part has room for all rows, other than in `defenses.Partition`; at a tie the
+    first class wins.
 
     The certificate asks that training is deterministic: an estimator that draws at random needs an
     integer `random_state`. Rows are dense and numeric.
@@ -30,19 +34,19 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Train on rows X (n, d) with labels y (n,)."""
-        at_least(1, partitions=self.partitions)
+        partitions = require_count("partitions", self.partitions)
         rows = self._checked(X, y)
         rows = rows.take(own_order(rows))
         self.classes_ = np.unique(rows.y)
-        part = row_hash(rows.x) % np.uint64(self.partitions)
+        part = part_of(rows.x, partitions)
         self.estimators_ = [self._train(rows.take(part == each)) for each in np.unique(part)]
         return self
 
     def votes(self, X) -> Int[np.ndarray, "n k"]:
-        """How many models say each of `classes_` of rows X (n, d)."""
+        """How many models predict each of `classes_` for rows X (n, d)."""
         X = self._given(X)
-        said = np.array([model.predict(X) for model in self.estimators_])
-        return np.sum(said[:, :, None] == self.classes_[None, None, :], axis=0)
+        predicted = np.array([model.predict(X) for model in self.estimators_])
+        return np.sum(predicted[:, :, None] == self.classes_[None, None, :], axis=0)
 
     def predict(self, X):
         """The label (n,) that has most votes."""
@@ -57,9 +61,4 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
         """How many training rows, inserted, removed or given another label, all together, cannot
         change the prediction of each row (theorem 1). Labels stay among `classes_`.
         """
-        votes = self.votes(X)
-        winner = np.argmax(votes, axis=1)[:, None]
-        columns = np.arange(self.classes_.size)[None, :]
-        rivals = np.where(columns == winner, 0, votes + (columns < winner))
-        lead = np.take_along_axis(votes, winner, axis=1)[:, 0] - np.max(rivals, axis=1)
-        return lead // 2
+        return certified(self.votes(X))

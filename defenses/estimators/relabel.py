@@ -3,17 +3,24 @@ Munoz-Gonzalez & Lupu, "Label sanitization against label flipping poisoning atta
 """
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
+from bilevel.tools import require_count
+
+from .._arguments import agreement_argument
+from ..sanitise._votes import elected, nearest, shares
 from ._rows import Rows
-from ._sanitiser import Sanitiser, Verdict, at_least
+from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes
+
+PAIRS = 2**22
+"""Distances held in memory at a time."""
 
 
 class RelabelClassifier(Classes, Sanitiser):
     """A row takes the label of most of its `k` nearest other rows, if they are sure enough.
 
-    - `k`: how many neighbours vote, by Euclidean distance: scale the columns first.
+    - `k`: how many neighbours vote, by Euclidean distance, and all that are as far as the last:
+      scale the columns first.
     - `agreement`: the least share of the votes that the commonest label needs. At a tie a row
       keeps its label.
 
@@ -28,22 +35,19 @@ class RelabelClassifier(Classes, Sanitiser):
         self.k = k
         self.agreement = agreement
 
-    def _inspect(self, rows: Rows) -> Verdict:
-        at_least(1, k=self.k)
-        if not 0 < self.agreement <= 1:
-            raise ValueError(
-                f"agreement: got {self.agreement}, expected a share of the votes in (0, 1]"
-            )
-        classes, own = np.unique(rows.y, return_inverse=True)
-        k = min(self.k, own.size - 1)
-        near = NearestNeighbors(n_neighbors=k).fit(rows.x).kneighbors(return_distance=False)
-        share = np.mean(own[near][:, :, None] == np.arange(classes.size)[None, None, :], axis=1)
-        mine = np.eye(classes.size)[own]
-        commonest = np.argmax(share + 0.5 / k * mine, axis=1)  # less than a vote: breaks ties
-        sure = np.max(share, axis=1) >= self.agreement
-        labels = classes[np.where(sure, commonest, own)]
-        against = 1 - np.sum(share * mine, axis=1)
-        return Verdict(labels, np.ones(own.size, bool), against, 0)
+    def _inspect(self, rows: Rows) -> Seen:
+        k, agreement = require_count("k", self.k), agreement_argument(self.agreement)
+        classes, number = np.unique(rows.y, return_inverse=True)
+        one_hot, weight = np.eye(classes.size)[number], np.ones(number.size)
+        many = -(-(number.size**2) // PAIRS)
+        share = np.concatenate([
+            shares(nearest(rows.x, weight, k, some), weight, one_hot)
+            for some in np.array_split(np.arange(number.size), many)
+        ])  # fmt: skip
+        commonest, enough = elected(share, one_hot, agreement)
+        labels = classes[np.where(enough, commonest, number)]
+        against = 1 - np.sum(share * one_hot, axis=1)
+        return Seen(labels, np.ones(number.size, bool), against, 0)
 
     def fit(self, X, y):
         """Change labels y (n,) of rows X (n, d) by the vote of their neighbours, and train."""

@@ -5,10 +5,15 @@ machine learning to subvert your spam filter", LEET 2008).
 import abc
 
 import numpy as np
-from sklearn.utils import check_random_state
+from jaxtyping import Bool
 
-from ._rows import Rows
-from ._sanitiser import Sanitiser, Verdict, at_least
+from bilevel.tools import require_count
+
+from ..sanitise._selection import no_worse
+from ..sanitise._sets import others, told_apart
+from ..sanitise.roni import draw_seeds, mean_impact
+from ._rows import Rows, seed_of
+from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers
 
 
@@ -27,39 +32,41 @@ class Roni(Sanitiser):
         self.tolerance = tolerance
         self.random_state = random_state
 
-    def _inspect(self, rows: Rows) -> Verdict:
-        at_least(1, draws=self.draws, train=self.train, validation=self.validation)
-        rng = check_random_state(self.random_state)
-        harm = np.zeros(rows.y.size)
-        for row in range(harm.size):
-            for _ in range(self.draws):
-                train, validation = self._draw(rng, rows, row)
-                held_out = rows.take(validation)
-                without = self._train(rows.take(train))
-                joined = self._train(rows.take(np.append(train, row)))
-                harm[row] += self._badness(joined, held_out) - self._badness(without, held_out)
-        harm /= self.draws
-        return Verdict(
-            rows.y, harm <= max(self.tolerance, harm.min()), harm, 2 * self.draws * harm.size
-        )
+    def _inspect(self, rows: Rows) -> Seen:
+        draws = require_count("draws", self.draws)
+        train, validation = self._sizes(rows)
+        used, groups = np.ones(rows.y.size, bool), self._groups(rows)
+        hashes = [rows.hashes(seed) for seed in draw_seeds(draws, seed_of(self.random_state))]
+        harm = np.zeros((draws, rows.y.size))
+        for of_draw, each in zip(harm, hashes, strict=True):
+            sets = np.asarray(others(told_apart(each), used, groups, train, validation))
+            for row, chosen in enumerate(sets):
+                held_out = rows.take(chosen[train:])
+                without = self._train(rows.take(chosen[:train]))
+                joined = self._train(rows.take(np.append(chosen[:train], row)))
+                rise = self._badness(joined, held_out) - self._badness(without, held_out)
+                of_draw[row] = rise
+        impact = mean_impact(harm, used, hashes[0])
+        keep = no_worse(impact, self.tolerance, used)
+        return Seen(rows.y, keep, impact, 2 * harm.size)
 
     @abc.abstractmethod
-    def _first(self, y: np.ndarray) -> np.ndarray:
-        """Indices of rows that every training set must hold."""
+    def _groups(self, rows: Rows) -> Bool[np.ndarray, "k n"]:
+        """Rows of which every training set must hold one, masks."""
 
-    def _draw(self, rng, rows: Rows, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on and rows to validate on, without the one in question."""
-        others = np.delete(np.arange(rows.y.size), row)
-        others = rng.permutation(others)
-        first = self._first(rows.y[others])
-        others = np.concatenate([others[first], np.delete(others, first)])
-        train = max(min(self.train, others.size // 2), first.size)
-        if train == others.size:
+    def _sizes(self, rows: Rows) -> tuple[int, int]:
+        """How many rows to train on, and how many others to validate on."""
+        train, validation = (
+            require_count(name, getattr(self, name)) for name in ("train", "validation")
+        )
+        rest, groups = rows.y.size - 1, len(self._groups(rows))
+        train = max(min(train, rest // 2), groups)
+        if train >= rest:
             raise ValueError(
-                f"y: got {first.size} classes in {others.size + 1} rows, expected enough rows to "
+                f"y: got {groups} classes in {rest + 1} rows, expected enough rows to "
                 "validate on others than one of each class; give more rows"
             )
-        return others[:train], others[train:][: self.validation]
+        return train, min(validation, rest - train)
 
 
 class RoniClassifier(Classes, Roni):
@@ -67,14 +74,15 @@ class RoniClassifier(Classes, Roni):
     on `validation` other rows worse on average, by more than `tolerance` (the least harmful row
     stays in any case).
 
-    Training sets hold a row of each class; of few rows, half are drawn to train. It trains
-    2 draws n models. One row's effect is small, and the rows that judge it are as poisoned as it
-    is: rows that harm much are stopped, as mails that hold every word are, optimised poison is not,
-    and clean rows go with it. See `Sanitiser` for what it holds once fitted.
+    Training sets hold a row of each class; of few rows, half are drawn to train. Equal rows are
+    judged together. It trains 2 draws n models. One row's effect is small, and the rows that judge
+    it are as poisoned as it is: rows that harm much are stopped, as mails that hold every word are,
+    optimised poison is not, and clean rows go with it. See `Sanitiser` for what it holds once
+    fitted.
     """
 
-    def _first(self, y: np.ndarray) -> np.ndarray:
-        return np.unique(y, return_index=True)[1]
+    def _groups(self, rows: Rows) -> Bool[np.ndarray, "k n"]:
+        return rows.target[None, :] == np.unique(rows.target)[:, None]
 
 
 class RoniRegressor(Numbers, Roni):
@@ -84,6 +92,5 @@ class RoniRegressor(Numbers, Roni):
     gross errors are many, the error on them is what it lowers: it can be worse than no defense.
     """
 
-    def _first(self, y: np.ndarray) -> np.ndarray:
-        del y
-        return np.zeros(0, int)
+    def _groups(self, rows: Rows) -> Bool[np.ndarray, "k n"]:
+        return np.zeros((0, rows.y.size), bool)

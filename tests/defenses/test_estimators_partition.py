@@ -7,8 +7,10 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
+from defenses._hash import row_hash
+from defenses.ensemble._parts import part_of
 from defenses.estimators import PartitionClassifier
-from defenses.estimators._rows import Rows, own_order, row_hash
+from defenses.estimators._rows import Rows, class_numbers, own_order
 
 RNG = np.random.default_rng(0)
 CLASSES = np.array(["a", "b", "c"])
@@ -27,7 +29,7 @@ def nearest() -> PartitionClassifier:
 
 def test_votes_are_those_of_models_trained_on_the_parts():
     model = PartitionClassifier(GaussianNB(), PARTS).fit(X, Y)
-    part = row_hash(X) % np.uint64(PARTS)
+    part = part_of(X, PARTS)
     votes = np.zeros((30, 3))
     for each in range(PARTS):
         said = GaussianNB().fit(X[part == each], Y[part == each]).predict(TEST)
@@ -55,13 +57,14 @@ def test_a_row_alone_says_which_part_it_is_in():
     np.testing.assert_array_equal(row_hash(np.zeros((1, 3))), row_hash(-np.zeros((1, 3))))
     assert len(set(row_hash(X).tolist())) == 120
     assert len(set(row_hash(X[0][np.array([[0, 1, 2], [1, 0, 2], [2, 1, 0]])]).tolist())) == 3
-    counts = np.bincount((row_hash(RNG.normal(size=(6000, 3))) % np.uint64(6)).astype(int))
+    counts = np.bincount(part_of(RNG.normal(size=(6000, 3)), 6))
     assert np.all(np.abs(counts - 1000) < 150)
 
 
 def test_rows_added_never_swap_two_others():
-    first = own_order(Rows(X[:60], Y[:60], X[:60]))
-    joined = own_order(Rows(X, Y, X))
+    target = class_numbers(Y)
+    first = own_order(Rows(X[:60], Y[:60], target[:60], X[:60]))
+    joined = own_order(Rows(X, Y, target, X))
     np.testing.assert_array_equal(joined[joined < 60], first)
 
 
@@ -73,7 +76,7 @@ def poison(model, target, label: str, count: int):
     rows, tried = {}, np.random.default_rng(1)
     while len(rows) < len(wanted):
         row = target + 1e-6 * tried.normal(size=3)
-        each = int(row_hash(row[None])[0] % np.uint64(PARTS))
+        each = int(part_of(row[None], PARTS)[0])
         if each in wanted:
             rows.setdefault(each, row)
     return np.stack(list(rows.values())), np.full(len(rows), label)
@@ -124,7 +127,7 @@ def test_ties_go_to_the_first_class_and_the_certificate_knows():
 
 
 def test_parts_of_one_label_or_of_none_are_no_trouble():
-    model = PartitionClassifier(RidgeClassifier(), 200).fit(X, Y)
+    model = PartitionClassifier(RidgeClassifier(), 250).fit(X, Y)
     assert 60 < len(model.estimators_) < 120
     assert np.all(model.votes(TEST).sum(axis=1) == len(model.estimators_))
     assert np.mean(model.predict(X) == Y) > 0.7

@@ -58,7 +58,7 @@ def test_the_soft_filter_has_the_exact_gradient(score):
 
     @jax.jit
     def value(x):
-        f = defense.solve(Data(x, Y), throw=False).value.decision(jnp.asarray(X))
+        f = defense.fit(Data(x, Y), throw=False).model.decision(jnp.asarray(X))
         return jnp.mean(jnp.logaddexp(0, -jnp.asarray(Y) * f))
 
     x, towards = jnp.asarray(X), jnp.asarray(np.random.default_rng(1).normal(size=X.shape))
@@ -103,9 +103,9 @@ def test_empty_columns_and_empty_classes_leave_derivatives_finite():
 
 
 def test_the_certificate_sees_the_threshold():
-    kinks = Filter(Logistic(0.1), ALL[0], 0.2).kinks(Data(X, Y))
-    assert kinks.shape == (N,)
-    assert np.all(np.isfinite(kinks))
+    margin = Filter(Logistic(0.1), ALL[0], 0.2).inspect(Data(X, Y)).margin
+    assert margin.shape == (N,)
+    assert np.all(np.isfinite(margin))
 
 
 def test_one_class_alone_has_no_slab():

@@ -11,11 +11,9 @@ from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data, append
 from bilevel.learners import SVM, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
-from defenses import Trim
+from defenses import Partition, Sever, SoftPartition, SoftVotingModel, Trim, VotingModel
 from defenses._hash import row_hash
-from defenses._parts import deal, room
-from defenses.partition import Partition, SoftPartition, SoftVotingModel, VotingModel
-from defenses.sever import Sever
+from defenses.ensemble._parts import deal, room
 
 N, D, PARTS = 48, 2, 5
 RNG = np.random.default_rng(0)
@@ -30,17 +28,17 @@ HARD = Partition(Ridge(0.1), PARTS)
 
 @eqx.filter_jit
 def train(learner, data):
-    return learner.solve(data, throw=False)
+    return learner.fit(data, throw=False)
 
 
 def test_each_member_is_a_model_of_its_part_and_the_vote_is_theirs():
-    part = np.asarray(row_hash(DATA.x, DATA.y)) % PARTS
+    part = np.asarray(row_hash(DATA.x)) % PARTS
     said = []
     for j in range(PARTS):
         own, weight = part == j, WEIGHT[part == j]
         peer = Peer(alpha=0.1 * weight.sum()).fit(X[own], Y[own], sample_weight=weight)
         said.append(peer.predict(AT))
-    model = train(HARD, DATA).value
+    model = train(HARD, DATA).model
     np.testing.assert_allclose(model.decisions(AT), said, rtol=1e-9)
     ahead = np.sum(np.array(said) > 0, axis=0)
     np.testing.assert_array_equal(model.votes(AT), [PARTS - ahead, ahead])
@@ -68,7 +66,7 @@ def test_rows_of_weight_zero_take_no_room():
     weight = np.append(np.ones(len(Y)), np.zeros(90))
     learner = Partition(Ridge(0.1), 4)
     alone, beside = learner.fit(Data(X, Y)), learner.fit(Data(x, y, weight))
-    np.testing.assert_allclose(beside.decision(AT), alone.decision(AT), rtol=1e-9)
+    np.testing.assert_allclose(beside.model.decision(AT), alone.model.decision(AT), rtol=1e-9)
 
 
 def test_a_tie_is_minus_one_and_the_certificate_knows():
@@ -91,7 +89,7 @@ def test_a_tie_is_minus_one_and_the_certificate_knows():
 
 @pytest.fixture(scope="module")
 def certified():
-    model = train(HARD, DATA).value
+    model = train(HARD, DATA).model
     return np.asarray(model.certify(AT)), np.asarray(model.decision(AT) > 0)
 
 
@@ -105,7 +103,7 @@ def test_no_insertion_within_the_certificate_changes_a_prediction(certified):
     def predictions(x, y, weight):
         def one(rows):
             x, y, weight = (jnp.concatenate(pair) for pair in zip(GIVEN, rows, strict=True))
-            return train(HARD, Data(x, y, weight)).value.decision(AT) > 0
+            return train(HARD, Data(x, y, weight)).model.decision(AT) > 0
 
         return jax.lax.map(one, (x, y, weight), batch_size=50)
 
@@ -129,7 +127,7 @@ def test_no_removal_within_the_certificate_changes_a_prediction(certified):
     @jax.jit
     def predictions(weight):
         def one(weight):
-            return train(HARD, Data(DATA.x, DATA.y, weight)).value.decision(AT) > 0
+            return train(HARD, Data(DATA.x, DATA.y, weight)).model.decision(AT) > 0
 
         return jax.lax.map(one, weight, batch_size=N)
 
@@ -138,16 +136,16 @@ def test_no_removal_within_the_certificate_changes_a_prediction(certified):
     assert not changed[certificate >= 1].any()
     assert changed[certificate == 0].any()
     # Only one member is another without a row.
-    before = train(HARD, DATA).value.decisions(AT)
-    without = train(HARD, Data(X[1:], Y[1:], WEIGHT[1:])).value.decisions(AT)
+    before = train(HARD, DATA).model.decisions(AT)
+    without = train(HARD, Data(X[1:], Y[1:], WEIGHT[1:])).model.decisions(AT)
     moved = np.any(np.abs(before - without) > 1e-9, axis=1)
     assert moved.sum() == 1
 
 
 def test_no_order_of_the_rows_matters():
     order = RNG.permutation(N)
-    model, same = train(HARD, DATA).value, train(HARD, Data(X[order], Y[order], WEIGHT[order]))
-    jax.tree.map(np.testing.assert_array_equal, model, same.value)
+    model, same = train(HARD, DATA).model, train(HARD, Data(X[order], Y[order], WEIGHT[order]))
+    jax.tree.map(np.testing.assert_array_equal, model, same.model)
 
 
 def test_a_part_that_is_full_takes_no_more_and_others_do_not_mind():
@@ -160,7 +158,7 @@ def test_a_part_that_is_full_takes_no_more_and_others_do_not_mind():
     np.testing.assert_array_equal(used, expected)
     assert used.max() == room(N + 40, PARTS) < np.bincount(part).max()
     others = np.arange(PARTS) != part[0]
-    a, b = (train(HARD, d).value.members for d in (DATA, data))
+    a, b = (train(HARD, d).model.members for d in (DATA, data))
     np.testing.assert_allclose(a.w[others], b.w[others], rtol=1e-9)
 
 
@@ -172,7 +170,7 @@ def test_gradients_of_the_surrogate_are_those_of_central_differences(name):
 
     @jax.jit
     def loss(at):
-        model = train(soft, Data(at["x"], DATA.y, at["weight"])).value
+        model = train(soft, Data(at["x"], DATA.y, at["weight"])).model
         return jnp.mean(jnp.sin(3 * model.decision(AT)))
 
     gradient = jax.jit(jax.grad(loss))(at)
@@ -189,7 +187,7 @@ def test_gradients_of_the_surrogate_are_those_of_central_differences(name):
 
 
 def test_the_surrogate_is_the_vote_of_cold_members_and_attacks_it_in_one_line():
-    votes = train(HARD, DATA).value
+    votes = train(HARD, DATA).model
     hard = votes.decision(AT)
     np.testing.assert_allclose(SoftVotingModel(votes.members, 1e-6).decision(AT), hard, atol=1e-9)
 
@@ -212,23 +210,23 @@ def test_defended_members_and_members_of_a_defense():
     for learner in (Trim(Ridge(0.1), 0.1), Sever(Ridge(0.1), 0.1)):
         model = train(Partition(learner, 3), DATA)
         assert int(model.result) == 0
-        part = np.asarray(row_hash(DATA.x, DATA.y)) % 3 == 1
-        alone = train(learner, Data(X[part], Y[part], WEIGHT[part])).value
-        np.testing.assert_allclose(model.value.members.w[1], alone.w, rtol=1e-9)
+        part = np.asarray(row_hash(DATA.x)) % 3 == 1
+        alone = train(learner, Data(X[part], Y[part], WEIGHT[part])).model
+        np.testing.assert_allclose(model.model.members.w[1], alone.w, rtol=1e-9)
     kept = eqx.filter_jit(Trim(HARD, 0.1).inspect)(DATA).kept
     assert int(jnp.sum(kept)) == round(0.9 * N)
 
 
 def test_many_data_sets():
-    both = jax.jit(jax.vmap(lambda x: train(HARD, Data(x, Y, WEIGHT)).value.decisions(AT)))
+    both = jax.jit(jax.vmap(lambda x: train(HARD, Data(x, Y, WEIGHT)).model.decisions(AT)))
     said = both(jnp.stack([DATA.x, DATA.x[:, ::-1]]))
-    np.testing.assert_allclose(said[0], train(HARD, DATA).value.decisions(AT), rtol=1e-10)
+    np.testing.assert_allclose(said[0], train(HARD, DATA).model.decisions(AT), rtol=1e-10)
 
 
 def test_sentences():
     one_class = Data(X[:12], np.where(np.arange(12), 1.0, -1.0))
     for make, said in (
-        (lambda: Partition(Ridge(), 0), r"^partitions: got 0, expected a whole number >= 1"),
+        (lambda: Partition(Ridge(), 0), r"^partitions: got 0, expected a whole number, at least 1"),
         (lambda: SoftPartition(Ridge(), 5, 0.0), r"^temperature: got 0.0, expected a number > 0"),
         (lambda: HARD.check(Data(X, 3 * Y)), r"^y: got labels"),
         (

@@ -8,10 +8,13 @@ import pytest
 
 from bilevel import Data
 from bilevel.learners import Logistic, Ridge
-from bilevel.learners._linear_fit import LinearNewton
 from bilevel.losses import Squares
+from bilevel.results import CONVERGED, MAX_STEPS
+from bilevel.solvers import Newton
+from defenses import Roni
 from defenses._hash import row_hash
-from defenses.roni import Roni, errors, told_apart
+from defenses.sanitise._sets import told_apart
+from defenses.sanitise.roni import errors
 
 N, D, DRAWS, TRAIN, VALIDATION = 60, 3, 3, 6, 10
 RNG = np.random.default_rng(0)
@@ -72,7 +75,7 @@ def test_impacts_are_those_of_training_with_and_without(judge):
     found, others = inspect(defense, DATA), sets_of_all(defense, DATA)
     some = np.append(BAD, [0, 1, 2, 20, 40, 59])
     impacts = np.zeros((DRAWS, len(some)))
-    fit = eqx.filter_jit(lambda data, x: learner.solve(data, throw=False).value.decision(x))
+    fit = eqx.filter_jit(lambda data, x: learner.fit(data, throw=False).model.decision(x))
     for draw, at in np.ndindex(DRAWS, len(some)):
         i = some[at]
         rows, held = others[draw, i, :TRAIN], others[draw, i, TRAIN:]
@@ -121,7 +124,7 @@ def test_the_derivative_is_that_of_the_learner_on_the_rows_kept():
 
     def loss(x, learner, weight):
         data = eqx.tree_at(lambda d: (d.x, d.weight), DATA, (x, weight))
-        return jnp.sum(learner.solve(data, throw=False).value.decision(x_test) ** 2)
+        return jnp.sum(learner.fit(data, throw=False).model.decision(x_test) ** 2)
 
     defended = eqx.filter_jit(jax.grad(loss))(DATA.x, defense, DATA.weight)
     plain = eqx.filter_jit(jax.grad(loss))(DATA.x, learner, jnp.where(kept, DATA.weight, 0))
@@ -139,10 +142,10 @@ def test_it_maps_over_data_sets():
         np.testing.assert_allclose(score, alone, rtol=1e-9, atol=1e-12)
 
 
-def test_trainings_that_fail_reject_nothing():
-    found = inspect(roni(Logistic(0.001, solver=LinearNewton(max_steps=1))), DATA)
-    assert np.all(np.isnan(found.score))
-    np.testing.assert_array_equal(found.kept, WEIGHT > 0)
+def test_trainings_that_fail_are_a_failure_of_the_whole():
+    found = inspect(roni(Logistic(0.001, solver=Newton(max_steps=1))), DATA)
+    assert int(found.result) == MAX_STEPS
+    assert int(inspect(roni(Logistic(0.001)), DATA).result) == CONVERGED
 
 
 @pytest.mark.parametrize(

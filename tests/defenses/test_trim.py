@@ -46,7 +46,7 @@ def test_the_rows_kept_are_those_of_the_loop_by_hand_and_no_poison():
     found = Trim(LEARNER, POISON / N).inspect(DATA)
     np.testing.assert_array_equal(found.kept, by_hand(np.ones(N, bool)))
     np.testing.assert_array_equal(found.kept, ~BAD)
-    model = Trim(LEARNER, POISON / N).fit(DATA)
+    model = Trim(LEARNER, POISON / N).fit(DATA).model
     assert isinstance(model, LinearModel)
     expected = Reference(L2 * (N - POISON)).fit(X[~BAD], Y[~BAD])
     np.testing.assert_allclose(model.w, expected.coef_, rtol=1e-9)
@@ -71,7 +71,8 @@ def test_too_much_trimming_is_told_by_the_missing_gap():
 def test_the_order_of_rows_does_not_matter(defense):
     @jax.jit
     def train(data):
-        return defense.inspect(data).data.weight, defense.solve(data, throw=False).value
+        fitted = defense.fit(data, throw=False)
+        return fitted.report.data.weight, fitted.model
 
     order = np.random.default_rng(3).permutation(N)
     weight, model = train(DATA)
@@ -107,7 +108,7 @@ def goal_of(learner, labels=None):
     y = Y if labels is None else labels
 
     def value(x):
-        model = learner.solve(Data(x, y), throw=False).value
+        model = learner.fit(Data(x, y), throw=False).model
         return jnp.mean(Squares()(jnp.asarray(y), model.decision(jnp.asarray(X))))
 
     return value
@@ -153,13 +154,17 @@ def test_an_adaptive_attack_is_the_same_composition():
     clean = Data(X[~BAD], Y[~BAD])
 
     def poison(learner):
-        return poison_regression(clean, start, clean, learner, domain=Box(0.0, 1.0), steps=50).z
+        return (
+            poison_regression(clean, start, clean, learner, domain=Box(0.0, 1.0), steps=50)
+            .climb()
+            .z
+        )
 
     hard = compose(Trim(LEARNER, 0.1), reach, goal, clean)
     unaware, aware = poison(LEARNER), poison(Trim(LEARNER, 0.1))  # one word of difference
     assert float(hard(aware)) > 1.3 * float(hard(unaware))
     assert bool(certify(hard, aware).error_bound >= 0)
-    kinks = hard.kinks(aware, jnp.zeros(D + 1))
+    kinks = hard.pose(aware).kinks(jnp.zeros(D + 1))
     assert kinks.shape == (clean.rows + 4,)
     assert float(jnp.min(kinks)) > 0
 
@@ -193,8 +198,8 @@ def test_defenses_chain():
     assert int(jnp.sum(data.weight > 0)) == 38
     assert int(jnp.sum(Trim(LEARNER, 0.1).inspect(data).kept)) == round(0.9 * 38)
     x = jnp.asarray(X)
-    expected = Trim(LEARNER, 0.1).fit(data).decision(x)
-    np.testing.assert_allclose(defense.fit(DATA).decision(x), expected)
+    expected = Trim(LEARNER, 0.1).fit(data).model.decision(x)
+    np.testing.assert_allclose(defense.fit(DATA).model.decision(x), expected)
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,21 @@ class Neighbours(AbstractScore):
         xp = x.__array_namespace__()
         apart = squared_distances(x)
         apart = xp.where(own[None, :] > 0, apart, xp.full_like(apart, xp.inf))
-        near = xp.sort(apart, axis=1)[:, : min(self.k, x.shape[0] - 1)]
+        near = xp.sort(apart, axis=1)[:, : max(1, min(self.k, x.shape[0] - 1))]
         # Of a class of few rows, the furthest.
         near = xp.where(xp.isfinite(near), near, xp.full_like(near, -xp.inf))
         furthest = xp.max(near, axis=1)
         return xp.where(furthest >= 0, furthest, xp.zeros_like(furthest))
 
 
-def squared_distances(x):
-    """Between all pairs of rows (n, n), infinite from a row to itself."""
+def squared_distances(x, some=None):
+    """From each row, or those of the indices `some` (m,), to all rows (m, n); infinite from a row
+    to itself.
+    """
     xp = x.__array_namespace__()
     x = x - xp.mean(x, axis=0)[None, :]  # differences of large numbers lose digits
-    square = xp.sum(x * x, axis=1)
-    apart = square[:, None] + square[None, :] - 2 * (x @ x.T)
+    square, rows = xp.sum(x * x, axis=1), xp.arange(x.shape[0])
+    some = rows if some is None else some
+    apart = square[some, None] + square[None, :] - 2 * (x[some] @ x.T)
     apart = xp.where(apart > 0, apart, xp.zeros_like(apart))
-    return xp.where(xp.eye(x.shape[0], dtype=xp.bool), xp.full_like(apart, xp.inf), apart)
+    return xp.where(some[:, None] == rows[None, :], xp.full_like(apart, xp.inf), apart)

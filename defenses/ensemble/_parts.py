@@ -1,18 +1,19 @@
 """Rows dealt into parts by their content, for ensembles that train a member on each."""
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, UInt
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from bilevel import Data
 from bilevel.learners import AbstractLearner
 from bilevel.tools import concrete
 
-from ._hash import row_hash
+from .._hash import row_hash
 
 
 def room(rows: int, parts: int) -> int:
@@ -23,9 +24,13 @@ def room(rows: int, parts: int) -> int:
     return min(rows, math.ceil(mean + 4 * math.sqrt(mean) + 4))
 
 
-def place_by_content(hashes: UInt[Array, " n"], parts: int) -> Int[Array, " n"]:
-    """The part of each row, by nothing but the row: an added row moves no other."""
-    return (hashes % jnp.uint32(parts)).astype(jnp.int32)
+def part_of(x: Any, parts: int, seed: int = 0) -> Any:
+    """The part of each row (n,), by nothing but its features (n, ...): an added row moves no other,
+    and another label leaves a row where it is. NumPy's and JAX's arrays alike.
+    """
+    hashes = row_hash(x, seed=seed)
+    xp = hashes.__array_namespace__()
+    return xp.astype(hashes % xp.uint32(parts), xp.int32)
 
 
 def settle(
@@ -37,7 +42,7 @@ def settle(
     in any part, by digits that matter to nobody.
     """
     if known is None:
-        return place_by_content(row_hash(data.x, data.y, seed), parts)
+        return part_of(data.x, parts, seed)
     added = jnp.arange(data.rows - known.size, dtype=known.dtype)
     return jnp.concatenate([known, added % parts])
 
@@ -58,6 +63,11 @@ def deal(data: Data, place: Int[Array, " n"], parts: int, seed: int = 0) -> Data
     rows = order[jnp.minimum(index, data.rows - 1)]
     dealt = jax.tree.map(lambda leaf: leaf[rows], data)
     return eqx.tree_at(lambda d: d.weight, dealt, jnp.where(inside, dealt.weight, 0))
+
+
+def split(key: PRNGKeyArray | None, parts: int) -> PRNGKeyArray | None:
+    """A key for each part."""
+    return None if key is None else jax.random.split(key, parts)
 
 
 def check_parts(learner: AbstractLearner, members: Data, name: str) -> None:

@@ -1,19 +1,20 @@
-"""Which rows to keep, hard or soft. Written against the array API: NumPy and JAX alike."""
+"""Which rows to keep, hard or soft. All but the soft ones are written against the array API: the
+estimators select by the same functions.
+"""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
-
-from bilevel.losses import Hinge
+from jaxtyping import Array, Float
 
 
 def lowest(score: Any, among: Any, count: Any, tie: Any = None) -> Any:
     """The `count` rows of lowest score (n,) among those of a mask (n,), as a mask. NaN is last.
 
-    Of equal scores the lower `tie` (n,), a `row_hash`, is first: else their order would decide.
+    - `tie` (n,): of equal scores the lower is first, as of a `row_hash`; by default the row in
+      front.
     """
     xp = score.__array_namespace__()
     score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
@@ -32,7 +33,7 @@ def level(score: Any) -> Any:
     return xp.where(unit > 0, xp.round(score / xp.where(unit > 0, unit, 1)) * unit, score)
 
 
-def kept_count(among: Any, contamination: float) -> Any:
+def kept_count(among: Any, contamination: Any) -> Any:
     """How many rows of a mask are left when this share of them is dropped: one at least."""
     xp = among.__array_namespace__()
     rows = xp.sum(xp.astype(among, xp.float32))  # exact up to 16 million rows
@@ -40,9 +41,14 @@ def kept_count(among: Any, contamination: float) -> Any:
     return xp.astype(xp.where(left > 1, left, xp.ones_like(left)), xp.int32)
 
 
-def row_losses(loss, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Losses to rank rows by. Hinge losses of zero would tie: 1 - y f orders those too."""
-    return 1 - y * f if isinstance(loss, Hinge) else loss(y, f)
+def no_worse(score: Any, limit: Any, among: Any) -> Any:
+    """Rows of a mask (n,) whose score (n,) does not exceed the limit by more than rounding; those
+    of the least score in any case, so that there are rows to train on.
+    """
+    xp = score.__array_namespace__()
+    least = xp.min(xp.where(among, score, xp.full_like(score, xp.inf)))
+    limit = xp.where(least > limit, least, xp.astype(xp.asarray(limit), score.dtype))
+    return among & ~(score > limit + 64 * xp.finfo(score.dtype).eps)
 
 
 def soft_lowest(
@@ -53,13 +59,13 @@ def soft_lowest(
 ) -> Float[Array, " n"]:
     """Shares 1 / (1 + (score / threshold)^sharpness) that sum to `count` with the weights (n,), for
     scores >= 0: a sigmoid of the logarithm of the score, so that a row far beyond the threshold
-    still feels which way leads back.
+    still has a derivative towards it.
 
     The threshold is found by bisection, and differentiated implicitly.
     """
 
     def shares(log_threshold, score):
-        # The logarithm only where it is finite, lest its derivative at zero be NaN.
+        # The logarithm only where it is finite: its derivative at zero would be NaN.
         positive = score > 0
         log_score = jnp.log(jnp.where(positive, score, 1))
         return jnp.where(positive, jax.nn.sigmoid(sharpness * (log_threshold - log_score)), 1)
@@ -70,7 +76,7 @@ def soft_lowest(
     hard = lax.stop_gradient(score)
     inside = (weight > 0) & (hard > 0) & jnp.isfinite(hard)
     logs = jnp.log(jnp.where(inside, hard, 1))
-    some = jnp.any(inside)  # else finite ends, lest the derivative of what is not used be NaN
+    some = jnp.any(inside)  # else finite ends: the derivative of what is not used would be NaN
     low = jnp.where(some, jnp.min(jnp.where(inside, logs, jnp.inf)), 0) - 40 / sharpness
     high = jnp.where(some, jnp.max(jnp.where(inside, logs, -jnp.inf)), 0) + 40 / sharpness
 
@@ -88,5 +94,6 @@ def soft_lowest(
     return shares(root, score)
 
 
-def mask_of(keep: Bool[Array, " n"], like: Float[Array, " n"]) -> Float[Array, " n"]:
-    return lax.stop_gradient(keep.astype(like.dtype))
+def ranked(loss: Any, y: Array, f: Array) -> Float[Array, " n"]:
+    """Losses of rows to order them by: `loss.rank`, where a loss that can be zero has one."""
+    return getattr(loss, "rank", loss)(y, f)

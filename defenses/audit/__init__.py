@@ -1,0 +1,3 @@
+"""Defenses without training: they examine a model that is given."""
+
+from ._audit import AbstractAudit, Verdict

@@ -1,0 +1,3 @@
+"""Defenses at test time: they change the rows that the model is shown."""
+
+from ._purifier import AbstractPurifier, PurifiedModel

@@ -1,0 +1,3 @@
+"""Defenses after training: they change the model."""
+
+from ._repair import AbstractRepair

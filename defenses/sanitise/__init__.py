@@ -1,0 +1,16 @@
+"""Defenses before training: they drop, weigh down or relabel rows."""
+
+from . import scores
+from ._inspection import Inspection
+from ._sanitiser import AbstractHardSanitiser, AbstractSanitiser, AbstractSoftSanitiser
+from .filter import Filter
+from .micro_models import MicroModels
+from .relabel import Relabel
+from .roni import Roni
+from .sever import Sever
+from .soft_filter import SoftFilter
+from .soft_micro_models import SoftMicroModels
+from .soft_relabel import SoftRelabel
+from .soft_sever import SoftSever
+from .soft_trim import SoftTrim
+from .trim import Trim

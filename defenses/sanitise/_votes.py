@@ -1,0 +1,43 @@
+"""The vote of the nearest rows on labels. Written against the array API."""
+
+from typing import Any
+
+from .scores.neighbours import squared_distances
+
+
+def nearest(x: Any, weight: Any, k: int, some: Any = None) -> Any:
+    """Which others (m, n) are no further from a row than the nearest whose weights (n,) add up to
+    k: of all rows (n, d), or those of the indices `some` (m,).
+    """
+    xp = x.__array_namespace__()
+    apart = squared_distances(x, some)
+    order = xp.argsort(apart, axis=1)
+    heavy = xp.cumulative_sum(xp.take(weight, order), axis=1) >= k * (1 - 1e-6)
+    last = xp.where(xp.any(heavy, axis=1), xp.argmax(heavy, axis=1), x.shape[0] - 2)
+    radius = xp.take_along_axis(xp.take_along_axis(apart, order, axis=1), last[:, None], axis=1)
+    # Distances that differ by rounding are equal: no order of the rows may decide.
+    square = xp.sum((x - xp.mean(x, axis=0)[None, :]) ** 2, axis=1)
+    of_rows = square if some is None else square[some]
+    rounding = 32 * xp.finfo(x.dtype).eps * (of_rows[:, None] + square[None, :])
+    return (apart <= radius + rounding) & xp.isfinite(apart)
+
+
+def shares(near: Any, weight: Any, labels: Any) -> Any:
+    """Shares (m, k) of the votes of a row's neighbours (m, n), by weight (n,), that each class has,
+    with labels one-hot (n, k); all zero without neighbours of weight > 0.
+    """
+    xp = weight.__array_namespace__()
+    near = xp.astype(near, weight.dtype)
+    votes = near @ weight
+    tiny = xp.finfo(weight.dtype).tiny
+    return (near @ (weight[:, None] * labels)) / xp.where(votes > tiny, votes, tiny)[:, None]
+
+
+def elected(share: Any, at_tie: Any, agreement: float) -> tuple[Any, Any]:
+    """(the class of most votes, whether it has the least share demanded).
+
+    - `share` (n, k): of the votes. `at_tie` (n, k): one-hot, the class that wins an even vote.
+    """
+    xp = share.__array_namespace__()
+    enough = xp.max(share, axis=1) >= agreement - 1e-6
+    return xp.argmax(share + 2e-6 * at_tie, axis=1), enough

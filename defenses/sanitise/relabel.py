@@ -1,0 +1,84 @@
+"""Label sanitisation by nearest neighbours (Paudice, Munoz-Gonzalez & Lupu, "Label sanitization
+against label flipping poisoning attacks", 2018, algorithm 2).
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bilevel import Data
+from bilevel.learners import AbstractLearner
+from bilevel.tools import require_count, stop_gradient
+
+from .._arguments import agreement_argument
+from .._defense import softened
+from ._inspection import Inspection
+from ._sanitiser import AbstractHardSanitiser
+from ._votes import elected, nearest, shares
+from .soft_relabel import SoftRelabel, tie_argument
+
+
+class Relabel(AbstractHardSanitiser):
+    """A row takes the label of most of its `k` nearest other rows, if enough of them agree.
+
+    - `k`: how many neighbours vote (10 as published), by Euclidean distance; to be exact, the
+      nearest that weigh k together, and all that are as far as the last. Votes weigh what rows do.
+    - `agreement`: the least share of the votes that the commonest label needs (.5, as published,
+      is always enough).
+    - `tie`: the label that wins an even vote, -1 or +1; 0 for the label that a row has.
+
+    All labels are read before any is changed. Labels are -1 and +1. The vote carries no derivative:
+    attack by retraining (`flip_greedy`), or through `SoftRelabel`, as few votes change with a
+    single flip. The score is the share of votes against a row's label.
+
+    Stops flips scattered among rows of their class. Flips that crowd outvote their neighbours, and
+    of clean rows those near the boundary are relabelled.
+    """
+
+    learner: AbstractLearner
+    k: int = eqx.field(static=True)
+    agreement: float = eqx.field(static=True)
+    tie: float = eqx.field(static=True)
+
+    def __init__(
+        self, learner: AbstractLearner, k: int = 10, agreement: float = 0.5, tie: float = 0.0
+    ):
+        self.learner, self.k = learner, require_count("k", k)
+        self.agreement, self.tie = agreement_argument(agreement), tie_argument(tie)
+
+    def prepare(self, data):
+        """Itself: a learner that keeps labels would keep those from before the vote."""
+        del data
+        return self
+
+    def surrogate(self, data):
+        """`SoftRelabel` around the same learner."""
+        return SoftRelabel(softened(self.learner, data), self.k, self.agreement, self.tie)
+
+    @eqx.filter_jit
+    def inspect(self, data, *, key=None):
+        del key  # nothing is trained
+        given = stop_gradient(data)
+        y = given.targets()
+        x = given.x.reshape(data.rows, -1)
+        share = shares(nearest(x, given.weight, self.k), given.weight, one_hot(y))
+        tie = jnp.full_like(y, self.tie) if self.tie else y
+        positive, enough = elected(share, one_hot(tie), self.agreement)
+        lead = share[:, 1] - share[:, 0]
+        decided = enough & ((jnp.abs(lead) > 1e-6) | (self.tie != 0))
+        winner = jnp.where(positive == 1, 1, -1).astype(data.y.dtype)
+        labels = jnp.where(decided, winner, data.y)
+        against = 0.5 - 0.5 * y * lead
+        # A label changes where the vote turns, and where it becomes sure enough.
+        sure = jnp.abs(0.5 + 0.5 * jnp.abs(lead) - self.agreement)
+        margin = (
+            jnp.minimum(0.5 * jnp.abs(lead), sure) if self.agreement > 0.5 else 0.5 * jnp.abs(lead)
+        )
+        margin = jnp.where(given.weight > 0, margin, jnp.inf)
+        seen = Data(data.x, labels, data.weight)
+        return Inspection(seen, against, jnp.int32(0), margin=margin, decided=decided)
+
+
+def one_hot(y: Float[Array, " n"]) -> Float[Array, "n 2"]:
+    """Labels -1 and +1 as columns."""
+    return jnp.stack([y < 0, y > 0], axis=1).astype(y.dtype)

@@ -1,0 +1,60 @@
+"""Smooth label sanitisation: a row counts by the lead of the label that its neighbours elect."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from bilevel import Data
+from bilevel.learners import AbstractLearner
+from bilevel.tools import require_count, stop_gradient
+
+from .._arguments import agreement_argument
+from ._inspection import Inspection
+from ._sanitiser import AbstractSoftSanitiser
+from ._votes import nearest
+
+
+class SoftRelabel(AbstractSoftSanitiser):
+    """The attacker's smooth surrogate of `Relabel`: score what it finds with `Relabel` itself.
+
+    A row has the label that wins its vote and counts by the lead of it: |share of the votes for +1
+    less that for -1|. So flips that bring a vote nearer to tipping matter one by one, and votes
+    have a derivative in the weights and labels of the voters. To the lead are added the `agreement`
+    demanded, for the label that a row has, and half a vote for the label that wins a tie.
+    """
+
+    learner: AbstractLearner
+    k: int = eqx.field(static=True)
+    agreement: float = eqx.field(static=True)
+    tie: float = eqx.field(static=True)
+
+    def __init__(
+        self, learner: AbstractLearner, k: int = 10, agreement: float = 0.5, tie: float = 0.0
+    ):
+        self.learner, self.k = learner, require_count("k", k)
+        self.agreement, self.tie = agreement_argument(agreement), tie_argument(tie)
+
+    def prepare(self, data):
+        """Itself: a learner that keeps labels would keep those from before the vote."""
+        del data
+        return self
+
+    @eqx.filter_jit
+    def inspect(self, data, *, key=None):
+        del key  # nothing is trained
+        x, weight = stop_gradient((data.x.reshape(data.rows, -1), data.weight))
+        near, y = nearest(x, weight, self.k).astype(weight.dtype), data.targets()
+        votes = jnp.maximum(near @ data.weight, jnp.finfo(weight.dtype).tiny)
+        lead = near @ (data.weight * y) / votes
+        at_tie = jnp.full_like(y, self.tie) if self.tie else y
+        demanded = max(2 * self.agreement - 1, 0)  # half of the votes are always there
+        balance = lead + demanded * y + 0.5 / self.k * at_tie
+        labels = jnp.where(balance < 0, -1, 1).astype(data.y.dtype)
+        seen = Data(data.x, labels, data.weight * jnp.abs(balance))
+        return Inspection(seen, 0.5 - 0.5 * y * lead, jnp.int32(0))
+
+
+def tie_argument(tie: float) -> float:
+    """The value; ValueError unless -1, 0 or +1."""
+    if tie not in (-1, 0, 1):
+        raise ValueError(f"tie: got {tie}, expected -1 or +1, or 0 for the label that a row has")
+    return tie

@@ -1,0 +1,82 @@
+"""A smooth TRIM: every row keeps a share, so that the derivative sees rows being thrown out."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from bilevel import argmin
+from bilevel.learners import AbstractLearner
+from bilevel.problems import FixedPoint
+from bilevel.results import CONVERGED
+from bilevel.solvers import Anderson
+from bilevel.tools import norm, require_count, stop_gradient, worst
+
+from .._arguments import positive_argument, share_argument
+from ._inspection import Inspection, reweighed
+from ._sanitiser import AbstractSoftSanitiser
+from ._selection import soft_lowest
+
+
+class SoftTrim(AbstractSoftSanitiser):
+    """The attacker's smooth surrogate of `Trim`: score what it finds with `Trim` itself.
+
+    Shares s_i = 1 / (1 + (loss_i / threshold)^sharpness) that sum to (1 - contamination) n, with
+    losses of the model trained with weights s, are a fixed point of training and sharing in turn.
+    The search starts with all rows; the fixed point is differentiated implicitly. Where none is
+    found within `max_trainings` the result is a failure. The tails are heavy: poison that is thrown
+    out has a derivative that leads back in.
+    """
+
+    learner: AbstractLearner
+    contamination: float
+    sharpness: float
+    max_trainings: int
+
+    def __init__(
+        self,
+        learner: AbstractLearner,
+        contamination: float = 0.2,
+        sharpness: float = 2.0,
+        max_trainings: int = 300,
+    ):
+        self.learner = learner
+        self.contamination = share_argument("contamination", contamination)
+        self.sharpness = positive_argument("sharpness", sharpness)
+        self.max_trainings = require_count("max_trainings", max_trainings)
+
+    @eqx.filter_jit
+    def inspect(self, data, *, key=None):
+        used = lax.stop_gradient((data.weight > 0).astype(data.weight.dtype))
+        count = (1 - self.contamination) * jnp.sum(used)
+
+        def judged(share: Float[Array, " n"]) -> tuple[Float[Array, " n"], Int[Array, ""]]:
+            fitted = self.learner.fit(reweighed(data, share), key=key, throw=False)
+            return self.learner.loss(data.y, fitted.model.decision(data.x)), fitted.result
+
+        def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
+            return soft_lowest(judged(share)[0], used, count, self.sharpness)
+
+        def settle(state):
+            share, _, step, code = state
+            losses, result = judged(share)
+            shares = soft_lowest(losses, used, count, self.sharpness)
+            return shares, share, step + 1, worst(code, result)
+
+        def unsettled(state):
+            share, before, step, _ = state
+            return (norm(share - before) > 1e-6 * norm(share)) & (step < self.max_trainings)
+
+        # Turns of training and sharing go down, extrapolation need not: it is for the last digits.
+        start = jnp.full_like(data.weight, 1 - self.contamination)
+        state = start, jnp.zeros_like(start), jnp.int32(0), jnp.int32(CONVERGED)
+        near, _, steps, code = lax.while_loop(unsettled, settle, stop_gradient(state))
+        share = argmin(
+            FixedPoint(share_again, stop_gradient(near)),
+            solver=Anderson(tol=1e-12, max_steps=self.max_trainings),
+            throw=False,
+        )
+        losses, result = judged(stop_gradient(share.value))
+        trainings = steps + share.stats["steps"] + 1
+        result = worst(code, share.result, result)
+        return Inspection(reweighed(data, share.value), losses, trainings, result)
