@@ -6,12 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from bilevel import argmin
-from bilevel._solution import CONVERGED
 from bilevel.penalties import L1
-from bilevel.problems import BoxQP, Smooth
-from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
-from bilevel.solvers import LBFGS, ActiveSet
-from bilevel.solvers.working_set import WorkingSet
+from bilevel.problems import BoxQP, PenalisedLeastSquares, Smooth
+from bilevel.results import CONVERGED
+from bilevel.solvers import LBFGS, ActiveSet, WorkingSet
 
 from . import Dual, Method, Sparse, Training, hessian, loss
 

@@ -6,9 +6,7 @@ import pytest
 
 from benchmarks import twins
 from benchmarks.data import Parts, Rows, breast_cancer
-from benchmarks.stand_ins import smooth
 from bilevel import Data
-from bilevel.learners import SVM, Logistic, Ridge
 
 STRENGTHS = twins.Strengths(C=0.7, alpha=3.0, gamma=0.02)
 
@@ -28,7 +26,7 @@ def test_twins_are_the_same_model(parts: Parts, table, name: str, alpha: float) 
     strengths = STRENGTHS._replace(alpha=alpha)
     labels = parts.train.y * np.where(np.arange(100) < 10, -1, 1)
     rows = Rows(parts.train.x, labels)
-    ours = table[name].ours(strengths, 100).fit(Data(*rows))
+    ours = table[name].ours(strengths, 100).fit(Data(*rows)).model
     theirs = twins.retrained(table[name].theirs(strengths), rows)
     predict = getattr(theirs, "decision_function", theirs.predict)
     found = ours.decision(jnp.asarray(parts.test.x))
@@ -61,9 +59,3 @@ def test_labels_that_are_all_the_same_are_predicted_everywhere(name: str) -> Non
     model = twins.retrained(twins.CLASSIFIERS[name].theirs(STRENGTHS), Rows(np.eye(3), np.ones(3)))
     test = Rows(np.eye(3), np.array([1.0, -1.0, -1.0]))
     assert twins.misclassified(model, test) == pytest.approx(2 / 3)
-
-
-def test_only_an_svm_needs_a_smooth_stand_in() -> None:
-    assert isinstance(smooth(SVM(2.0), 10, STRENGTHS), Logistic)
-    ridge = Ridge(0.1)
-    assert smooth(ridge, 10) is ridge

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from attacks import poison_classifier
+from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Rows, Table, numbered_parts
 from benchmarks.options import Count, Counts, check
 from benchmarks.report import Report, UsageError, summary
 from benchmarks.twins import CLASSIFIERS, DEFAULT, errors
-from bilevel import Data
-from bilevel.maximize import Optimized
+from bilevel import Data, Optimized
 
 LEARNERS = ("ridge", "logistic")
 
@@ -68,8 +68,8 @@ def attack(kind: str, parts: Parts, start: np.ndarray, steps: int) -> Optimized:
     validation = Data(parts.validation.x, parts.validation.y)
     return poison_classifier(
         train, jnp.asarray(parts.train.x[start]), jnp.asarray(-parts.train.y[start]),
-        validation, learner, steps=steps,
-    )  # fmt: skip
+        validation, learner, steps=steps, ascent=ASCENT,
+    ).climb()  # fmt: skip
 
 
 def judge(kind: str, parts: Parts, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

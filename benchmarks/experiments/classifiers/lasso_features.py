@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from attacks.feature_selection import kuncheva_index, poison_feature_selection, selected
+from attacks import kuncheva_index, poison_feature_selection, selected
+from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, breast_cancer, pdf_malware
 from benchmarks.options import SOME, Count, Positive, Shares, check
@@ -137,8 +138,8 @@ def _attacked(
             return poison_feature_selection(
                 Data(here.train.x, here.train.y), jnp.asarray(flipped.x), jnp.asarray(flipped.y),
                 Data(here.validation.x, here.validation.y), learner,
-                steps=options.steps,
-            )  # fmt: skip
+                steps=options.steps, ascent=ASCENT,
+            ).climb()  # fmt: skip
 
         if split == 0:
             timed(attack)  # compiles

@@ -19,16 +19,17 @@ from benchmarks.data import Rows, mnist
 from benchmarks.options import Count, Positive, Share, at_least, between, check, refuse
 from benchmarks.report import Report, UsageError
 from benchmarks.twins import retrained
-from bilevel import Data
+from bilevel import Ascent, Data, Optimized
 from bilevel.derivatives import Implicit
 from bilevel.learners import Softmax
 from bilevel.linear import CG
 from bilevel.losses import CrossEntropy
-from bilevel.maximize import Optimized
 from bilevel.solvers import NewtonCG
 
 ROUGH = 1e-6
 """Tolerance of inner solves and adjoints: an ascent needs no more, and CG pays for each digit."""
+ASCENT = Ascent(first=6.0, last=0.1)
+"""Lengths of the steps; pixels are in [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +82,15 @@ def attack(options: Options, train, validation, start: np.ndarray, keep: float) 
     (x, y), source = validation, validation[1] == options.source
     wanted = np.full(int(source.sum()), float(options.wanted))
     goal = targeted(x[source], wanted, x[~source], y[~source], CrossEntropy(), keep)
-    learner = Softmax(10, options.l2, solver=NewtonCG(tol=ROUGH, cg_tol=ROUGH))
+    learner = Softmax(
+        10, options.l2, solver=NewtonCG(tol=ROUGH, cg_tol=ROUGH),
+        derivative=Implicit(CG(ROUGH, precondition=False)),
+    )  # fmt: skip
     return poison_classifier(
         Data(*train), jnp.asarray(start), jnp.full(len(start), float(options.wanted)),
         Data(x, y), learner, goal=goal, domain=Box(0.0, 1.0), steps=options.steps,
-        first_step=6.0, last_step=0.1, derivative=Implicit(CG(ROUGH, precondition=False)),
-    )  # fmt: skip
+        ascent=ASCENT,
+    ).climb()  # fmt: skip
 
 
 def outcome(options: Options, train, test, poison: np.ndarray) -> dict[str, float]:

@@ -8,14 +8,16 @@ import numpy as np
 from jaxtyping import Array
 
 import bilevel
-from attacks import poison_classifier
-from attacks.label_flips import flip_by_hypergradient, flip_random
+from attacks import flip_by_hypergradient, flip_random, poison_classifier
 from benchmarks.data import Parts
-from benchmarks.stand_ins import smooth
-from bilevel import Data
+from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner
+from defenses import AbstractDefense
 
 from ._arena_options import Options
+
+ASCENT = Ascent(first=1.0, last=0.02)
+"""Lengths of the steps of inserted rows; features are in [0, 1]."""
 
 
 class Rows(NamedTuple):
@@ -59,7 +61,9 @@ class Field:
 
 
 def inserted(field: Field, victim: AbstractLearner) -> Rows:
-    """Rows optimised against the victim, at all rates and seeds in one program."""
+    """Rows optimised against the victim, at all rates and seeds in one program; against a
+    defended learner by its smooth surrogate, if it has one.
+    """
     options, rows = field.options, field.clean
     n, seeds = options.train, options.seeds
     weight = np.arange(field.slots)[None, :] < np.array(options.budgets)[:, None]
@@ -67,11 +71,12 @@ def inserted(field: Field, victim: AbstractLearner) -> Rows:
     validation = field.held("validation")
 
     def attack(x, y, start, labels, x_val, y_val, weight):
-        result = poison_classifier(
-            Data(x, y), start, labels, Data(x_val, y_val), victim, weight=weight,
-            steps=options.steps, first_step=1.0,
-        )  # fmt: skip
-        return result.z
+        train, held = Data(x, y), Data(x_val, y_val)
+        learner = victim.surrogate(train) if isinstance(victim, AbstractDefense) else victim
+        recipe = poison_classifier(
+            train, start, labels, held, learner, weight=weight, steps=options.steps, ascent=ASCENT
+        )
+        return recipe.climb().z
 
     many = jax.jit(bilevel.batch(attack))
 
@@ -89,17 +94,18 @@ def inserted(field: Field, victim: AbstractLearner) -> Rows:
 
 
 def flipped(field: Field, victim: AbstractLearner, plain: AbstractLearner, chance: bool) -> Rows:
-    """Labels flipped at random, or by hypergradient of the plain learner, verified on the victim:
+    """Labels flipped at random, or ranked by the plain learner's hypergradient and verified on the
+    victim:
     the defenses that change labels or draw rows have no derivative in labels.
     """
     options, y = field.options, field.clean.y.copy()
-    ranking = smooth(plain, options.train)
     for seed, parts in enumerate(field.parts):
         train, held = (Data(r.x, r.y) for r in (parts.train, parts.validation))
         if chance:
             key = jax.random.key(seed)
             flips = flip_random(key, train, field.slots, held, victim)
         else:
+            ranking = plain.surrogate(train)
             flips = flip_by_hypergradient(
                 train, field.slots, held, victim, verify=5, ranking=ranking
             )

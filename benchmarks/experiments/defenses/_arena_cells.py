@@ -11,7 +11,6 @@ import bilevel
 from benchmarks.twins import CLASSIFIERS, DEFAULT
 from bilevel import Data
 from bilevel.learners import AbstractLearner
-from defenses import AbstractDefense
 
 from ._arena_attacks import Field, Rows, made
 from ._arena_defenses import DEFENSES
@@ -35,8 +34,8 @@ def judge(field: Field, victim: AbstractLearner) -> Callable[[Rows], Verdict]:
 
     def one(x, y, weight, x_val, y_val, x_test, y_test):
         data = Data(x[order], y[order], weight[order])
-        model = victim.solve(data, throw=False).value
-        seen = victim.inspect(data).data if isinstance(victim, AbstractDefense) else data
+        fitted = victim.fit(data, throw=False)
+        model, seen = fitted.model, data if fitted.report is None else fitted.report.data
         errors = [
             jnp.mean((~(a * model.decision(b) > 0)).astype(float))  # NaN is wrong
             for a, b in ((y_val, x_val), (y_test, x_test))
@@ -87,7 +86,7 @@ def baseline(field: Field, kind: str) -> Baseline:
 def meet(field: Field, kind: str, name: str, base: Baseline) -> list[dict]:
     """All cells of a learner and a defense."""
     options = field.options
-    hard, surrogate = (wrap(base.plain, options.contamination) for wrap in DEFENSES[name])
+    hard = DEFENSES[name](base.plain, options.contamination)
     verdict = judge(field, hard)
     cost = verdict(field.clean)
     cells = []
@@ -97,8 +96,7 @@ def meet(field: Field, kind: str, name: str, base: Baseline) -> list[dict]:
         gone, lost = removed(field, rows, unaware)
         aware, aware_gone = unaware, gone
         if attack != "random-flips":
-            victim = surrogate if attack == "insert" else hard
-            adapted = made(attack, field, victim, base.plain)
+            adapted = made(attack, field, hard, base.plain)
             knowing = verdict(adapted)
             better = knowing.val > unaware.val
             aware = knowing._replace(

@@ -1,7 +1,7 @@
-"""The defenses of the arena, each with what an attacker that knows it differentiates."""
+"""The defenses of the arena."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import defenses
 from bilevel.learners import AbstractLearner
@@ -10,42 +10,21 @@ from defenses import AbstractDefense, scores
 Wrap = Callable[[AbstractLearner, float], AbstractDefense]
 
 
-class Entry(NamedTuple):
-    """A defense, and what the attacker that knows it differentiates in its place."""
-
-    hard: Wrap
-    surrogate: Wrap
-
-
-def entry(hard: Wrap, surrogate: Wrap | None = None) -> Entry:
-    """One without a surrogate stands for itself."""
-    return Entry(hard, hard if surrogate is None else surrogate)
-
-
-def filtered(score: scores.AbstractScore) -> Entry:
+def filtered(score: scores.AbstractScore) -> Wrap:
     """The filter by this score."""
-    return entry(
-        lambda learner, share: defenses.Filter(learner, score, share),
-        lambda learner, share: defenses.SoftFilter(learner, score, share),
-    )
+    return lambda learner, share: defenses.Filter(learner, score, share)
 
 
-DEFENSES = {
+DEFENSES: dict[str, Wrap] = {
     "filter": filtered(scores.Distance()),
     "slab": filtered(scores.Slab()),
     "neighbours": filtered(scores.Neighbours()),
     "residual": filtered(scores.Residual()),
-    "trim": entry(defenses.Trim, defenses.SoftTrim),
-    "sever": entry(defenses.Sever, defenses.SoftSever),
-    "relabel": entry(
-        lambda learner, _: defenses.Relabel(learner),
-        lambda learner, _: defenses.SoftRelabel(learner),
-    ),
-    "roni": entry(lambda learner, _: defenses.Roni(learner)),
-    "micro-models": entry(
-        lambda learner, _: defenses.MicroModels(learner),
-        lambda learner, _: defenses.SoftMicroModels(learner),
-    ),
+    "trim": defenses.Trim,
+    "sever": defenses.Sever,
+    "relabel": lambda learner, _: defenses.Relabel(learner),
+    "roni": lambda learner, _: defenses.Roni(learner),
+    "micro-models": lambda learner, _: defenses.MicroModels(learner),
 }
 Defense = Literal[
     "filter", "slab", "neighbours", "residual", "trim", "sever", "relabel", "roni", "micro-models"

@@ -1,6 +1,5 @@
 """What the experiments on robust regression share: strengths, peers, and attackers of TRIM."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,16 +9,13 @@ from jaxtyping import Array
 from sklearn import linear_model
 from sklearn.model_selection import KFold, cross_val_score
 
-from attacks import XY
-from attacks._ascent import ascend
-from attacks._compose import compose
-from attacks.capabilities import AbstractCapability
-from attacks.goals import indiscriminate
+from attacks import XY, AbstractCapability, Recipe, compose, indiscriminate
+from benchmarks.ascents import REGRESSIONS as ASCENT
 from benchmarks.data import Parts
 from bilevel import Data
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Squares
-from defenses import SoftTrim, Trim
+from defenses import Trim
 
 ALPHAS = np.logspace(-2, 2, 9)
 PAPER = 0.1
@@ -63,10 +59,9 @@ def outcome(learner: AbstractLearner, trim: Trim, data: Data, clean: int, held: 
     """Of training rows of which the first `clean` are clean; TRIM sees them in another order."""
     order = np.random.default_rng(0).permutation(data.rows)
     shuffled = Data(data.x[order], data.y[order], data.weight[order])
-    kept = trim.inspect(shuffled).kept[np.argsort(order)]
-    model = trim.solve(shuffled, throw=False).value
-    plain = learner.solve(data, throw=False).value
-    gone = (~kept).astype(data.y.dtype)
+    trimmed = trim.fit(shuffled, throw=False)
+    model, plain = trimmed.model, learner.fit(data, throw=False).model
+    gone = (~trimmed.report.kept[np.argsort(order)]).astype(data.y.dtype)
     return Outcome(
         mean_square(plain, test.x, test.y), mean_square(model, test.x, test.y),
         mean_square(model, held.x, held.y),
@@ -74,21 +69,20 @@ def outcome(learner: AbstractLearner, trim: Trim, data: Data, clean: int, held: 
     )  # fmt: skip
 
 
-ATTACKERS: dict[str, Callable[[AbstractLearner, float], AbstractLearner]] = {
-    "plain": lambda learner, _: learner,
-    "hard": Trim,
-    "soft": SoftTrim,
-}
-"""The learner that is attacked: the undefended one, behind TRIM, behind its smooth surrogate."""
+def attacked(attacker: str, learner: AbstractLearner, share: float, data: Data) -> AbstractLearner:
+    """What is attacked: the undefended learner (plain), the one behind TRIM (hard), or behind its
+    smooth surrogate (soft).
+    """
+    if attacker == "plain":
+        return learner
+    defended = Trim(learner, share)
+    return defended if attacker == "hard" else defended.surrogate(data)
 
 
 def attack(
     victim: AbstractLearner, reach: AbstractCapability, train: Data, held: Data, start: XY,
-    steps: int, first_step: float = 0.3,
+    steps: int,
 ) -> XY:  # fmt: skip
     """Poison that raises the victim's validation error; the victim is the one line that changes."""
     goal = indiscriminate(held.x, held.y, Squares())
-    attacked = compose(victim, reach, goal, train)
-    return ascend(
-        attacked, start, steps=steps, first_step=first_step, last_step=0.01, momentum=0.8
-    ).z
+    return Recipe(compose(victim, reach, goal, train), start, ASCENT, steps).climb().z

@@ -4,12 +4,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bilevel import Data
-from bilevel.learners import AbstractLearner, AbstractModel
-from bilevel.learners._checks import require_classes, require_weights
+from bilevel import AbstractSolver, Data
+from bilevel.derivatives import AbstractDerivative, Implicit
+from bilevel.learners import AbstractLearner, AbstractModel, Training
 from bilevel.losses import Logistic
 from bilevel.problems import FixedPoint
 from bilevel.solvers import Anderson
+from bilevel.tools import require_classes, require_weights
 
 UNKNOWN = 0.45
 """Mails of evidence for 1/2 that every word starts with, as SpamBayes has it."""
@@ -21,7 +22,8 @@ class Words(AbstractModel):
     odds: Float[Array, " d"]
     cut: Float[Array, ""]
 
-    def decision(self, x):
+    def decision(self, x, *, key=None):
+        del key
         return x @ self.odds - self.cut
 
 
@@ -48,7 +50,8 @@ class TokenFilter(AbstractLearner):
     adds up the 150 clearest words by Fisher's method, this one all of them as log-odds.
     """
 
-    solver: Anderson = Anderson(memory=1)
+    solver: AbstractSolver = Anderson(memory=1)
+    derivative: AbstractDerivative = Implicit()
     cut: float = eqx.field(static=True, default=0.9)
 
     @property
@@ -59,13 +62,8 @@ class TokenFilter(AbstractLearner):
         require_weights(data)
         require_classes(data)
 
-    def problem(self, data):
-        return FixedPoint(log_odds, jnp.zeros(data.x.shape[1], data.x.dtype), data)
-
-    def model(self, data, value):
-        cut = jnp.asarray(self.cut, data.x.dtype)
-        return Words(value, jnp.log(cut) - jnp.log1p(-cut))
-
-    def prepare(self, data):
-        del data
-        return self
+    def training(self, data, *, key=None):
+        del key
+        start, cut = jnp.zeros(data.x.shape[1], data.x.dtype), jnp.asarray(self.cut, data.x.dtype)
+        make_model = eqx.Partial(Words, cut=jnp.log(cut) - jnp.log1p(-cut))
+        return Training(data, FixedPoint(log_odds, start, data), make_model)

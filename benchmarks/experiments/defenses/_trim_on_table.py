@@ -29,7 +29,7 @@ from bilevel import Data
 from bilevel.learners import Huber, Ridge
 from defenses import Trim
 
-from ._ridge_behind_trim import ATTACKERS, PAPER, attack, cross_validated, outcome
+from ._ridge_behind_trim import PAPER, attack, attacked, cross_validated, outcome
 
 Attacker = Literal["stat-p", "plain", "hard", "soft"]
 
@@ -78,7 +78,7 @@ def peers(alpha: float, parts: Parts, poison: XY) -> dict[str, float]:
     y = np.concatenate([parts.train.y, poison.y])
     order = np.random.default_rng(0).permutation(len(y))
     x, y = x[order], y[order]
-    huber = Huber(alpha / len(y), delta=0.05).fit(Data(x, y))
+    huber = Huber(alpha / len(y), delta=0.05).fit(Data(x, y)).model
     ridge = REGRESSIONS["ridge"].theirs(Strengths(alpha=alpha))
     ransac = linear_model.RANSACRegressor(ridge, min_samples=0.5, random_state=0).fit(x, y)
     with warnings.catch_warnings():
@@ -131,11 +131,10 @@ def made(
     @jax.jit
     def one(x, y, x_val, y_val, start_x, start_y, alpha):
         learner = Ridge(alpha / total)
-        victim = ATTACKERS[attacker](learner, rate)
+        train, held = Data(x, y), Data(x_val, y_val)
+        victim = attacked(attacker, learner, rate, train)
         reach = InsertXY(count, where, TARGETS)
-        poison = attack(
-            victim, reach, Data(x, y), Data(x_val, y_val), XY(start_x, start_y), options.steps
-        )
+        poison = attack(victim, reach, train, held, XY(start_x, start_y), options.steps)
         return XY(where.place(poison.x), TARGETS.place(poison.y))
 
     result = jax.jit(bilevel.batch(one))(

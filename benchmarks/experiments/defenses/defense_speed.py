@@ -106,12 +106,12 @@ def _timed(load, alpha: float, options: Options, report: Report) -> None:
     data, target = Data(x, y), jnp.asarray(y)
 
     def error(rows, defense):
-        model = defense.solve(Data(rows, y), throw=False).value
+        model = defense.fit(Data(rows, y), throw=False).model
         return jnp.mean((model.decision(data.x) - target) ** 2)
 
-    fit = jax.jit(lambda x: once.solve(Data(x, y), throw=False).value)
+    fit = jax.jit(lambda x: once.fit(Data(x, y), throw=False).model)
     slope = jax.jit(jax.value_and_grad(lambda x: error(x, once)))
-    many = jax.jit(lambda x: often.solve(Data(x, y), throw=False).value)
+    many = jax.jit(lambda x: often.fit(Data(x, y), throw=False).model)
 
     def sklearn(x, y):
         return linear_model.Ridge(alpha, solver="cholesky").fit(x, y).predict

@@ -23,7 +23,7 @@ from bilevel import Data
 from bilevel.learners import Ridge
 from defenses import Trim
 
-from ._ridge_behind_trim import ATTACKERS, PAPER, attack, cross_validated, outcome
+from ._ridge_behind_trim import PAPER, attack, attacked, cross_validated, outcome
 
 Attacker = Literal["plain", "hard", "soft"]
 
@@ -69,9 +69,9 @@ def program(options: Options, name: str, where):
     def one(train, held, test, start, alpha, radius):
         train, held, test = Data(*train), Data(*held), Data(*test)
         learner = Ridge(alpha / total)
-        reference = Ridge(alpha / options.train).solve(train, throw=False).value
+        reference = Ridge(alpha / options.train).fit(train, throw=False).model
         reach = InsertNear(count, where, reference, radius)
-        victim = ATTACKERS[name](learner, options.rate)
+        victim = attacked(name, learner, options.rate, train)
         poison = attack(victim, reach, train, held, start, options.steps)
         data = reach.inject(poison, train)
         share = count / total

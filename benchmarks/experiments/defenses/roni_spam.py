@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from attacks import poison_classifier
+from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, spambase
 from benchmarks.data.enron import enron
@@ -26,8 +27,7 @@ from benchmarks.report import Report, summary
 from benchmarks.twins import CLASSIFIERS, Strengths
 from bilevel import Data
 from bilevel.learners import AbstractLearner
-from defenses import Inspection
-from defenses.roni import Roni
+from defenses import Inspection, Roni
 
 from ._token_filter import TokenFilter
 
@@ -95,20 +95,20 @@ def inspected(defended: Roni, data: Data) -> Inspection:
 
 def lost(of: AbstractLearner, data: Data, test: Table) -> tuple[float, float]:
     """Share of ham taken for spam, share of all mails that are misjudged."""
-    wrong = test.y * np.asarray(of.fit(data).decision(jnp.asarray(test.x))) <= 0
+    wrong = test.y * np.asarray(of.fit(data).model.decision(jnp.asarray(test.x))) <= 0
     return float(np.mean(wrong[test.y < 0])), float(np.mean(wrong))
 
 
-def poison(attack: str, many: int, parts: Parts, of: AbstractLearner, steps: int) -> np.ndarray:
+def poison(kind: str, many: int, parts: Parts, of: AbstractLearner, steps: int) -> np.ndarray:
     """Attack mails (many, words), to be labelled spam. Optimised ones start as ham, are moved in
     [0, 1], and rounded to mails at the end.
     """
-    if attack == "dictionary":
+    if kind == "dictionary":
         return np.ones((many, parts.train.x.shape[1]))
     clean, held = (Data(rows.x, rows.y) for rows in (parts.train, parts.validation))
     start = jnp.asarray(parts.validation.x[parts.validation.y < 0][:many])
-    result = poison_classifier(clean, start, jnp.ones(many), held, of, steps=steps)
-    return np.round(np.asarray(result.z))
+    attack = poison_classifier(clean, start, jnp.ones(many), held, of, steps=steps, ascent=ASCENT)
+    return np.round(np.asarray(attack.climb().z))
 
 
 def run(options: Options, report: Report) -> None:

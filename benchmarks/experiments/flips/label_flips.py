@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import jax
 import numpy as np
 
-from attacks.label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
+from attacks import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, breast_cancer, spambase
 from benchmarks.options import (
@@ -26,7 +26,6 @@ from benchmarks.options import (
     require,
 )
 from benchmarks.report import Report, summary
-from benchmarks.stand_ins import smooth
 from benchmarks.twins import CLASSIFIERS, Strengths, errors
 from bilevel import Data
 from bilevel.learners import AbstractLearner
@@ -90,13 +89,10 @@ def attacks_on(
     """The attacks by name, each with the largest budget: what comes first serves the smaller."""
     data, held = (Data(rows.x, rows.y) for rows in (parts.train, parts.validation))
     budget, target = max(options.budgets), learner(kind, options)
-    ranking = smooth(target, options.train, options.strengths)
     return {
         "random": lambda: flip_random(jax.random.key(seed), data, budget, held, target),
         "greedy": lambda: flip_greedy(data, budget, held, target),
-        "ranked": lambda: flip_by_hypergradient(
-            data, budget, held, target, verify=options.verify, ranking=ranking
-        ),
+        "ranked": lambda: flip_by_hypergradient(data, budget, held, target, verify=options.verify),
     }
 
 

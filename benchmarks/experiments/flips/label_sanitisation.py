@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import jax
 import numpy as np
 
-from attacks.label_flips import LabelFlips, flip_greedy, flip_random
+from attacks import LabelFlips, flip_greedy, flip_random
 from benchmarks.clock import timed
 from benchmarks.data import Parts, breast_cancer
 from benchmarks.options import (
@@ -32,7 +32,7 @@ from benchmarks.report import Report, summary
 from benchmarks.twins import CLASSIFIERS, Strengths, misclassified, retrained
 from bilevel import Data
 from bilevel.learners import AbstractLearner
-from defenses.relabel import Relabel, SoftRelabel
+from defenses import Relabel
 
 ATTACKS = ("random", "unaware", "aware", "soft")
 """At random; greedy on the learner, on `Relabel(learner)`, on `SoftRelabel(learner)`."""
@@ -99,7 +99,7 @@ def run(options: Options, report: Report) -> None:
         )
         plain, vote = learner(kind, options), (options.k, options.agreement, options.tie)
         defended = Relabel(plain, *vote)
-        targets = {"unaware": plain, "aware": defended, "soft": SoftRelabel(plain, *vote)}
+        targets = {"unaware": plain, "aware": defended, "soft": defended.surrogate(train)}
         results = {"random": flip_random(jax.random.key(split), train, largest, validation, plain)}
         cpu = {}
         for name, target in targets.items():

@@ -76,10 +76,9 @@ def gradient_of(mode: str, steps: int, options: Options, path: Path):
     import numpy as np
 
     from bilevel import argmin
-    from bilevel.derivatives.back_gradient import BackGradient
-    from bilevel.derivatives.unroll import Unroll
+    from bilevel.derivatives import BackGradient, Unroll
     from bilevel.problems import Stochastic
-    from bilevel.solvers.momentum import Momentum
+    from bilevel.solvers import Momentum
 
     rng = np.random.default_rng(options.seed)
     with np.load(path) as held:

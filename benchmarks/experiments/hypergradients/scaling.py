@@ -49,9 +49,9 @@ def made(rows: int, features: int) -> tuple[Data, Data]:
 def value(parts, learner: AbstractLearner, validation: Data) -> tuple[jax.Array, jax.Array]:
     """Validation loss as a function of data and penalty, and the result of training."""
     data, l2 = parts
-    solution = eqx.tree_at(lambda s: s.l2, learner, l2).solve(data, throw=False)
-    loss = LogisticLoss()(validation.y, solution.value.decision(validation.x))
-    return jnp.mean(loss), solution.result
+    fitted = eqx.tree_at(lambda s: s.l2, learner, l2).fit(data, throw=False)
+    loss = LogisticLoss()(validation.y, fitted.model.decision(validation.x))
+    return jnp.mean(loss), fitted.result
 
 
 def _best(functions, repeats: int, *arguments) -> list[float]:

@@ -11,6 +11,7 @@ import numpy as np
 
 import bilevel
 from attacks import XY, Box, Columns, b_flip, inv_flip, poison_regression, stat_p
+from benchmarks.ascents import REGRESSIONS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, filed_parts, filed_poison
 from benchmarks.options import SOME, Count, Positive, Shares, check
@@ -108,8 +109,8 @@ def attacks_of(
     def attack(train, validation, start):
         result = poison_regression(
             Data(*train), start, Data(*validation), learner(kind, options, total),
-            domain=where, targets=TARGETS, steps=options.steps,
-        )  # fmt: skip
+            domain=where, targets=TARGETS, steps=options.steps, ascent=ASCENT,
+        ).climb()  # fmt: skip
         return XY(where.place(result.z.x), TARGETS.place(result.z.y))
 
     many = jax.jit(bilevel.batch(attack))
@@ -122,7 +123,7 @@ def starts(kind: str, options: Options, parts: Parts, count: int, seed: int) -> 
     x, y = parts.train.x[chosen], parts.train.y[chosen]
     where, data = domain(parts.train), Data(parts.train.x, parts.train.y)
     x = where.place(jnp.asarray(x))  # a few real rows break the one-hot rule
-    model = learner(kind, options, options.train).fit(data)
+    model = learner(kind, options, options.train).fit(data).model
     drawn = stat_p(jax.random.key(seed), count, data, model, where)
     return {
         "inv-flip": XY(x, inv_flip(jnp.asarray(y))),

@@ -17,7 +17,7 @@ from jax import lax
 
 from attacks import Attack
 from bilevel import argmin
-from bilevel._solution import CONVERGED
+from bilevel.results import CONVERGED
 
 STEPS = 2e-3 * 0.75 ** np.arange(24)  # down to 2.7e-6
 
@@ -34,12 +34,13 @@ def look(attack: Attack, places: jax.Array) -> Look:
     """Retrain from scratch at each place (k, m, d)."""
 
     def one(z):
-        problem = attack.inner(z)
+        posed = attack.pose(z)
+        problem = posed.problem
         solution = argmin(problem, solver=attack.solver, throw=False)
         value, (alpha, _) = solution.value, solution.value
-        signs = (alpha <= problem.lower, alpha >= problem.upper, attack.kinks(z, value) > 0)
+        signs = (alpha <= problem.lower, alpha >= problem.upper, posed.kinks(value) > 0)
         failed = solution.result != CONVERGED
-        return Look(jnp.where(failed, jnp.nan, attack.outer(z, value)), jnp.concatenate(signs))
+        return Look(jnp.where(failed, jnp.nan, posed.outcome(value).score), jnp.concatenate(signs))
 
     return lax.map(one, places)
 
@@ -85,7 +86,7 @@ class Differences(NamedTuple):
 def differentiate(attack: Attack, z: np.ndarray, directions: Sequence[np.ndarray]) -> Differences:
     """Slopes of the objective at z (m, d) along unit directions, each (m, d)."""
     moves = np.stack([sign * h * d for d in directions for h in STEPS for sign in (1, -1)])
-    seen = look(attack, jnp.asarray(np.concatenate([z[None], z + moves])))
+    seen = look(attack.prepared(), jnp.asarray(np.concatenate([z[None], z + moves])))
     values, pieces = np.asarray(seen.value), np.asarray(seen.piece)
     here, home = values[0], pieces[0]
     values = values[1:].reshape(len(directions), len(STEPS), 2)

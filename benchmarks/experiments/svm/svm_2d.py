@@ -22,10 +22,9 @@ from jax import lax
 from attacks import Attack, Box, Insert, compose, indiscriminate
 from benchmarks.options import Count, Positive, at_least, between, check
 from benchmarks.report import Report
-from bilevel import Data, argmin, certify, maximize
-from bilevel._solution import CONVERGED
+from bilevel import Data, Optimized, certify, maximize
 from bilevel.learners import SVM, kernels
-from bilevel.maximize import RUNNING, Optimized
+from bilevel.results import CONVERGED, RUNNING
 
 if TYPE_CHECKING:
     from benchmarks.pictures.svm_2d import Scene
@@ -80,13 +79,6 @@ def square(count: int) -> tuple[np.ndarray, jax.Array]:
     return axis, jnp.asarray(np.stack([right, up], axis=-1).reshape(-1, 1, 2))
 
 
-def model(attack: Attack, z: jax.Array):
-    """The SVM trained with the poison at z, and how training ended."""
-    solution = argmin(attack.inner(z), solver=attack.solver, throw=False)
-    data = attack.reach.inject(z, attack.data)
-    return attack.learner.model(data, solution.value), solution.result
-
-
 @eqx.filter_jit
 def views(attack: Attack, validation: Data, places: jax.Array) -> View:
     """Retrain with the poison at each place.
@@ -95,10 +87,11 @@ def views(attack: Attack, validation: Data, places: jax.Array) -> View:
     """
 
     def view(z):
-        trained, result = model(attack, z)
-        wrong = validation.y * trained.decision(validation.x) <= 0
-        hinge, error = attack.goal.score(trained), jnp.mean(wrong, dtype=z.dtype)
-        failed = result != CONVERGED
+        world = attack.world(z)
+        fitted = attack.learner.fit(world.train, throw=False)
+        wrong = validation.y * fitted.model.decision(validation.x) <= 0
+        hinge, error = attack.goal.score(fitted.model, world), jnp.mean(wrong, dtype=z.dtype)
+        failed = fitted.result != CONVERGED
         return View(jnp.where(failed, jnp.nan, hinge), jnp.where(failed, jnp.nan, error), failed)
 
     return lax.map(view, places)
@@ -145,7 +138,6 @@ def ascents(attack: Attack, starts: jax.Array, steps: int) -> Optimized:
             attack,
             z,
             optimizer=unit_or_wander(length),
-            project=attack.reach.project,
             steps=steps,
             patience=steps,  # the schedule shortens the steps
             reseed=lambda key, z, gradient: z,  # go on where the gradient is zero
@@ -168,6 +160,7 @@ def run(options: Options, report: Report) -> None:
             indiscriminate(validation.x, validation.y),
             train,
         )
+        attack = attack.prepared()  # once, outside of the programs that it enters
         axis, places = square(options.grid)
         climbed = ascents(attack, starts, options.steps)
         seen = views(attack, validation, jnp.concatenate([starts, climbed.z, places]))
@@ -200,8 +193,8 @@ def _scene(
     plane = np.linspace(axis[0], axis[-1], 160)
     rows = jnp.asarray(np.stack(np.meshgrid(plane, plane), axis=-1).reshape(-1, 2))
     clean, poisoned = (
-        np.asarray(trained.decision(rows)).reshape(len(plane), -1)
-        for trained in (attack.learner.fit(attack.data), model(attack, strongest)[0])
+        np.asarray(attack.learner.fit(data).model.decision(rows)).reshape(len(plane), -1)
+        for data in (attack.data, attack.world(strongest).train)
     )
     hinge, error = (np.reshape(a, (len(axis), -1)) for a in (surface.hinge, surface.error))
     x, y = np.asarray(attack.data.x), np.asarray(attack.data.y)

@@ -20,8 +20,8 @@ from benchmarks.data import Rows, Split, drawn_splits, mnist, parse_pair
 from benchmarks.options import Numbers, Positive, between, check
 from benchmarks.report import Report
 from bilevel import Certificate, Data, argmin, certify
-from bilevel._solution import CONVERGED
 from bilevel.learners import SVM
+from bilevel.results import CONVERGED
 
 from ._finite_differences import differentiate
 
@@ -54,7 +54,7 @@ def multipliers(attack: Attack, candidates: jax.Array) -> jax.Array:
     """The alphas of the poison points, for each candidate poison (k, m, d)."""
 
     def solve(z):
-        alpha, _ = argmin(attack.inner(z), solver=attack.solver, throw=False).value
+        alpha, _ = argmin(attack.pose(z).problem, solver=attack.solver, throw=False).value
         return alpha[-z.shape[0] :]
 
     return lax.map(solve, candidates)
@@ -91,7 +91,7 @@ def duplicates(split: Split, count: int, C: float) -> tuple[np.ndarray, np.ndarr
     A row and its copy share their alpha in no unique way.
     """
     svm = SVM(C)
-    alpha = np.asarray(argmin(svm.problem(Data(*split.train)), solver=svm.solver).value[0])
+    alpha = np.asarray(argmin(svm.training(Data(*split.train)).problem, solver=svm.solver).value[0])
     rows = np.argsort(-np.minimum(alpha, C - alpha))[:count]
     return split.train.x[rows], split.train.y[rows]
 
@@ -104,7 +104,7 @@ def printed_formula(attack: Attack, validation: Rows, z: np.ndarray, C: float) -
     moves too, by d f(x_c) / d x_c = w, and that term is missing.
     """
     data = attack.reach.inject(jnp.asarray(z), attack.data)
-    alpha, bias = argmin(attack.inner(jnp.asarray(z)), solver=attack.solver).value
+    alpha, bias = argmin(attack.pose(jnp.asarray(z)).problem, solver=attack.solver).value
     x, y, alpha = np.asarray(data.x), np.asarray(data.y), np.asarray(alpha)
     w = (alpha * y) @ x
     violated = validation.y * (validation.x @ w + float(bias)) < 1

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attacks import Box, poison_svm
+from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import (
     TRAIN,
@@ -30,9 +31,9 @@ from benchmarks.data import (
 from benchmarks.options import Count, Counts, Numbers, Positive, check
 from benchmarks.report import Report, UsageError, shown
 from benchmarks.twins import CLASSIFIERS, Strengths, retrained
-from bilevel import Data
+from bilevel import Data, Optimized, Step
 from bilevel.learners import SVM
-from bilevel.maximize import ZERO_GRADIENT, Optimized, Step
+from bilevel.results import ZERO_GRADIENT
 
 if TYPE_CHECKING:
     from benchmarks.pictures.svm_mnist import Attacked
@@ -87,8 +88,8 @@ def _poison(train: Data, start: jax.Array, validation: Data, C: float, steps: in
     labels = jnp.ones(start.shape[0])
     return poison_svm(
         train, start, labels, validation,
-        learner=SVM(C), domain=Box(0.0, 1.0), steps=steps, record=_trace,
-    )  # fmt: skip
+        learner=SVM(C), domain=Box(0.0, 1.0), steps=steps, ascent=ASCENT,
+    ).climb(record=_trace)  # fmt: skip
 
 
 def judge(split: Split, poison: np.ndarray, C: float) -> Callable[[Rows], tuple[float, float]]:

@@ -26,6 +26,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import bilevel
 from attacks import Box, Insert, compose, indiscriminate, poison_classifier
 from attacks.transfer import alignment, loss_variability, sizes
+from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_full, parse_pair
 from benchmarks.options import SOME, Count, Positive, at_least, check
@@ -33,7 +34,7 @@ from benchmarks.report import Report, UsageError, shown
 from benchmarks.twins import CLASSIFIERS as TWINS
 from benchmarks.twins import Strengths, misclassified, retrained
 from bilevel import Data, losses
-from bilevel.maximize import SENTENCES, ZERO_GRADIENT
+from bilevel.results import ZERO_GRADIENT, sentence
 
 DOMAIN = Box(0.0, 1.0)
 Surrogate = Literal["svm", "ridge", "logistic", "rbf-svm"]
@@ -169,8 +170,8 @@ def programs(name: str, options: Options) -> Programs:
         learner = twin.ours(strengths, TRAIN + options.points)
         result = poison_classifier(
             Data(*train), start, labels, Data(*validation), learner,
-            domain=DOMAIN, steps=options.steps,
-        )  # fmt: skip
+            domain=DOMAIN, steps=options.steps, ascent=ASCENT,
+        ).climb()  # fmt: skip
         return result.z, result.status
 
     def gradient(strengths, train, validation, z):
@@ -220,7 +221,7 @@ def run(options: Options, report: Report) -> None:
         first = timed(craft)[1]
         (poison, status), clock, cpu = timed(craft)
         for seed in np.flatnonzero(np.asarray(status) >= ZERO_GRADIENT):
-            report.note(f"crafted on {name}, seed {seed}: {SENTENCES[status[seed]]}")
+            report.note(f"crafted on {name}, seed {seed}: {sentence(status[seed])}")
         V = program.variability(soft, surrogate, validation, start, weights)
         before, after = (program.gradient(soft, surrogate, validation, z) for z in (start, poison))
         measures: dict[str, dict[str, jax.Array]] = {}

@@ -11,7 +11,6 @@ import dataclasses
 import time
 from typing import Annotated, Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,10 +25,7 @@ from sklearn.preprocessing import StandardScaler
 import bilevel
 from benchmarks.options import Count, at_least, check
 from benchmarks.report import Report
-from bilevel import AbstractBilevel
-from bilevel._solver import AbstractSolver
-from bilevel.derivatives import AbstractDerivative, Implicit
-from bilevel.maximize import Optimized
+from bilevel import Bilevel, Optimized
 from bilevel.problems import Smooth
 from bilevel.solvers import Newton
 
@@ -113,38 +109,33 @@ def curvature(w: jax.Array, args: Any) -> jax.Array:
     return jnp.einsum("kl,kpq->kplq", jnp.eye(k), blocks).reshape(k * d, k * d)
 
 
-class Tuning(AbstractBilevel):
+def tuning(data: Split, held: jax.Array) -> Bilevel:
     """Loss on held-out folds as a function of the logarithms of the penalties, one or d of them."""
+    k, d = held.shape[0], data.rows.shape[1] - 1
+    share = (1 - held) / jnp.sum(1 - held, axis=1, keepdims=True)
 
-    data: Split
-    held: jax.Array
-    solver: AbstractSolver = Newton()
-    derivative: AbstractDerivative = Implicit()
-
-    def inner(self, z):
-        k, d = self.held.shape[0], self.data.rows.shape[1] - 1
-        share = (1 - self.held) / jnp.sum(1 - self.held, axis=1, keepdims=True)
+    def inner(z):
         l2 = jnp.broadcast_to(jnp.exp(z), (k, d))
-        args = self.data.rows, self.data.labels, share, l2
-        return Smooth(training, jnp.zeros((k, d + 1)), args, curvature)
-
-    def outer(self, z, value):
-        return jnp.sum(self.held * losses(value, self.data.rows, self.data.labels)) / jnp.sum(
-            self.held
+        return Smooth(
+            training, jnp.zeros((k, d + 1)), (data.rows, data.labels, share, l2), curvature
         )
 
-    def kinks(self, z, value):
-        return jnp.zeros(0)
+    def outer(z, value):
+        del z
+        return jnp.sum(held * losses(value, data.rows, data.labels)) / jnp.sum(held)
+
+    return Bilevel(inner, outer, Newton())
 
 
-def tuned(tuning: Tuning, z: jax.Array, steps: int) -> Optimized:
+def project(z: jax.Array) -> jax.Array:
+    """Into the interval that penalties are looked for in."""
+    return jnp.clip(z, *BOUNDS)
+
+
+def tuned(objective: Bilevel, z: jax.Array, steps: int) -> Optimized:
     """Descend from z."""
-
-    def project(z):
-        return jnp.clip(z, *BOUNDS)
-
     adam = optax.adam(0.3)
-    return bilevel.minimize(tuning, z, optimizer=adam, project=project, steps=steps)
+    return bilevel.minimize(objective, z, optimizer=adam, project=project, steps=steps)
 
 
 def trained(data: Split, l2: NDArray) -> NDArray:
@@ -199,12 +190,12 @@ def by_hypergradient(data: Split, shape: tuple[int, ...], steps: int) -> dict[st
     """Cells of a row: tune, and time it again when it is compiled."""
     folds = int(data.fold.max()) + 1
     held = jnp.asarray(np.arange(folds)[:, None] == data.fold, dtype=float)
-    tuning = Tuning(data=jax.tree.map(jnp.asarray, data), held=held)
+    objective = tuning(jax.tree.map(jnp.asarray, data), held)
     start = jnp.full(shape, START)
 
     def timed():
         begun = time.process_time()
-        result = jax.block_until_ready(_tuned(tuning, start, steps))
+        result = jax.block_until_ready(tuned(objective, start, steps))
         return result, time.process_time() - begun
 
     (_, first), (result, seconds) = timed(), timed()
@@ -215,9 +206,6 @@ def by_hypergradient(data: Split, shape: tuple[int, ...], steps: int) -> dict[st
         "cpu_seconds": seconds,
         "compile_seconds": max(first - seconds, 0.0),
     }
-
-
-_tuned = eqx.filter_jit(tuned)
 
 
 def run(options: Options, report: Report) -> None:

@@ -91,11 +91,12 @@ def diabetes() -> tuple[Data, Data, Columns]:
 def test_every_start_is_beaten_and_the_poison_is_valid(diabetes) -> None:
     train, validation, domain = diabetes
     learner, x = Ridge(0.01), train.x[:6]
-    model = learner.fit(train)
+    model = learner.fit(train).model
     drawn = stat_p(jax.random.key(0), 6, train, model, domain)
     starts = {"inv": XY(x, inv_flip(train.y[:6])), "b": XY(x, b_flip(train.y[:6])), "stat": drawn}
     for start in starts.values():
-        result = poison_regression(train, start, validation, learner, domain=domain, steps=30)
+        recipe = poison_regression(train, start, validation, learner, domain=domain, steps=30)
+        result = recipe.climb()
         assert float(result.value) > 1.2 * float(result.history[0])
         placed = domain.place(result.z.x)
         assert domain.outside(placed) == 0
@@ -107,7 +108,7 @@ def test_starts_are_those_of_the_paper(diabetes) -> None:
     train, _, domain = diabetes
     np.testing.assert_allclose(inv_flip(jnp.array([0.2, 0.9])), [0.8, 0.1])
     np.testing.assert_array_equal(b_flip(jnp.array([0.2, 0.9])), [1, 0])
-    model = Ridge(0.01).fit(train)
+    model = Ridge(0.01).fit(train).model
     drawn = stat_p(jax.random.key(1), 400, train, model, domain)
     assert set(np.unique(drawn.x)) == {0.0, 1.0}  # corners
     np.testing.assert_array_equal(drawn.y, b_flip(jnp.clip(model.decision(drawn.x), 0, 1)))

@@ -78,7 +78,7 @@ def test_words_are_scored_one_by_one() -> None:
     rng = np.random.default_rng(1)
     x, y = (rng.random((30, 5)) < 0.4).astype(float), np.where(np.arange(30) % 3, -1.0, 1.0)
     x[:, 4] = 0
-    model = TokenFilter().fit(Data(x, y))
+    model = TokenFilter().fit(Data(x, y)).model
     held = rng.random((4, 5))
     odds = []
     for word in x.T:
