@@ -24,7 +24,7 @@ class Inspection(eqx.Module):
 
     data: Data
     score: Float[Array, " n"]
-    trainings: Int[Array, ""]
+    trainings: Int[Array, ""] = 0  # pyright: ignore[reportAssignmentType]
     result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
     margin: Float[Array, " n"] | None = None
     decided: Bool[Array, " n"] | None = None

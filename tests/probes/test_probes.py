@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fine_prune import FinePrune
 from network import Network, NetworkModel, images, members
 from stamp import Stamp
 
@@ -152,3 +153,22 @@ def test_a_saved_run_goes_on_through_equinox_files(tmp_path):
     state = eqx.tree_deserialise_leaves(tmp_path / "run.eqx", first.state)
     second = maximize(attack, TRAIN.x[:2], steps=4, state=state, **options)
     np.testing.assert_allclose(second.z, long.z, rtol=1e-10)
+
+
+def test_an_attack_through_fine_pruning_is_the_same_composition():
+    defended = FinePrune(Network(), Data(*images(2, 20)))
+    fitted = defended.fit(TRAIN, key=KEY)
+    kernel = fitted.model.parameters["kernel"]
+    np.testing.assert_array_equal(jnp.any(kernel != 0, axis=(0, 1, 2)), fitted.report == 1)
+    assert int(jnp.sum(fitted.report)) == 4
+    reach = Stamp(MASK, jnp.arange(0, 24, 2), 1)
+    goal = shown(HELD_OUT[0][::2], jnp.ones(15, int), lambda y, f: -LogisticLoss()(y, f))
+    plain, aware = (compose(learner, reach, goal, TRAIN, key=KEY)
+                    for learner in (Network(), defended))  # fmt: skip
+    z = 0.3 * jnp.ones((6, 6, 1))
+    gradient = jax.grad(aware)(z)
+    slope = difference(jax.jit(aware), z, MASK)
+    np.testing.assert_allclose(jnp.sum(gradient * MASK), slope, rtol=1e-7)
+    assert float(jnp.linalg.norm(gradient - jax.grad(plain)(z))) > 1e-3
+    certificate = certify(aware, z)
+    np.testing.assert_allclose(certificate.gradient, gradient, rtol=1e-10, atol=1e-13)
