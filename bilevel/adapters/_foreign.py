@@ -14,7 +14,7 @@ from .._tree import all_finite, norm
 from ..linear import CG
 from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from ..solvers._smooth import AbstractSmoothSolver
+from ..solvers.smooth._smooth import AbstractSmoothSolver
 
 
 class AbstractForeign(AbstractSmoothSolver):

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from ..problems import Smooth
 from ..solvers import Newton
-from ..solvers._smooth import AbstractSmoothSolver
+from ..solvers.smooth._smooth import AbstractSmoothSolver
 from ._foreign import AbstractForeign, missing, named
 
 

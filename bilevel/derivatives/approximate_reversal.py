@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 from .._iteration import advance
 from .._solver import AbstractSolver, Point
 from .._tree import concrete, stop_gradient, tree_add
-from ..solvers.descent import Descent
+from ..solvers.path.descent import Descent
 from ._derivative import AbstractDerivative
 
 

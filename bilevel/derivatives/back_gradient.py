@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, PyTree
 
 from .._solver import AbstractSolver, Point
 from .._tree import stop_gradient
-from ..solvers._reversible import Track
-from ..solvers.momentum import Momentum
+from ..solvers.path._reversible import Track
+from ..solvers.path.momentum import Momentum
 from ._derivative import AbstractDerivative
 
 

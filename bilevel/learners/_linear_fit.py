@@ -17,7 +17,7 @@ from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers import Newton, _cholesky
-from ..solvers._smooth import AbstractSmoothSolver
+from ..solvers.smooth._smooth import AbstractSmoothSolver
 from ._checks import require_table, require_weights
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel

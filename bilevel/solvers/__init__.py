@@ -1,17 +1,17 @@
 """Solvers of inner problems. Each states the conditions its minimiser satisfies."""
 
-from ._kkt import KKTPoint
-from .active_set import ActiveSet
-from .anderson import Anderson
-from .descent import Descent
+from .constrained._kkt import KKTPoint
+from .constrained.interior_point import PrimalDual
+from .constrained.relaxed import Relaxed
 from .each import Each, Stack
-from .fista import FISTA
-from .interior_point import PrimalDual
-from .lbfgs import LBFGS
-from .momentum import Momentum
-from .newton import Newton
-from .newton_cg import NewtonCG
-from .projected_gradient import ProjectedGradient
-from .proximal_gradient import ProximalGradient
-from .relaxed import Relaxed
-from .working_set import WorkingSet
+from .path.descent import Descent
+from .path.momentum import Momentum
+from .path.projected_gradient import ProjectedGradient
+from .path.proximal_gradient import ProximalGradient
+from .qp.active_set import ActiveSet
+from .smooth.anderson import Anderson
+from .smooth.lbfgs import LBFGS
+from .smooth.newton import Newton
+from .smooth.newton_cg import NewtonCG
+from .sparse.fista import FISTA
+from .sparse.working_set import WorkingSet

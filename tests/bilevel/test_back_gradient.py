@@ -15,9 +15,9 @@ from bilevel.derivatives.back_gradient import BackGradient
 from bilevel.derivatives.unroll import Unroll
 from bilevel.problems import Smooth, Stochastic
 from bilevel.results import OUT_OF_RANGE, SENTENCES
-from bilevel.solvers._fixed_point import Phase, at_rest, back, before, forth, stride
-from bilevel.solvers.descent import Descent
-from bilevel.solvers.momentum import Momentum
+from bilevel.solvers.path._fixed_point import Phase, at_rest, back, before, forth, stride
+from bilevel.solvers.path.descent import Descent
+from bilevel.solvers.path.momentum import Momentum
 
 STEPS = 400  # more than a word of bits holds at a decay of .9
 DRAW = np.random.default_rng(0)

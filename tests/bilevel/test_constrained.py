@@ -18,8 +18,8 @@ from bilevel.problems.constrained import Constrained
 from bilevel.problems.qp import QP
 from bilevel.results import CONVERGED, DEGENERATE, INFEASIBLE, NON_FINITE, SENTENCES
 from bilevel.solvers import ActiveSet
-from bilevel.solvers.interior_point import PrimalDual
-from bilevel.solvers.relaxed import Relaxed
+from bilevel.solvers.constrained.interior_point import PrimalDual
+from bilevel.solvers.constrained.relaxed import Relaxed
 
 SOLVER = PrimalDual()
 SHAPES = {

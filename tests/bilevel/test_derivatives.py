@@ -17,8 +17,8 @@ from bilevel.derivatives import AbstractDerivative, Forward, Implicit, Truncated
 from bilevel.problems import Smooth, Stochastic
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import Newton
-from bilevel.solvers.descent import Descent
-from bilevel.solvers.momentum import Momentum
+from bilevel.solvers.path.descent import Descent
+from bilevel.solvers.path.momentum import Momentum
 from bilevel.tools import stop_gradient
 
 STEPS = 11  # a prime: the loop nests of several levels overshoot it

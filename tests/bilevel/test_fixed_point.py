@@ -13,7 +13,7 @@ from bilevel.linear import Dense
 from bilevel.linear.gmres import GMRES
 from bilevel.problems.fixed_point import FixedPoint
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
-from bilevel.solvers.anderson import Anderson
+from bilevel.solvers.smooth.anderson import Anderson
 
 RNG = np.random.default_rng(3)
 N = 6

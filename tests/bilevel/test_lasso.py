@@ -12,7 +12,7 @@ from bilevel import Bilevel, argmin, certify
 from bilevel.penalties import L1, ElasticNet, NonNegative
 from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
 from bilevel.results import ACTIVE_SET, CONVERGED, NON_FINITE
-from bilevel.solvers.working_set import WorkingSet
+from bilevel.solvers.sparse.working_set import WorkingSet
 
 ROWS, FEATURES = 20, 12
 RNG = np.random.default_rng(0)

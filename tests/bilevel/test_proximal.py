@@ -13,8 +13,8 @@ from bilevel.penalties import L1, Box, ElasticNet, GroupL1, NonNegative
 from bilevel.problems.composite import Composite
 from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
-from bilevel.solvers.fista import FISTA
-from bilevel.solvers.working_set import WorkingSet
+from bilevel.solvers.sparse.fista import FISTA
+from bilevel.solvers.sparse.working_set import WorkingSet
 
 ROWS, FEATURES = 20, 6
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
-from ..problems import BoxQP
+from ...problems import BoxQP
 
 
 class Unknowns(eqx.Module):

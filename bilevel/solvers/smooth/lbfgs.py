@@ -6,9 +6,9 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._solver import Point
-from .._tree import norm
-from ..problems import Smooth
+from ..._solver import Point
+from ..._tree import norm
+from ...problems import Smooth
 from ._smooth import AbstractSmoothSolver, descend
 from .newton import Newton
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
-from .._solver import AbstractSolver
-from .._tree import dot, norm
-from ..problems import Smooth
+from ..._solver import AbstractSolver
+from ..._tree import dot, norm
+from ...problems import Smooth
 
 
 def move(w: PyTree, t: Array, direction: PyTree) -> PyTree:

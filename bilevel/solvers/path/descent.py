@@ -4,8 +4,8 @@ import jax
 import optax
 from jaxtyping import Array, PyTree
 
-from .._solver import Point
-from ..problems import Smooth, Stochastic
+from ..._solver import Point
+from ...problems import Smooth, Stochastic
 from ._path import AbstractPath
 
 

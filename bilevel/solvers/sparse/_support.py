@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _cholesky
+from .. import _cholesky
 
 
 class Place(eqx.Module):

@@ -6,10 +6,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
-from .._solver import Point
-from .._tree import concrete
-from ..problems import Smooth, Stochastic
-from ..results import OUT_OF_RANGE
+from ..._solver import Point
+from ..._tree import concrete
+from ...problems import Smooth, Stochastic
+from ...results import OUT_OF_RANGE
 from ._fixed_point import DENOMINATOR
 from ._path import AbstractPath
 from ._reversible import Track, rate_at

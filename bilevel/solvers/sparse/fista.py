@@ -9,12 +9,13 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._solver import AbstractSolver, Point
-from .._tree import all_finite, norm
-from ..penalties import AbstractPenalty
-from ..problems.composite import Composite
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from . import _cholesky, _support
+from ..._solver import AbstractSolver, Point
+from ..._tree import all_finite, norm
+from ...penalties import AbstractPenalty
+from ...problems.composite import Composite
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
+from .. import _cholesky
+from . import _support
 from ._support import Place, Support
 
 

@@ -9,10 +9,10 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._solver import AbstractSolver, Point
-from .._tree import all_finite
-from ..problems.box_qp import BoxQP
-from ..results import (
+from ..._solver import AbstractSolver, Point
+from ..._tree import all_finite
+from ...problems.box_qp import BoxQP
+from ...results import (
     ACTIVE_SET,
     CONVERGED,
     DEGENERATE,

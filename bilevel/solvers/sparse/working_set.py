@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from .._solver import AbstractSolver, Point
-from ..problems.penalised_least_squares import PenalisedLeastSquares
-from ..results import ACTIVE_SET, CONVERGED, NON_FINITE
-from . import _cholesky, _support
+from ..._solver import AbstractSolver, Point
+from ...problems.penalised_least_squares import PenalisedLeastSquares
+from ...results import ACTIVE_SET, CONVERGED, NON_FINITE
+from .. import _cholesky
+from . import _support
 from ._orthant import Minimiser, Quadratic, minimise
 from ._support import Place, Support
 

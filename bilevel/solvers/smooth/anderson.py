@@ -6,11 +6,11 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._solver import AbstractSolver, Point
-from .._tree import norm, tree_sub
-from ..linear import GMRES
-from ..problems import FixedPoint
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
+from ..._solver import AbstractSolver, Point
+from ..._tree import norm, tree_sub
+from ...linear import GMRES
+from ...problems import FixedPoint
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 
 
 class Anderson(AbstractSolver):

@@ -4,12 +4,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._iteration import AbstractIteration
-from .._solver import Point
-from .._tree import all_finite, norm, stop_gradient
-from ..problems import BoxQP
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from . import _face
+from ..._iteration import AbstractIteration
+from ..._solver import Point
+from ..._tree import all_finite, norm, stop_gradient
+from ...problems import BoxQP
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
+from ..qp import _face
 
 State = tuple[Array, Array, Array]
 

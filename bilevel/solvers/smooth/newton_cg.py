@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
-from .._solver import Point
-from .._tree import all_finite, norm
-from ..linear.cg import conjugate_gradients
-from ..problems import Smooth
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
+from ..._solver import Point
+from ..._tree import all_finite, norm
+from ...linear.cg import conjugate_gradients
+from ...problems import Smooth
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 from ._smooth import AbstractSmoothSolver, descend
 
 

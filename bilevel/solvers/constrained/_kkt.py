@@ -10,9 +10,9 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, PyTree
 
-from ..problems.box_qp import BoxQP
-from ..problems.constrained import AbstractConstrained
-from ._face import equality, pinned
+from ...problems.box_qp import BoxQP
+from ...problems.constrained import AbstractConstrained
+from ..qp._face import equality, pinned
 
 
 class KKTPoint(NamedTuple):

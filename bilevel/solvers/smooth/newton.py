@@ -6,11 +6,11 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from .._solver import Point
-from .._tree import all_finite
-from ..problems import Smooth
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
-from . import _cholesky
+from ..._solver import Point
+from ..._tree import all_finite
+from ...problems import Smooth
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
+from .. import _cholesky
 from ._smooth import AbstractSmoothSolver, descends
 
 

@@ -8,7 +8,7 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array
 
-from ..problems import BoxQP
+from ...problems import BoxQP
 from ._face import Scales, Sets, equality, pinned
 
 

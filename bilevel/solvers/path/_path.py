@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._iteration import AbstractIteration
-from .._solver import Point
-from .._tree import all_finite, norm
-from ..linear import CG
-from ..problems import Smooth, Stochastic
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
+from ..._iteration import AbstractIteration
+from ..._solver import Point
+from ..._tree import all_finite, norm
+from ...linear import CG
+from ...problems import Smooth, Stochastic
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 
 
 class AbstractPath(AbstractIteration):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from .._solver import AbstractSolver, Point
-from ..problems import BoxQP
-from ..results import ACTIVE_SET, CONVERGED, INFEASIBLE, NON_FINITE
+from ..._solver import AbstractSolver, Point
+from ...problems import BoxQP
+from ...results import ACTIVE_SET, CONVERGED, INFEASIBLE, NON_FINITE
 from . import _face
 from ._face import Face, Sets, Unknowns
 from ._interior_point import interior_point

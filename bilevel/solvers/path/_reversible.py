@@ -10,7 +10,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree, UInt
 
-from ..problems import Smooth, Stochastic
+from ...problems import Smooth, Stochastic
 from ._fixed_point import DENOMINATOR, Phase, at_rest, back, before, forth, representable, stride
 
 

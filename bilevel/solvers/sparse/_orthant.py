@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _cholesky, _support
-from ._reduce import largest, sums
+from .. import _cholesky
+from .._reduce import largest, sums
+from . import _support
 
 SHARE = 0.5
 """Coordinates enter together whose violation is at least this share of the largest."""

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._iteration import AbstractIteration
-from .._solver import Point
-from .._tree import all_finite, norm, tree_sub
-from ..linear import GMRES
-from ..problems.composite import Composite
-from ..results import CONVERGED, MAX_STEPS, NON_FINITE
+from ..._iteration import AbstractIteration
+from ..._solver import Point
+from ..._tree import all_finite, norm, tree_sub
+from ...linear import GMRES
+from ...problems.composite import Composite
+from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 
 
 class ProximalGradient(AbstractIteration):

@@ -1,0 +1,1 @@
+"""General constraints: a primal-dual interior point and its central path."""

@@ -1,0 +1,1 @@
+"""Solvers whose answer is the end of a path of a given number of steps."""

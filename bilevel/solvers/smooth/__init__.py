@@ -1,0 +1,1 @@
+"""Smooth problems and fixed points: Newton, Newton-CG, L-BFGS, Anderson."""

@@ -1,0 +1,1 @@
+"""Penalised problems: working sets, accelerated proximal gradients that end on the exact face."""
