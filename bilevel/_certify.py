@@ -20,7 +20,11 @@ from .results import CONVERGED
 PROBES = 6
 
 
-def certify(objective: AbstractObjective, z: PyTree, warm: PyTree | None = None) -> Certificate:
+def certify(
+    objective: AbstractObjective | Callable[[PyTree], Array],
+    z: PyTree,
+    warm: PyTree | None = None,
+) -> Certificate:
     """The hypergradient of `objective` at z, as `jax.grad` returns it, with its certificate.
 
     Of an implicit derivative the truth is the gradient at the exact minimiser: the bound counts

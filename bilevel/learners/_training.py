@@ -71,14 +71,14 @@ class Training(eqx.Module):
 class Fitted(eqx.Module):
     """Outcome of `Learner.fit`.
 
-    - `model`: decides on rows (`decision`, `predict`).
+    - `model`: an `AbstractModel`, of the kind that the learner makes: `decision`, `predict`, ...
     - `warm`: the start of the next fit on nearby rows; None for a learner that follows a path.
     - `result`: int32 code of the worst training made; 0 means all converged.
     - `stats`: what the solver counted.
     - `report`: what a defense found in the rows (`Inspection`), else None.
     """
 
-    model: AbstractModel
+    model: Any
     warm: PyTree
     result: Int[Array, "..."]
     stats: dict[str, Any]

@@ -450,12 +450,15 @@ def test_relaxed_kkt_gives_a_direction_where_the_gradient_of_an_svm_is_zero():
     learner = SVM(1.0)
 
     def objective(solver):
+        def training(z):
+            return learner.training(append(data, z, jnp.ones(1)))
+
         def outer(z, value):
-            model = learner.model(append(data, z, jnp.ones(1)), value)
+            model = training(z).trained(value).model
             return jnp.mean(jnp.maximum(0.0, 3 - model.decision(data.x) * data.y) ** 2)
 
         def inner(z):
-            return learner.problem(append(data, z, jnp.ones(1)))
+            return training(z).problem
 
         return Bilevel(inner_problem=inner, outer_objective=outer, solver=solver)
 

@@ -173,7 +173,10 @@ def test_a_plain_function_is_climbed_and_certified():
     ("call", "sentence"),
     [
         (lambda: maximize(objective_of("Newton"), "x"), r"^z0: got a str"),
-        (lambda: maximize(objective_of("Newton"), Z, steps=2.5), r"^steps: got 2.5"),
+        (
+            lambda: maximize(objective_of("Newton"), Z, steps=2.5),  # pyright: ignore
+            r"^steps: got 2.5",
+        ),
         (lambda: maximize(objective_of("Newton"), Z, patience=0), r"^patience: got 0"),
         (lambda: certify(objective_of("Newton"), jnp.asarray([1j, 1, 1])), r"^z: got complex128"),
     ],

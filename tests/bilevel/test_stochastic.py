@@ -75,7 +75,7 @@ def flat(tree):
 def solved(multiplier):
     """The hypergradient, w*, its exact adjoint, and the penalised minimiser y at Z."""
     value, gradient = jax.value_and_grad(lambda z: EXACT.evaluate(z)[0])(Z)
-    w = argmin(EXACT.inner(Z), solver=Newton(), throw=False).value
+    w = argmin(EXACT.pose(Z).problem, solver=Newton(), throw=False).value
     w_flat, unravel = ravel_pytree(w)
     hessian = jax.hessian(lambda w: inner(Z, unravel(w), FULL.inner_data))(w_flat)
     slope = jax.grad(lambda w: outer(Z, unravel(w), FULL.outer_data))(w_flat)

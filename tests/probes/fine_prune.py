@@ -25,6 +25,7 @@ class FinePrune(AbstractRepair):
 
     def repair(self, model, data, *, key=None):
         del data, key
+        assert isinstance(model, NetworkModel)
         activity = jnp.mean(jnp.abs(model.activations(self.clean.x)["conv"]), axis=(0, 1, 2))
         order = jnp.argsort(jnp.argsort(stop_gradient(activity)))
         mask = (order >= self.channels).astype(activity.dtype)

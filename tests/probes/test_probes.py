@@ -90,6 +90,7 @@ def test_a_stamp_changes_both_the_training_rows_and_the_rows_shown():
     z = 0.3 * jnp.ones((6, 6, 1))
     world = attack.world(z)
     assert world.train.rows == 52
+    assert world.poison is not None
     np.testing.assert_array_equal(world.poison.x, world.train.x[40:])
     stamped = (world.shown(HELD_OUT[0]) != HELD_OUT[0])[0]
     np.testing.assert_array_equal(stamped, MASK == 1)
@@ -146,12 +147,12 @@ def test_expectation_over_keys_is_the_mean_and_draws_are_explicit():
 def test_a_saved_run_goes_on_through_equinox_files(tmp_path):
     reach = Insert(jnp.asarray([1, -1]), Box(-3.0, 3.0))
     attack = compose(Network(), reach, indiscriminate(*HELD_OUT, LogisticLoss()), TRAIN, key=KEY)
-    options = {"optimizer": Ascent(over=6)}
-    long = maximize(attack, TRAIN.x[:2], steps=6, **options)
-    first = maximize(attack, TRAIN.x[:2], steps=2, **options)
+    ascent = Ascent(over=6)
+    long = maximize(attack, TRAIN.x[:2], steps=6, optimizer=ascent)
+    first = maximize(attack, TRAIN.x[:2], steps=2, optimizer=ascent)
     eqx.tree_serialise_leaves(tmp_path / "run.eqx", first.state)
     state = eqx.tree_deserialise_leaves(tmp_path / "run.eqx", first.state)
-    second = maximize(attack, TRAIN.x[:2], steps=4, state=state, **options)
+    second = maximize(attack, TRAIN.x[:2], steps=4, state=state, optimizer=ascent)
     np.testing.assert_allclose(second.z, long.z, rtol=1e-10)
 
 
