@@ -1,4 +1,4 @@
-"""Repairs, purifiers and audits: what their contracts give to one that is written in a few lines."""
+"""Repairs, purifiers and audits: what their contracts give to one of a few lines."""
 
 import equinox as eqx
 import jax
@@ -36,6 +36,7 @@ class Shrink(AbstractRepair):
     result: int = CONVERGED
 
     def repair(self, model, data, *, key=None):
+        assert isinstance(model, LinearModel)
         size = jnp.linalg.norm(model.w)
         w = model.w * jnp.minimum(1, self.length / size)
         return Trained(LinearModel(w, model.bias), jnp.int32(self.result), size)

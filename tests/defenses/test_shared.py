@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge as RidgeRegression
 import defenses.estimators as estimators
 from bilevel import Data
 from bilevel.learners import Logistic, Ridge
-from defenses import Filter, MicroModels, Partition, Relabel, Roni, Sever, Trim
+from defenses import Filter, MicroModels, Partition, Relabel, Roni, Sever, Trim, VotingModel
 from defenses._hash import row_hash
 from defenses.ensemble._parts import part_of
 from defenses.sanitise._sets import others, told_apart
@@ -100,6 +100,7 @@ def test_they_make_the_same_parts_and_certify_the_same_counts():
     defense, estimator = Partition(Logistic(L2), 5), estimators.PartitionClassifier(PLANE, 5)
     at = RNG.normal(size=(40, D))
     model, fitted = defense.fit(Data(X, SIDES)).model, estimator.fit(X, SIDES)
+    assert isinstance(model, VotingModel)
     np.testing.assert_array_equal(part_of(X, 5), defense.places(Data(X, SIDES)))
     np.testing.assert_array_equal(fitted.votes(at).T, model.votes(jnp.asarray(at)))
     np.testing.assert_array_equal(fitted.certify(at), model.certify(jnp.asarray(at)))
