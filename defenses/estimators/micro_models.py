@@ -38,9 +38,9 @@ class MicroModelsClassifier(Classes, Sanitiser):
         parts = np.unique(place)
         other = place[None, :] != parts[:, None]
         doubts = np.zeros(other.shape)
-        for doubt, others in zip(doubts, other, strict=True):
+        for number, others in enumerate(other):
             model = self._train(rows.take(~others))
-            doubt[:] = model.predict(rows.given) != rows.y
+            doubts[number] = model.predict(rows.given) != rows.y
         against = mean_dispute(doubts, other)
         keep = no_worse(against, dispute, np.ones(against.size, bool))
         return Seen(rows.y, keep, against, parts.size)

@@ -109,9 +109,8 @@ class AbstractSoftSanitiser(AbstractSanitiser):
     learner: eqx.AbstractVar[AbstractLearner]
 
     def pinned(self, training):
-        if training.inner is None:
-            return self
-        pinned = self.learner.pinned(training.inner)
+        inner = training.inner
+        pinned = self.learner if inner is None else self.learner.pinned(inner)
         return self if pinned is self.learner else Staged(pinned, self)
 
 

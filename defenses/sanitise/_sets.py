@@ -17,17 +17,20 @@ from .._hash import mix
 
 @eqx.filter_jit
 def others(
-    hashes: UInt[Array, " n"],
-    used: Bool[Array, " n"],
-    groups: Bool[Array, "k n"],
+    hashes: Any,
+    used: Any,
+    groups: Any,
     train: int,
     validation: int,
 ) -> Int[Array, "n m"]:
     """The rows that each row is tried with: `train`, and behind them `validation`.
 
-    Those behind it when all rows used are put in the order of their hashes, a ring. Of each of the
-    `groups`, masks of classes, there is a row to train on: the next one, in exchange for the last
-    row that is not the first of its own class.
+    - `hashes` (n,): the order of the rows. `used` (n,): a mask of those that may be drawn.
+    - `groups` (k, n): masks of the classes.
+
+    Those behind it when all rows used are put in the order of their hashes, a ring. Of each class
+    there is a row to train on: the next one, in exchange for the last row that is not the first of
+    its own class.
     """
     rows = used.shape[0]
     order = jnp.lexsort((hashes, ~used))  # rows by place; those of weight 0 are not drawn
@@ -78,7 +81,7 @@ def sum_by_group(values: Any, groups: Any) -> Any:
 
 
 @jax.jit
-def told_apart(hashes: UInt[Array, " n"]) -> UInt[Array, " n"]:
+def told_apart(hashes: Any) -> UInt[Array, " n"]:
     """Hashes that differ for equal rows too: otherwise those would lie next to each other, and be
     tried with each other. Which of them gets which does not matter.
     """

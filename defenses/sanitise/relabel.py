@@ -55,6 +55,11 @@ class Relabel(AbstractHardSanitiser):
         """`SoftRelabel` around the same learner."""
         return SoftRelabel(softened(self.learner, data), self.k, self.agreement, self.tie)
 
+    def pinned(self, training):
+        """As other sanitisers, but no row is dropped, whatever its weight."""
+        settled = super().pinned(training)
+        return eqx.tree_at(lambda s: s.keep, settled, jnp.ones_like(settled.keep))
+
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
         del key  # nothing is trained

@@ -104,6 +104,7 @@ def test_empty_columns_and_empty_classes_leave_derivatives_finite():
 
 def test_the_certificate_sees_the_threshold():
     margin = Filter(Logistic(0.1), ALL[0], 0.2).inspect(Data(X, Y)).margin
+    assert margin is not None
     assert margin.shape == (N,)
     assert np.all(np.isfinite(margin))
 

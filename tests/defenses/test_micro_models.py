@@ -56,13 +56,6 @@ def test_scattered_flips_are_found():
     assert strict.sum() < kept.sum()
 
 
-def test_no_order_of_the_rows_matters():
-    order = RNG.permutation(N)
-    kept = inspect(MICRO, DATA).kept
-    moved = inspect(MICRO, Data(X[order], Y[order], WEIGHT[order])).kept
-    np.testing.assert_array_equal(moved, kept[order])
-
-
 def test_a_model_that_cannot_be_trained_is_a_failure_of_the_whole():
     """Under `jit` an empty part is not refused."""
     part = np.asarray(row_hash(DATA.x)) % MODELS
@@ -122,12 +115,6 @@ def test_an_adaptive_attack_is_one_on_another_learner(learner):
     train = reach.inject(z, DATA)
     score = goal.score(defense.fit(train, throw=False).model, World(train))
     np.testing.assert_allclose(jax.jit(attack.evaluate)(z)[0], score, rtol=1e-9)
-
-
-def test_many_data_sets():
-    both = jax.jit(jax.vmap(lambda y: MICRO.inspect(Data(DATA.x, y, WEIGHT)).kept))
-    kept = both(jnp.stack([DATA.y, jnp.asarray(TRUE)]))
-    np.testing.assert_array_equal(kept[0], inspect(MICRO, DATA).kept)
 
 
 def test_a_part_has_room_for_what_chance_puts_there():

@@ -217,12 +217,6 @@ def test_defended_members_and_members_of_a_defense():
     assert int(jnp.sum(kept)) == round(0.9 * N)
 
 
-def test_many_data_sets():
-    both = jax.jit(jax.vmap(lambda x: train(HARD, Data(x, Y, WEIGHT)).model.decisions(AT)))
-    said = both(jnp.stack([DATA.x, DATA.x[:, ::-1]]))
-    np.testing.assert_allclose(said[0], train(HARD, DATA).model.decisions(AT), rtol=1e-10)
-
-
 def test_sentences():
     one_class = Data(X[:12], np.where(np.arange(12), 1.0, -1.0))
     for make, said in (

@@ -133,15 +133,6 @@ def test_the_derivative_is_that_of_the_learner_on_the_rows_kept():
     assert float(jnp.max(jnp.abs(defended))) > 1e-3
 
 
-def test_it_maps_over_data_sets():
-    defense = roni(Ridge(0.1))
-    x = jnp.stack([DATA.x, DATA.x[:, ::-1] + 0.1])
-    both = jax.jit(jax.vmap(lambda x: defense.inspect(Data(x, Y, WEIGHT)).score))(x)
-    for each, score in zip(x, both, strict=True):
-        alone = inspect(defense, Data(each, Y, WEIGHT)).score
-        np.testing.assert_allclose(score, alone, rtol=1e-9, atol=1e-12)
-
-
 def test_trainings_that_fail_are_a_failure_of_the_whole():
     found = inspect(roni(Logistic(0.001, solver=Newton(max_steps=1))), DATA)
     assert int(found.result) == MAX_STEPS

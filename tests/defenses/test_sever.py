@@ -167,12 +167,6 @@ def test_an_adaptive_attack_is_one_on_another_learner(defense):
     np.testing.assert_allclose(jax.jit(attack.evaluate)(z)[0], score, rtol=1e-9)
 
 
-def test_many_data_sets():
-    both = jax.jit(jax.vmap(lambda x: SEVER.inspect(Data(x, Y, WEIGHT)).kept))
-    kept = both(jnp.stack([DATA.x, DATA.x[:, ::-1]]))
-    np.testing.assert_array_equal(kept[0], inspect(SEVER, DATA).kept)
-
-
 def test_sentences():
     for make, said in (
         (lambda: Sever(Ridge(), 1.0), r"^contamination: got 1.0, expected a share"),

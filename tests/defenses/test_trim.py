@@ -59,28 +59,6 @@ def test_too_much_trimming_is_told_by_the_missing_gap():
     assert "no gap" in defense.inspect(DATA).message(DATA)
 
 
-@pytest.mark.parametrize(
-    "defense",
-    [
-        Trim(LEARNER, 0.2),
-        Trim(LEARNER, 0.2, restarts=8),
-        SoftTrim(LEARNER, 0.2),
-        Filter(LEARNER, scores.Distance(), 0.1, classes=()),
-    ],
-)
-def test_the_order_of_rows_does_not_matter(defense):
-    @jax.jit
-    def train(data):
-        fitted = defense.fit(data, throw=False)
-        return fitted.report.data.weight, fitted.model
-
-    order = np.random.default_rng(3).permutation(N)
-    weight, model = train(DATA)
-    shuffled, same = train(Data(X[order], Y[order]))
-    np.testing.assert_allclose(shuffled, weight[order], atol=1e-9)
-    np.testing.assert_allclose(same.w, model.w, rtol=1e-9)
-
-
 @pytest.mark.parametrize(("seed", "share"), [(5, 1 + 1e-12), (11, 0.75)])
 def test_restarts_end_with_no_larger_trimmed_loss_and_at_times_a_smaller_one(seed, share):
     x, y, _ = regression(seed)
@@ -178,18 +156,6 @@ def test_other_learners_are_trimmed_too(learner):
     defense = Trim(learner, 5 / N)
     found = jax.jit(lambda data: defense.inspect(data))(Data(X, flipped))
     np.testing.assert_array_equal(np.flatnonzero(~np.asarray(found.kept)), np.sort(bad))
-
-
-def test_vmap_is_the_loop():
-    other = regression(seed=2)
-    x, y = jnp.stack([X, other[0]]), jnp.stack([Y, other[1]])
-
-    def kept(x, y):
-        return Trim(LEARNER, 0.2).inspect(Data(x, y)).kept
-
-    both = jax.vmap(kept)(x, y)
-    for i in range(2):
-        np.testing.assert_array_equal(both[i], kept(x[i], y[i]))
 
 
 def test_defenses_chain():
