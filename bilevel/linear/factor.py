@@ -15,7 +15,7 @@ class Factor(AbstractLinearSolver):
     is a little stale, or had to be regularised. The right choice unless no factor is kept.
     """
 
-    max_refinements: int = 30
+    max_refinements: int = 100
 
     def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:
         # One body for the first solve and the refinements: one back-substitution to compile.
@@ -26,7 +26,9 @@ class Factor(AbstractLinearSolver):
             new_size = norm(new_left)
             better = new_size < size
             v, left = jax.tree.map(lambda a, b: jnp.where(better, a, b), (new, new_left), (v, left))
-            worth = (new_size < 0.5 * size) & (new_size > floor)
+            # Further than to `coarse` only while a refinement gains much.
+            enough = jnp.where(new_size > coarse, 1, 0.5)
+            worth = (new_size < enough * size) & (new_size > floor)
             size = jnp.where(better, new_size, size)
             return v, left, jnp.stack([size, steps + 1, worth.astype(size.dtype)])
 
@@ -35,8 +37,9 @@ class Factor(AbstractLinearSolver):
             return (worth > 0) & (steps <= self.max_refinements)
 
         size = norm(rhs)
+        coarse = loose(rhs) * size
         floor = 64 * jnp.finfo(size.dtype).eps * size
         zero = jax.tree.map(jnp.zeros_like, rhs)
         scalars = jnp.stack([size, jnp.zeros_like(size), (size > 0).astype(size.dtype)])
         v, _, (left, _, _) = jax.lax.while_loop(go, body, (zero, rhs, scalars))
-        return nan_if(~(left <= loose(rhs) * size), v)
+        return nan_if(~(left <= coarse), v)

@@ -88,6 +88,16 @@ def test_cg_and_factor_do_not_answer_what_they_cannot():
     found = answer(CG(precondition=False), SYSTEMS["indefinite"], np.eye(N), RHS)
     assert np.all(np.isnan(found)) or np.allclose(found, wanted, rtol=1e-6)
     assert np.all(np.isnan(answer(Factor(), SYSTEMS["definite"], np.eye(N), RHS)))
+
+
+@pytest.mark.parametrize("rest", [0.3, 0.6, 0.8])
+def test_a_stale_factor_is_refined_as_long_as_that_helps(rest: float) -> None:
+    """Each refinement leaves `rest` of the error along one direction."""
+    matrix = SYSTEMS["definite"]
+    left = BASIS * np.append(rest, np.zeros(N - 1)) @ BASIS.T
+    inverse = (np.eye(N) - left) @ np.linalg.inv(matrix)
+    found = answer(Factor(), matrix, inverse, BASIS[:, 0])
+    np.testing.assert_allclose(matrix @ found, BASIS[:, 0], atol=1e-7)
     few = GMRES(precondition=False, max_steps=5, restart=5)
     assert np.all(np.isnan(answer(few, SYSTEMS["definite"], np.eye(N), RHS)))
 
