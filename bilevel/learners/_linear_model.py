@@ -6,7 +6,7 @@ from ._model import AbstractModel
 
 
 class LinearModel(AbstractModel):
-    """f(x) = x'w + bias."""
+    """f(x) = x'w + bias, for weights w (d,) and a bias ()."""
 
     w: Float[Array, " d"]
     bias: Float[Array, ""]

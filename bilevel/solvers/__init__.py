@@ -1,4 +1,4 @@
-"""Solvers of inner problems. Each states the conditions its minimiser satisfies."""
+"""Solvers of inner problems, each with the optimality conditions of its solutions."""
 
 from ._kkt import KKTPoint
 from .active_set import ActiveSet
