@@ -7,8 +7,8 @@ from jaxtyping import Array, Float
 def cholesky(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """L with LL' = matrix (symmetric); NaN if the matrix is not positive definite.
 
-    Only the lower triangle is meaningful. `lax.linalg.cholesky` would clear the upper one by a mask,
-    which XLA stores and transposes.
+    Only the lower triangle is meaningful. `lax.linalg.cholesky` would clear the upper one by a
+    mask, which XLA stores and transposes.
     """
     return lax.linalg.cholesky_p.bind(matrix)
 
