@@ -1,4 +1,4 @@
-"""Attacks on training: capabilities (what may change), goals (what for) and their composition."""
+"""Attacks on training: capabilities (feasible changes), goals, and their composition."""
 
 from . import capabilities, domains, frames, goals, recipes
 from ._compose import Attack, compose

@@ -1,4 +1,4 @@
-"""learner x reach x goal: an attack is their composition, a pure function of the poison."""
+"""Attacks: compositions of a learner, a capability and a goal, as functions of the poison."""
 
 import equinox as eqx
 import jax
@@ -15,10 +15,10 @@ from .goals import AbstractGoal
 
 
 class _Memo:
-    """What was prepared when an attack was composed, and the parts that it was prepared from.
+    """The prepared parts of an attack, and the parts that they were prepared from.
 
-    Not a pytree, and equal to every other one, so that it never tells programs apart: it may be
-    used only where the parts are the very same arrays.
+    It is not a pytree and is equal to every other memo, so that it does not cause compilations. It
+    may be used only if the parts are the identical arrays.
     """
 
     def __init__(self, learner: AbstractLearner, goal: AbstractGoal, data: Data):
@@ -35,7 +35,7 @@ class _Memo:
     def parts(
         self, learner: AbstractLearner, goal: AbstractGoal, data: Data
     ) -> tuple[AbstractLearner, AbstractGoal]:
-        """The prepared parts, as far as nothing that they were prepared from was replaced."""
+        """The prepared (learner, goal), or the given parts if their arrays were replaced."""
         if not _same(self.source, _identity(learner, data)):
             return learner, goal
         same = _same(self.goal_source, _identity(goal, None))
@@ -54,13 +54,15 @@ def _same(a: tuple, b: tuple) -> bool:
 class Attack(AbstractBilevel):
     """z -> goal.score(learner.fit(world.train).model, world) with world = reach.world(z, data).
 
-    A defended learner is a learner, so an adaptive attack is the same composition. Every leaf can
-    be differentiated and replaced (`eqx.tree_at`): hyper-parameters, clean rows, weights,
-    validation rows. What depends on none of z is computed once, when the attack is composed, and
-    anew where a leaf that it depends on was replaced.
+    A defended learner is a learner, so that an adaptive attack is the same composition. Values are
+    differentiable in every leaf, and leaves can be replaced (`eqx.tree_at`): hyper-parameters,
+    clean rows, weights, validation rows. Computations that do not depend on z are done once, in
+    `compose`, and again if a leaf that they depend on is replaced. Made by `compose`.
 
-    - `key`: randomness of the training, of the rows shown and of the goal; the same key is the
-      same function. None where nothing is random.
+    - `learner`, `reach`, `goal`, `data`: see `compose`.
+    - `key`: randomness of the training, of presented rows and of the goal. With the same key the
+      attack is the same function of z. None if nothing is random.
+    - `memo`: the prepared parts.
     """
 
     learner: AbstractLearner
@@ -112,14 +114,14 @@ class Attack(AbstractBilevel):
         return self.reach.direction(gradient)
 
     def world(self, z: PyTree) -> World:
-        """What z makes of the data."""
+        """The data as changed by z."""
         return self.reach.world(z, self.data, key=self._key(0))
 
     def pose(self, z):
         return self.posed(self.world(z))
 
     def posed(self, world: World) -> Posed:
-        """The inner problem in a world, and what the goal makes of its solution."""
+        """The inner problem in a world, and the goal as a function of its solution."""
         attack = self.prepared()
         training = attack._training(world)
         places = attack.reach.places(attack.data)
@@ -154,15 +156,15 @@ def compose(
     *,
     key: PRNGKeyArray | None = None,
 ) -> Attack:
-    """Check the parts against each other, prepare what does not depend on the poison, compose.
+    """Check that the parts match, do computations that do not depend on the poison, compose.
 
-    - `learner`: the victim, defended or not. Its solver and its derivative are the attack's.
-    - `reach`: what the attacker may change of the training rows, and of the rows shown.
-    - `goal`: what the attacker maximises.
+    - `learner`: the victim, with or without a defense. Its solver and derivative are the attack's.
+    - `reach`: the capability: feasible changes of the training rows and of rows to predict.
+    - `goal`: the objective that the attacker maximises.
     - `data`: the clean training rows.
-    - `key`: randomness, for a learner, a capability or a goal that has some.
+    - `key`: typed key, for a learner, a capability or a goal with randomness.
 
-    Raises `ValueError` with a sentence if the parts do not fit.
+    Raises `ValueError`, with a sentence that names the argument, if the parts do not match.
     """
     learner.check(data)
     reach.check(data)

@@ -1,4 +1,4 @@
-"""What one column of a data frame holds, as features in [0, 1], and back."""
+"""Kinds of columns of a data frame, and their encodings as features in [0, 1]."""
 
 import abc
 import contextlib
@@ -11,8 +11,8 @@ from jaxtyping import Float
 if TYPE_CHECKING:
     import pandas as pd
 
-NEAR = 1e-6  # a value this far from 0, 1 or an integer is read as one
-LARGEST = 2**49  # integers beyond might not come back exactly from float64
+NEAR = 1e-6  # a value at most this far from 0, 1 or an integer is read as that
+LARGEST = 2**49  # the encoding of larger integers may not be exact in float64
 
 Part = Float[np.ndarray, "n k"]
 
@@ -22,26 +22,28 @@ class AbstractKind(abc.ABC):
 
     labels: tuple[str, ...] = ("",)
     spacing: float = 0.0
-    """Distance of the valid levels, 0 for a continuous feature."""
+    """Distance between valid levels; 0 for a continuous feature."""
 
     @abc.abstractmethod
     def encode(self, series: "pd.Series") -> Part:
-        """Features (n, k). ValueError for what this column cannot hold."""
+        """Features (n, k). ValueError for values that this kind does not have."""
 
     @abc.abstractmethod
     def decode(self, part: Part, name: Any) -> "pd.Series":
-        """The column of that name. ValueError for features that stand for no value."""
+        """The column `name` of features (n, k). ValueError for features that encode no value."""
 
     def targets(self, series: "pd.Series") -> Float[np.ndarray, " n"]:
+        """The column as targets (n,)."""
         return self.encode(series)[:, 0]
 
     def of_targets(self, y: Float[np.ndarray, " n"], name: Any) -> "pd.Series":
+        """The column `name` of targets (n,)."""
         return self.decode(y[:, None], name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant(AbstractKind):
-    """A single value, as 0."""
+    """A column of a single value, encoded as 0."""
 
     dtype: Any
     value: Any
@@ -52,19 +54,21 @@ class Constant(AbstractKind):
         if other.size:
             raise ValueError(
                 f"frame: column {series.name!r} holds {_cell(series, other[0])} in row {other[0]}, "
-                f"expected {self.value!r} alone, all that was seen; drop the column before encoding"
+                f"expected only {self.value!r}, as in the encoded frame; drop the column first"
             )
         return np.zeros((len(series), 1))
 
     def decode(self, part, name):
         import pandas as pd
 
-        _require(np.abs(part[:, 0]) <= NEAR, name, "is not 0 in a row, expected that of a constant")
+        _require(np.abs(part[:, 0]) <= NEAR, name, "is not 0 in a row, expected 0 for a constant")
         return pd.Series([self.value] * len(part), dtype=self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class Real(AbstractKind):
+    """Real numbers, scaled from [low, high] to [0, 1]."""
+
     dtype: Any
     low: float
     high: float
@@ -75,7 +79,7 @@ class Real(AbstractKind):
     def decode(self, part, name):
         import pandas as pd
 
-        # from the nearer end, so that both ends come back to the bit
+        # from the nearer end, so that both ends are exact
         x, width = part[:, 0], self.high - self.low
         values = np.where(x < 0.5, self.low + x * width, self.high - (1 - x) * width)
         return pd.Series(values).astype(self.dtype)
@@ -83,6 +87,8 @@ class Real(AbstractKind):
 
 @dataclasses.dataclass(frozen=True)
 class Integer(AbstractKind):
+    """Integers, scaled from [low, high] to levels in [0, 1]."""
+
     dtype: Any
     low: int
     high: int
@@ -101,15 +107,15 @@ class Integer(AbstractKind):
         near = np.abs(steps - np.round(steps)) <= NEAR + 1e-15 * np.abs(steps)
         _require(near, name, "lies between two integers")
         values = np.round(steps).astype(np.int64) + self.low
-        held = pd.Series(values).astype(self.dtype)
-        _require(held.to_numpy(float) == values, name, f"does not fit into {self.dtype}")
-        return held
+        column = pd.Series(values).astype(self.dtype)
+        _require(column.to_numpy(float) == values, name, f"does not fit into {self.dtype}")
+        return column
 
 
 @dataclasses.dataclass(frozen=True)
 class Categories(AbstractKind):
-    """Values in a fixed order: one feature for two of them, otherwise one for each, or, with
-    `reference`, for each but the first.
+    """Values in a fixed order. Two values have one feature. More values have one feature each,
+    except the first one if `reference`.
     """
 
     dtype: Any
@@ -123,6 +129,7 @@ class Categories(AbstractKind):
 
     @property
     def binary(self) -> bool:
+        """Whether there are two values."""
         return len(self.values) == 2
 
     @property
@@ -182,7 +189,7 @@ class Categories(AbstractKind):
 
 
 def kind_of(series: "pd.Series", reference: bool) -> AbstractKind:
-    """The kind of a column, learnt from its values."""
+    """The kind of a column, from its dtype and values. ValueError for other dtypes and values."""
     import pandas as pd
     from pandas.api import types
 
@@ -211,7 +218,7 @@ def kind_of(series: "pd.Series", reference: bool) -> AbstractKind:
                 f"frame: column {series.name!r} holds numbers as dtype {dtype}, expected a "
                 "numeric dtype; convert it with pd.to_numeric, or to 'category'"
             )
-        with contextlib.suppress(TypeError):  # of several types: in order of appearance
+        with contextlib.suppress(TypeError):  # values of several types stay in order of appearance
             seen = sorted(seen)
         return Categories(dtype, tuple(seen), reference)
     if types.is_integer_dtype(dtype):
@@ -250,14 +257,14 @@ def _require_present(series):
 
 
 def _require(fine, name, what, argument="x", instead="encoding.domain.place(x)"):
-    """ValueError about the first row that is not fine."""
+    """ValueError about the first row that is not `fine`."""
     rows = np.flatnonzero(~fine)
     if rows.size:
         raise ValueError(
             f"{argument}: column {name!r} {what}, first in row {rows[0]}; decode valid rows, "
-            f"such as {instead}"
+            f"for example {instead}"
         )
 
 
 def _cell(series, row) -> str:
-    return repr(series.iloc[[row]].tolist()[0])  # a list holds Python's own numbers
+    return repr(series.iloc[[row]].tolist()[0])  # `tolist` converts to Python's numbers

@@ -1,4 +1,4 @@
-"""What an attacker's choice makes of the data."""
+"""Worlds: the data as changed by an attacker."""
 
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class World(eqx.Module):
-    """The data as z changes them, which a goal sees beside the trained model.
+    """The data as changed by z: the argument of goals, with the trained model.
 
-    - `train`: the rows that the learner is trained on.
-    - `poison`: those of them that are the attacker's, in the order of z; no rows if none are.
-    - `z`, `reach`: the attacker's choice, and what it may change. `World(data)` has no attacker.
+    - `train`: the training rows.
+    - `poison`: the attacker's training rows, in the order of z; perhaps without rows.
+    - `z`, `reach`: the decision variable and the capability. `World(data)` has no attacker.
     """
 
     train: Data
@@ -27,5 +27,5 @@ class World(eqx.Module):
     def shown(
         self, x: Float[Array, "n ..."], *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "n ..."]:
-        """Rows as the attacker shows them to the finished model: stamped, perturbed, or as is."""
+        """Rows as presented to the trained model: stamped, perturbed or unchanged."""
         return x if self.reach is None else self.reach.present(self.z, x, key=key)

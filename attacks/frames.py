@@ -1,4 +1,4 @@
-"""Data frames of mixed types: their columns become features in [0, 1], and rows come back."""
+"""Encoding of data frames of mixed types as features in [0, 1], and its inverse."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,11 @@ Targets = Float[Array, " m"] | Float[np.ndarray, " m"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoding:
-    """A frame as numbers, and the way back; made by `encode`.
+    """The encoding of a frame; made by `encode`.
 
-    - `x` (n, d) in [0, 1], `y` (n,): the rows it was learnt from.
-    - `columns`: those of the frame, in order; `target` is one of them.
+    - `x` (n, d) in [0, 1], `y` (n,): the encoded frame.
+    - `columns`: of the frame, in order; `target` is one of them.
+    - `kinds`: of the columns other than the target; `target_kind`: of the target.
     """
 
     x: Float[np.ndarray, "n d"]
@@ -36,21 +37,22 @@ class Encoding:
 
     @property
     def data(self) -> Data:
+        """The encoded frame as training data."""
         return Data(self.x, self.y)
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the d features: that of the column, or column=category."""
+        """Names of the d features: the column, or column=category."""
         return tuple(f"{name}{label}" for name, kind in self._pairs() for label in kind.labels)
 
     @property
     def constant(self) -> tuple[Any, ...]:
-        """Columns of a single value, which nothing can be learnt from."""
+        """Columns of a single value, which are useless for prediction."""
         return tuple(name for name, kind in self._pairs() if isinstance(kind, Constant))
 
     @property
     def domain(self) -> Columns:
-        """Valid rows: numbers between the extremes seen, integers, categories."""
+        """Valid rows: numbers within the range of the encoded frame, integers, categories."""
         upper, spacing, groups, optional = [], [], [], []
         for kind in self.kinds:
             many = len(kind.labels)
@@ -63,11 +65,11 @@ class Encoding:
 
     @property
     def targets(self) -> AbstractDomain:
-        """Valid targets, where they are numbers."""
+        """Valid targets, for a numeric target; otherwise ValueError."""
         if not isinstance(self.target_kind, (Real, Integer)):
             raise ValueError(
-                f"target: {self.target!r} holds categories, expected numbers to move among; insert "
-                "rows with given labels instead"
+                f"target: {self.target!r} holds categories, expected numbers; insert rows with "
+                "fixed labels instead"
             )
         spacing = self.target_kind.spacing
         return Columns(0.0, 1.0, spacing) if spacing else Box(0.0, 1.0)
@@ -75,7 +77,8 @@ class Encoding:
     def encode(self, frame: "pd.DataFrame") -> Data:
         """Other rows of the same columns, in any order, by the same scales and categories.
 
-        Numbers beyond the extremes that were seen come out beyond [0, 1].
+        Numbers outside the range of the encoded frame are outside [0, 1]. ValueError for missing
+        or other columns, new categories, missing and infinite values.
         """
         series = _series(frame)
         missing = [name for name in self.columns if name not in series]
@@ -90,9 +93,10 @@ class Encoding:
         return Data(_features(series, self._pairs()), y)
 
     def decode(self, x: Rows, y: Targets) -> "pd.DataFrame":
-        """Rows and targets as a frame with the columns, dtypes and categories that were encoded.
+        """Rows x (m, d) and targets y (m,) as a frame with the encoded columns, dtypes and
+        categories.
 
-        ValueError for what no row of such a frame could be: an impossible one-hot row, or a
+        ValueError for rows that encode no row of such a frame: an invalid one-hot group, or a
         number between two integers.
         """
         import pandas as pd
@@ -119,17 +123,20 @@ class Encoding:
 
 
 def encode(frame: "pd.DataFrame", target: Any, *, reference: bool = False) -> Encoding:
-    """Learn the encoding of a frame, `target` being the column to predict. Needs pandas.
+    """The encoding of a frame. Needs pandas.
 
-    - Numbers are scaled by their minimum and maximum to [0, 1], integers to levels.
-    - Booleans, and two categories, become one feature, 0 or 1.
-    - More categories (dtype `category`, text or objects) become a one-hot group. With `reference`
-      the first has no feature of its own: the all-zero row stands for it.
-    - A column of a single value becomes a feature fixed to 0; `Encoding.constant` names it.
+    - `frame`: with at least one row, and one column besides the target.
+    - `target`: name of the column to predict.
+    - `reference`: encode the first category of a group as the all-zero row, without a feature.
 
-    Targets: numbers are scaled likewise. Two categories or booleans become -1 and +1, more become
-    0, 1, 2, ...: labels that are numbers need `frame.astype({target: "category"})` first.
-    ValueError for missing or infinite values, and for other dtypes.
+    Numbers are scaled by their minimum and maximum to [0, 1], integers to levels. Booleans, and two
+    categories, become one feature, 0 or 1. More categories (dtype `category`, text or objects)
+    become a one-hot group. A column of a single value becomes a feature fixed to 0;
+    `Encoding.constant` names it.
+
+    Numeric targets are scaled in the same way. Two categories or booleans become -1 and +1, more
+    become 0, 1, 2, ...: numeric labels need `frame.astype({target: "category"})` first. ValueError
+    for missing or infinite values, and for other dtypes.
     """
     series = _series(frame)
     if target not in series:
@@ -155,7 +162,7 @@ def _features(series, pairs) -> Float[np.ndarray, "n d"]:
 
 
 def _series(frame) -> dict[Any, Any]:
-    """The columns by name; ValueError unless they are those of a data frame with rows."""
+    """The columns by name; ValueError unless `frame` is a data frame with rows."""
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):

@@ -1,4 +1,4 @@
-"""bilevel: differentiable bilevel optimisation, with hypergradients that say how right they are."""
+"""bilevel: differentiable bilevel optimisation, with certified hypergradients."""
 
 from . import (
     derivatives,

@@ -1,4 +1,4 @@
-"""The one entry point of the core: a minimiser that can be differentiated."""
+"""`argmin`: the minimiser of an inner problem, with a derivative."""
 
 import types
 
@@ -17,10 +17,10 @@ from .results import CONVERGED
 
 
 def hoist(problem: AbstractProblem) -> AbstractProblem:
-    """Make traced values that a problem's functions close over leaves of the problem.
+    """The problem, with the traced values that its functions close over as leaves.
 
-    `custom_jvp` cannot see through a Python closure; without this, `grad` of a function that
-    builds its objective from the differentiated variable would fail.
+    `custom_jvp` does not see what a Python function closes over. Without this step, `grad` fails
+    for a function that builds its objective from the differentiated variable.
     """
     for name, arguments in problem.functions().items():
         function = getattr(problem, name)
@@ -43,10 +43,11 @@ def solve(
     derivative: AbstractDerivative,
     point: Point | None = None,
 ) -> Solution:
-    """`argmin` inside a program: a failed solve is a value, a path ignores the warm start.
+    """`argmin` inside a program. It never raises on a failed solve: `Solution.result` has the code.
+    A solver that follows a path ignores `warm`.
 
-    - `problem`: None is solved by None.
-    - `point`: where the problem has been solved already; only its derivative is then attached.
+    - `problem`: the inner problem; the solution of None is None.
+    - `point`: the solution, if the problem is solved already; then only its derivative is attached.
     """
     if problem is None:
         return Solution(None, jnp.int32(CONVERGED), {}, None)
@@ -71,20 +72,22 @@ def argmin(
     derivative: AbstractDerivative | None = None,
     throw: bool = True,
 ) -> Solution:
-    """Minimise `problem`, differentiably in every array it holds.
+    """Minimise `problem`. The solution is differentiable in every array of the problem.
 
-    - `problem`: `Smooth(objective, start, args)`, `BoxQP(...)`, or what the solver understands.
-    - `warm`: `Solution.warm` of a nearby problem; the answer does not depend on it, the cost does.
-      A solver that follows a path takes none: its answer depends on where it starts.
-    - `derivative`: `Implicit()` by default.
-    - `throw`: raise `SolveError` if the solve failed; otherwise read `Solution.result`.
+    - `problem`: `Smooth(objective, start, args)`, `BoxQP(...)`, or another that `solver` accepts.
+    - `warm`: `Solution.warm` of a nearby problem. It changes the cost, not the solution.
+    - `solver`: from `bilevel.solvers` or `bilevel.adapters`.
+    - `derivative`: from `bilevel.derivatives`; `Implicit()` by default.
+    - `throw`: raise `SolveError` if the solve failed; otherwise `Solution.result` has the code.
 
-    Correct under grad, jvp, jacfwd, jacrev, hessian, jit and vmap.
+    Supports grad, jvp, jacfwd, jacrev, hessian, jit and vmap. Raises `ValueError` for a warm start
+    of a solver that follows a path, because its answer depends on where it starts; `SolveError`
+    with the sentence of the result code.
     """
     if warm is not None and not solver.converges:
         raise ValueError(
             f"warm: got one for {type(solver).__name__}, whose answer depends on where it starts; "
-            "to go on from weights make them the problem's start"
+            "to continue from given weights, make them the problem's start"
         )
     derivative = Implicit() if derivative is None else derivative
     # Hoisted here: a function that closes over traced values cannot enter a program otherwise.

@@ -1,4 +1,4 @@
-"""How far to go along a hypergradient: steps of a length that falls over the run."""
+"""Step lengths of an ascent along a hypergradient: they fall over the run."""
 
 from typing import Protocol
 
@@ -9,11 +9,11 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 FALL = 0.01
-"""The last step in units of the first."""
+"""Default length of the last step, in units of the first."""
 
 
 class Directed(Protocol):
-    """What an ascent asks of an objective."""
+    """The methods of an objective that an ascent calls."""
 
     def scale(self, z: PyTree) -> Float[Array, ""]: ...
 
@@ -21,17 +21,19 @@ class Directed(Protocol):
 
 
 class Ascent(eqx.Module):
-    """Steps along the objective's own steepest direction (`direction`), of a length that falls
-    geometrically from `first` to `last` over the run: the size of the gradient plays no part.
+    """Steps along the objective's steepest direction (`direction`). Their length falls
+    geometrically from `first` to `last` over the run and does not depend on |gradient|.
 
-    - `share`: length of the first step, in units of the objective's `scale`. Of an attack that is
-      the spread of the training rows.
-    - `first`: length of the first step, in units of z, in place of a share.
-    - `last`: length of the last step; by default a hundredth of the first.
-    - `over`: evaluations over which the length falls; by default the steps of the run. Give it
-      where one ascent is cut into several runs by `state=`.
-    - `momentum`: share of the step before that a step goes on with. It carries rows over where
-      their valid values do not change.
+    - `share`: length of the first step, in units of the objective's `scale`. The scale of an
+      attack is the spread of the training rows.
+    - `first`: length of the first step, in units of z; replaces `share`.
+    - `last`: length of the last step, in units of z; by default a hundredth of the first.
+    - `momentum`: weight of the previous step in the next, in [0, 1). It moves rows across regions
+      in which their valid values do not change.
+    - `over`: number of evaluations over which the length falls; by default the steps of the run.
+      Give it if `state=` cuts one ascent into several runs.
+
+    Raises `ValueError` for a length that is not > 0 and for a momentum outside [0, 1).
     """
 
     share: float = 0.3
@@ -49,7 +51,7 @@ class Ascent(eqx.Module):
             raise ValueError(f"momentum: got {self.momentum}, expected a share in [0, 1)")
 
     def optimizer(self, objective: Directed, steps: int) -> optax.GradientTransformation:
-        """The updates, for gradients of an objective that is descended."""
+        """The optax transformation that descends `objective` in a run of `steps` evaluations."""
         over = steps if self.over is None else self.over
 
         def init(z):
@@ -71,8 +73,8 @@ class Ascent(eqx.Module):
 
 
 class Pace(eqx.Module):
-    """Where an ascent stands: the length of the next step, what it is multiplied by for the one
-    after, and the directions so far.
+    """State of an ascent: the length of the next step, the factor between two lengths, and the
+    momentum (sum of past directions).
     """
 
     length: Float[Array, ""]

@@ -1,4 +1,4 @@
-"""Many problems at once: one function that chooses how."""
+"""One function over a batch of problems: by `vmap` or by a loop."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,17 @@ from jaxtyping import PyTree
 
 
 def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[..., PyTree]:
-    """`function` over the leading axis of every array of its arguments.
+    """Map `function` over the leading axis of every array in its arguments.
 
-    On accelerators a `vmap`. On a CPU a loop: there, batched small factorisations gain nothing,
-    a batched `while_loop` runs every lane to the slowest, and a batched `cond` runs all branches.
-    `size` bounds how many run at once (memory): chunks of it are vmapped.
+    On accelerators this is a `vmap`. On a CPU it is a loop: there, batched small factorisations
+    gain nothing, a batched `while_loop` runs until its slowest lane ends, and a batched `cond` runs
+    all branches.
+
+    - `function`: of any pytrees, to a pytree of arrays.
+    - `size`: number of problems that run at once, to bound memory: a `vmap` over each chunk of this
+      size, in a loop over chunks. By default all on accelerators, one on a CPU.
+
+    A call raises `ValueError` unless all arrays have leading axes of one length.
     """
 
     def mapped(*args: PyTree) -> PyTree:

@@ -1,4 +1,4 @@
-"""The composition the core works on: an outer function of an inner minimiser."""
+"""Bilevel objectives: an outer function of the solution of an inner problem."""
 
 import abc
 from collections.abc import Callable
@@ -22,10 +22,10 @@ Value = Float[Array, ""]
 
 
 class Info(eqx.Module):
-    """What one evaluation reports besides its value.
+    """Report of one evaluation.
 
-    - `result`: code of the inner solve, or of a training made on the way to it that failed.
-    - `stats`: what the inner solver counted.
+    - `result`: code of the inner solve, or of a training before it that failed.
+    - `stats`: counts of the inner solver (steps, residual, ...).
     - `touched`: whether the solution depends on any decision variable; None if that is not known.
     """
 
@@ -35,49 +35,49 @@ class Info(eqx.Module):
 
 
 class AbstractObjective(eqx.Module):
-    """z -> scalar, as `maximize` climbs it."""
+    """A function z -> scalar that `maximize` and `minimize` optimise."""
 
-    # by identity, so that jax.jit and friends take an objective as they take any function
+    # By identity: jax.jit and other transformations then accept an objective as a function.
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
     @abc.abstractmethod
     def evaluate(self, z: PyTree, warm: PyTree | None = None) -> tuple[Value, tuple[PyTree, Info]]:
-        """(value, (warm start for the next evaluation nearby, info)). Never raises on a failed
-        solve: `info.result` has its code. The value does not depend on `warm`.
+        """(value, (warm start for the next evaluation nearby, info)).
+
+        It never raises on a failed solve: `info.result` has the code. The value does not depend on
+        `warm`, an earlier warm start or None for a cold start.
         """
 
     @abc.abstractmethod
     def cold(self, z: PyTree) -> PyTree:
-        """The warm start that stands for none."""
+        """The cold start: the `warm` of an evaluation without an earlier one."""
 
     def prepared(self) -> "AbstractObjective":
-        """The same objective with what does not depend on z computed once; itself by default."""
+        """The same objective with all that does not depend on z computed; by default itself."""
         return self
 
     def keyed(self, key: PRNGKeyArray) -> "AbstractObjective":
-        """The same objective with its randomness drawn from another key."""
-        raise ValueError(
-            f"draws: a {type(self).__name__} has no randomness to draw anew; leave draws out"
-        )
+        """The same objective with its randomness drawn from `key`. By default ValueError."""
+        raise ValueError(f"draws: a {type(self).__name__} has no randomness; leave draws out")
 
     def project(self, z: PyTree) -> PyTree:
-        """The nearest z that may be chosen; z itself by default."""
+        """The nearest feasible z; by default z itself."""
         return z
 
     def scale(self, z: PyTree) -> Value:
-        """The length of a change of z that matters: steps are measured in it."""
+        """Unit of step lengths: the size of a relevant change of z. By default |z|; 1 if z = 0."""
         size = norm(z)
         return jnp.where(size > 0, size, jnp.ones_like(size))
 
     def direction(self, gradient: PyTree) -> PyTree:
-        """The steepest direction of unit length; zero where the gradient is."""
+        """The steepest direction, of Euclidean length 1 by default; zero for a zero gradient."""
         size = norm(gradient)
         return jax.tree.map(lambda leaf: leaf / jnp.where(size > 0, size, 1), gradient)
 
     def __call__(self, z: PyTree) -> Value:
-        """Cold start; raises `SolveError` if the inner problem was not solved."""
-        # Opened: a rule does not see what a function closes over.
+        """The value at z from a cold start; `SolveError` if the inner problem was not solved."""
+        # Opened, because a derivative rule does not see what a function closes over.
         return checked(*_value(*opened((self.prepared(), z))))
 
 
@@ -88,7 +88,7 @@ def _value(objective: AbstractObjective, z: PyTree) -> tuple[Value, Int[Array, "
 
 @_value.def_jvp
 def _value_jvp(primals, tangents):
-    """One program for value and gradient, in place of one for each half of a derivative."""
+    """One program for value and gradient, rather than one for each."""
     moving = jax.tree.map(lambda t: t is not None, tangents, is_leaf=lambda t: t is None)
     (value, result), gradient = _slope(*eqx.partition(primals, moving))
     slopes = jax.tree.map(lambda g, t: jnp.sum(g * t), gradient, tangents)
@@ -112,11 +112,12 @@ def _slope(moved: PyTree, fixed: PyTree) -> tuple[tuple[Value, Int[Array, ""]], 
 
 
 class Outcome(eqx.Module):
-    """What a solution of the inner problem is worth.
+    """The outer objective at a solution of the inner problem.
 
-    - `score`: the outer objective.
-    - `result`: code of what was computed from the solution (a repair, say).
-    - `kinks`: () -> quantities at whose zeros the outer objective is not differentiable.
+    - `score`: its value.
+    - `result`: code of the work done on the solution (a repair, for example).
+    - `kinks`: () -> quantities at whose zeros the outer objective is not differentiable; None if
+      there are none.
     - `touched`: whether the solution depends on any decision variable; None if that is not known.
     """
 
@@ -129,10 +130,10 @@ class Outcome(eqx.Module):
 class Posed(eqx.Module):
     """A bilevel problem at one z.
 
-    - `problem`: the inner problem; None where there is nothing to solve.
+    - `problem`: the inner problem; None if there is nothing to solve.
     - `outcome`: solution of the inner problem -> `Outcome`.
-    - `result`: the worst code of the trainings made to pose the problem.
-    - `point`: where the inner problem has been solved already, if it has.
+    - `result`: the worst code of the trainings that posed the problem.
+    - `point`: the solution, if the inner problem is solved already.
     """
 
     problem: PyTree
@@ -163,21 +164,20 @@ class AbstractBilevel(AbstractObjective):
 
     @property
     def linear(self) -> AbstractLinearSolver:
-        """What answers the adjoint system when the gradient is certified."""
+        """The linear solver for the adjoint system of a certificate."""
         return self.derivative.linear if isinstance(self.derivative, Implicit) else Factor()
 
     @abc.abstractmethod
     def pose(self, z: PyTree) -> Posed:
-        """The inner problem at z, and what the outer objective makes of its solution."""
+        """The inner problem at z, and the outer objective as a function of its solution."""
 
     @abc.abstractmethod
     def using(self, solver: AbstractSolver, derivative: AbstractDerivative) -> "AbstractBilevel":
-        """The same problem, solved and differentiated another way."""
+        """The same problem with another solver and another derivative."""
 
     def pinned(self, z: PyTree) -> "AbstractBilevel":
-        """The same objective near z, with discrete choices (rows that a defense drops) made once.
-
-        Its value and gradient at z are the same. Itself by default.
+        """The same objective near z, with its discrete choices (rows that a defense drops) fixed to
+        those at z. Value and gradient at z are the same. By default itself.
         """
         del z
         return self
@@ -190,7 +190,7 @@ class AbstractBilevel(AbstractObjective):
         return self.solve(self.pose(z), warm)
 
     def solve(self, posed: Posed, warm: PyTree | None = None) -> tuple[Value, tuple[PyTree, Info]]:
-        """The value of what is posed, a warm start for what is posed nearby, and how it went."""
+        """(value of the posed problem, (warm start for a nearby one, report))."""
         solution = solve(posed.problem, warm, self.solver, self.derivative, posed.point)
         outcome = posed.outcome(solution.value)
         result = worst(posed.result, solution.result, outcome.result)
@@ -199,7 +199,7 @@ class AbstractBilevel(AbstractObjective):
 
 
 def worst(*codes: Int[Array, ""] | int) -> Int[Array, ""]:
-    """The result of work that is done only if each part of it is."""
+    """The largest of result codes: `CONVERGED` only if all parts of the work converged."""
     result = jnp.int32(CONVERGED)
     for code in codes:
         result = jnp.maximum(result, jnp.asarray(code, jnp.int32))
@@ -209,9 +209,11 @@ def worst(*codes: Int[Array, ""] | int) -> Int[Array, ""]:
 class Bilevel(AbstractBilevel):
     """A bilevel problem from two functions.
 
-    - `inner_problem(z) -> problem`: `Smooth(...)`, `BoxQP(...)`, or what the solver understands.
+    - `inner_problem(z) -> problem`: `Smooth(...)`, `BoxQP(...)`, or another that `solver` accepts.
     - `outer_objective(z, value) -> scalar`: of z and the solution of the inner problem.
     - `solver`, `derivative`: how the inner problem is solved and differentiated.
+
+    Called with z it returns the value, and raises `SolveError` if the inner solve failed.
     """
 
     inner_problem: Callable[[PyTree], PyTree]

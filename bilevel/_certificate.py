@@ -1,4 +1,4 @@
-"""What is known of a hypergradient's error, and how it reads."""
+"""The certificate of a hypergradient: its error bound, margins and condition, as a record."""
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PyTree
@@ -8,29 +8,34 @@ from ._tree import norm
 
 
 class Certificate(eqx.Module):
-    """A hypergradient and what is known of its error. All fields are arrays; `str()` explains.
+    """A hypergradient with a bound on its error. All fields but the last two are arrays; `str()`
+    explains them.
 
     - `value`, `gradient`: F(z, w*(z)) and dF/dz.
     - `error_bound`: bound on |gradient - true gradient| (Euclidean, all leaves together); infinite
       where the derivative is not unique (see `degenerate`) or the inner solve failed.
-    - `inner_error`: what the distance of the returned point from the exact one does to the
-      gradient: |dg . delta| with delta = -A^-1 F, the Newton correction, by the kept factor.
-    - `adjoint_error`: what the residual of the adjoint system does to the gradient.
-    - `rounding_error`: what rounding does to it, of every array and of every sum, sampled.
+    - `inner_error`: error of the gradient from the distance of the returned point to the exact
+      one: |dg . delta| with delta = -A^-1 F, the Newton correction, by the kept factor.
+    - `adjoint_error`: error of the gradient from the residual of the adjoint system.
+    - `rounding_error`: error of the gradient from the rounding of every array and of every sum,
+      sampled.
     - `inner_residual`, `adjoint_residual`: |F| and |r - A v| / |r|.
-    - `condition`: of the reduced KKT system, estimated by power iterations on A and its factor.
-    - `margin`: least distance to a change of active set (strict complementarity).
-    - `kink_margin`: least distance of the outer objective to one of its own kinks.
-    - `reach`: how far z may move along the gradient's direction (Euclidean) before, to first
-      order, an active set or an outer kink changes: finite differences must stay well within.
-    - `degenerate`: an active set is on the point of changing or the KKT system is singular.
-      The derivative is then one-sided, and `gradient` is one element of a set.
-    - `zero`: the gradient is zero, exactly or as far as its error bound can tell.
-    - `result`: the inner solve's code, or that of a training made on the way to it.
-    - `truth`: what the gradient is measured against: the gradient at the exact minimiser, or the
-      derivative of the path that the solver follows, or of a function without an inner problem.
-      For the last two `condition`, `kink_margin` and `reach` are NaN: not measured.
-    - `precision`: dtype that the inner problem is solved in.
+    - `condition`: condition number of the reduced KKT system, estimated by power iterations on A
+      and its factor.
+    - `margin`: smallest distance to a change of active set (strict complementarity).
+    - `kink_margin`: smallest distance of the outer objective to one of its kinks.
+    - `reach`: length that z can move along the gradient's direction (Euclidean) before, to first
+      order, an active set changes or an outer kink is crossed. Finite differences must take steps
+      well below it.
+    - `degenerate`: an active set is about to change or the KKT system is singular. The derivative
+      is then one-sided, and `gradient` is one element of a set.
+    - `zero`: |gradient| is at most its error bound.
+    - `result`: code of the inner solve, or of a training before it that failed.
+    - `truth`: the reference of the bound: the gradient at the exact minimiser ("the minimiser"),
+      the derivative of the path that the solver follows ("the path"), or of a function without an
+      inner problem ("the function"). For the last two `condition`, `kink_margin` and `reach` are
+      NaN: not measured.
+    - `precision`: dtype of the inner solve.
     """
 
     value: Float[Array, ""]
@@ -87,8 +92,8 @@ class Certificate(eqx.Module):
             )
         if bool(self.zero):
             lines.append(
-                "  ZERO: the gradient is zero to its error. Either no decision variable touches "
-                "the solution (an SVM: no poison row is a support vector), or the solution is flat "
-                "(an SVM: the margin vectors fix the plane). Start elsewhere, or lower C"
+                "  ZERO: the gradient is not larger than its error. Either the solution depends on "
+                "no decision variable (an SVM: no poison row is a support vector), or it is flat "
+                "in them (an SVM: the margin vectors fix the plane). Start elsewhere, or lower C"
             )
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How right a hypergradient is: residuals, margins and an error bound."""
+"""Certificates of hypergradients: residuals, margins and an error bound."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,16 +27,18 @@ def certify(
 ) -> Certificate:
     """The hypergradient of `objective` at z, as `jax.grad` returns it, with its certificate.
 
-    Of an implicit derivative the truth is the gradient at the exact minimiser: the bound counts
-    the inner residual, the adjoint residual and rounding. Of a derivative along a path
-    (`Unroll`, `Truncated`, `BackGradient`, ...) the truth is the derivative of that path: the
-    gradient is compared with exact directional derivatives along random directions.
+    The reference of an implicit derivative is the gradient at the exact minimiser: the bound sums
+    the effects of the inner residual, the adjoint residual and rounding. The reference of a
+    derivative along a path (`Unroll`, `Truncated`, `BackGradient`, ...) is the derivative of that
+    path: the gradient is compared with exact directional derivatives along random directions.
 
     - `objective`: a composed attack, a `Bilevel`, or a plain function z -> scalar.
-    - `z`: where, a pytree of floating arrays.
-    - `warm`: start of the inner solve; the answer does not depend on it.
+    - `z`: the point, a pytree of floating arrays.
+    - `warm`: start of the inner solve, as `evaluate` returns it. It changes the cost, not the
+      certificate.
 
-    Costs about ten gradients. `jit` and `vmap` it as you like.
+    It costs about ten gradients and supports `jit` and `vmap`. Raises `ValueError` if z has a leaf
+    that is not numbers. A failed inner solve is reported in `Certificate.result`.
     """
     if not isinstance(objective, AbstractObjective):
         objective = Function(objective)
@@ -66,7 +68,7 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
         return solver.backsolve(problem, frozen, rhs)
 
     def parts(u, z):
-        """The outer objective and the conditions, at unknowns that do not follow z."""
+        """The outer objective and the conditions, with u held fixed as z varies."""
         posed = objective.pose(z)
         problem = hoist(posed.problem)
         outcome = posed.outcome(solver.value(problem, u, frozen))
@@ -131,7 +133,7 @@ def _scaled(tree: PyTree, factor: Array) -> PyTree:
 
 
 def _norm_by_power(product: Callable[[PyTree], PyTree], start: PyTree) -> Array:
-    """Largest |eigenvalue| of a symmetric operator, seen from `start` (a lower estimate)."""
+    """Lower estimate of the largest |eigenvalue| of a symmetric operator: powers on `start`."""
 
     def body(_, state):
         x, _ = state
@@ -151,24 +153,25 @@ def _moved(
     u: PyTree,
     frozen: PyTree,
 ) -> tuple[Array, Array, Array]:
-    """What small changes do, to first order.
+    """First-order effects of small changes, as three numbers.
 
-    - change of the gradient if the unknowns move by `delta`;
-    - change of the gradient under relative perturbations of size eps of every array (those the
-      objective holds, z, and those of the inner problem) and of every sum on the way (`rounded`).
-      A backward stable computation errs by about as much. Random signs rather than worst cases:
-      the worst case over 1e4 entries would be 1e2 times what ever happens. Largest of few;
-    - distance along the gradient's direction to the next change of active set or outer kink.
+    - the change of the gradient if the unknowns move by `delta`;
+    - the change of the gradient under relative perturbations of size eps of every array (those of
+      the objective, z, and those of the inner problem) and of every sum (`rounded`). The error of
+      a backward stable computation is about as large. The signs are random: the worst case over
+      1e4 entries is 1e2 times what occurs. The result is the largest of `PROBES` draws;
+    - the distance along the gradient's direction to the next change of active set or outer kink.
 
-    All by differences of one program, with steps large enough that the rounding of the difference
-    does not matter and small enough that it is linear at any condition number that is certified.
+    All three are differences of one program. The steps are large enough that the rounding of the
+    difference does not matter, and small enough that the difference is linear at every condition
+    number that is certified.
     """
     solver = objective.solver
     dtype = jax.tree.leaves(u)[0].dtype
     eps = jnp.asarray(jnp.finfo(dtype).eps, dtype)
     size = norm(gradient)
     towards = _scaled(gradient, 1 / jnp.where(size > 0, size, 1))
-    # The steps: of delta in units of the unknowns, of z in units of z, of perturbations in eps.
+    # Steps: of delta in units of the unknowns, of z in units of z, of perturbations in eps.
     length = norm(delta)
     shift = eps**0.5 * (norm(u) + eps) / jnp.where(length > 0, length, 1)
     ahead = eps**0.5 * (norm(z) + eps**0.5)

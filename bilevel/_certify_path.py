@@ -13,18 +13,19 @@ from .derivatives import Implicit, Unroll
 from .results import CONVERGED
 
 SAFETY = 3.0
-"""Factor on the first-order estimates; tests hold the bound against exact gradients."""
+"""Factor on the first-order estimates; the tests compare the bound with exact gradients."""
 
 DIRECTIONS, PROBES = 8, 3
-"""Random directions that a gradient is tested along, and perturbations that sample rounding."""
+"""Numbers of random directions that test a gradient, and of perturbations that sample rounding."""
 
 
 def certify_path(objective: AbstractObjective, z: PyTree) -> Certificate:
-    """The gradient that `objective.derivative` gives, against forward mode through the path.
+    """Compare the gradient by `objective.derivative` with forward mode through the path.
 
-    Forward mode along a random unit direction u gives the exact slope of the path, so that the
-    error e of the gradient shows as e'u. In n dimensions |e|^2 is n times the mean of (e'u)^2.
-    Up to `DIRECTIONS` variables every coordinate is tried, and |e| is exact.
+    Forward mode along a random unit direction u gives the exact slope of the path; its difference
+    to the gradient's is e'u, where e is the error of the gradient. In n dimensions |e|^2 is n times
+    the mean of (e'u)^2. With up to `DIRECTIONS` variables u runs over all coordinate directions,
+    and |e| is exact.
     """
 
     def evaluated(objective, z):
@@ -36,7 +37,7 @@ def certify_path(objective: AbstractObjective, z: PyTree) -> Certificate:
         return value, info, gradient
 
     def case(seed):
-        """The gradient with everything that it is computed from moved by its last digit."""
+        """The gradient, with every array it is computed from perturbed in the last digit."""
         dtype = jax.tree.leaves(z)[0].dtype
         eps = jnp.where(seed == 0, 0, jnp.finfo(dtype).eps).astype(dtype)
         noise = Noise(seed, eps)
@@ -65,7 +66,7 @@ def certify_path(objective: AbstractObjective, z: PyTree) -> Certificate:
     rounding = jnp.max(moved) + eps * norm(gradient)
     bound = SAFETY * (sampled + rounding)
     solved = info.result == CONVERGED
-    none, nan = jnp.asarray(jnp.inf, dtype), jnp.asarray(jnp.nan, dtype)
+    unlimited, nan = jnp.asarray(jnp.inf, dtype), jnp.asarray(jnp.nan, dtype)
     residual = info.stats.get("residual", nan) if isinstance(info.stats, dict) else nan
     return Certificate(
         value=value,
@@ -77,7 +78,7 @@ def certify_path(objective: AbstractObjective, z: PyTree) -> Certificate:
         inner_residual=residual,
         adjoint_residual=sampled / jnp.maximum(norm(gradient), jnp.finfo(dtype).tiny),
         condition=nan,
-        margin=none,
+        margin=unlimited,
         kink_margin=nan,
         reach=nan,
         degenerate=jnp.bool_(False),

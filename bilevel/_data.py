@@ -13,10 +13,11 @@ class Data(eqx.Module):
 
     - `x`: tables (n, d), images (n, height, width, channels), any rank >= 2; floating.
     - `y`: in its own dtype: -1 and +1, class numbers, or real targets.
-    - `weight`: multiplies the row's loss: 0 leaves the row out, and the derivative of a goal in a
-      weight is the influence of that row. Of the dtype of x; ones by default.
+    - `weight`: multiplies the row's loss. A weight of 0 leaves the row out; the derivative of a
+      goal in a weight is the influence of that row. In the dtype of x; ones by default.
 
-    NumPy input is accepted. Raises `ValueError` for shapes that do not fit and for NaN.
+    NumPy input is accepted. Raises `ValueError` for shapes that do not match, values that are not
+    real numbers, NaN and infinity.
     """
 
     x: Float[Array, "n ..."]
@@ -44,7 +45,7 @@ class Data(eqx.Module):
         return self.x.shape[0]
 
     def targets(self) -> Float[Array, " n"]:
-        """The labels as numbers of the dtype of x, for losses that calculate with them."""
+        """The labels in the dtype of x, for losses that compute with them."""
         return self.y.astype(self.x.dtype)
 
 
@@ -54,7 +55,10 @@ def append(
     y: Shaped[Array, " m"],
     weight: Float[Array, " m"] | None = None,
 ) -> Data:
-    """The data with rows added at the end, of weight one unless given."""
+    """`data` with rows x (m, ...), labels y (m,) and weights (m,; ones by default) at the end.
+
+    Raises `ValueError` as `Data` does.
+    """
     more = jnp.ones(jnp.shape(y), data.weight.dtype) if weight is None else weight
     return Data(
         jnp.concatenate([data.x, x]),
@@ -64,7 +68,7 @@ def append(
 
 
 def _numbers(name: str, a) -> Array:
-    """An array of numbers; of booleans it makes integers."""
+    """`a` as an array of numbers, booleans as integers; ValueError if it is not numbers."""
     try:
         a = jnp.asarray(a)
     except TypeError as error:
@@ -82,7 +86,7 @@ def _floating(name: str, a) -> Array:
 
 
 def require_finite(**arrays) -> None:
-    """ValueError naming the first array with NaN or infinity. Traced values pass unseen."""
+    """ValueError that names the first array with NaN or infinity. Traced values are not checked."""
     for name, a in arrays.items():
         if concrete(a) and not np.all(np.isfinite(np.asarray(a))):
             bad = np.argwhere(~np.isfinite(np.asarray(a)))

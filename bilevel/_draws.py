@@ -1,4 +1,4 @@
-"""Randomness of an objective along a run: the same at every step, or drawn anew."""
+"""Randomness of an objective in a run: the same at every step, or drawn again at each."""
 
 import equinox as eqx
 import jax
@@ -10,13 +10,13 @@ from ._bilevel import AbstractObjective, Info
 
 
 class Frozen(eqx.Module):
-    """All steps see the randomness of one key: a deterministic objective."""
+    """Every step uses the randomness of `key`, a typed key: the objective is deterministic."""
 
     key: PRNGKeyArray
 
 
 class Fresh(eqx.Module):
-    """Step t sees the randomness of `fold_in(key, t)`: a stochastic ascent."""
+    """Step t uses the randomness of `fold_in(key, t)`, of a typed key: the ascent is stochastic."""
 
     key: PRNGKeyArray
 
@@ -25,7 +25,7 @@ class Expected(AbstractObjective):
     """Mean of an objective over keys: several initialisations, expectation over transformations
     (Athalye et al. 2018), several victims (Huang et al. 2020, MetaPoison).
 
-    - `objective`: one whose randomness comes from a key (`keyed`).
+    - `objective`: one whose randomness comes from a key (it implements `keyed`).
     - `keys`: (k,) typed keys, `jax.random.split(key, k)`.
     """
 

@@ -1,4 +1,4 @@
-"""Solvers that are a loop of equal steps, so that their path can be differentiated."""
+"""Solvers that repeat one step a fixed number of times: their path can be differentiated."""
 
 import abc
 from typing import TYPE_CHECKING, ClassVar
@@ -12,11 +12,13 @@ from ._solver import AbstractSolver, Point
 
 
 class AbstractIteration(AbstractSolver):
-    """`steps` times the same map, from `begin` to `arrive`. All of it is differentiable."""
+    """A solver that applies one map `steps` times, from `begin` to `arrive`. All three parts are
+    differentiable.
+    """
 
     converges: ClassVar[bool] = False
 
-    if TYPE_CHECKING:  # a property, lest it come first among a subclass's arguments
+    if TYPE_CHECKING:  # a property: as a field it would come first in a subclass's arguments
 
         @property
         def steps(self) -> int: ...
@@ -34,11 +36,11 @@ class AbstractIteration(AbstractSolver):
 
     @abc.abstractmethod
     def unknowns(self, problem: PyTree, state: PyTree) -> PyTree:
-        """The unknowns that a state stands for."""
+        """The unknowns of a state."""
 
     @abc.abstractmethod
     def arrive(self, problem: PyTree, state: PyTree) -> Point:
-        """Where the loop ended, and whether that is good enough."""
+        """The point of the last state, with its result code and statistics."""
 
     def run(self, problem: PyTree, warm: PyTree) -> Point:
         return self.arrive(problem, advance(self, problem, self.begin(problem, warm), self.steps))

@@ -1,4 +1,4 @@
-"""The outer problem: ascent on a hypergradient, as one compiled loop."""
+"""`maximize` and `minimize`: ascent along a hypergradient, as one compiled loop."""
 
 import collections
 from collections.abc import Callable
@@ -36,7 +36,9 @@ Reseed = Callable[[PRNGKeyArray, PyTree, PyTree], PyTree]
 
 
 class Step(eqx.Module):
-    """One evaluation, as `record` sees it."""
+    """One evaluation, the argument of `record`: the point z, the value and the gradient of the
+    objective there, and the report of the evaluation.
+    """
 
     z: PyTree
     value: Float[Array, ""]
@@ -45,13 +47,13 @@ class Step(eqx.Module):
 
 
 def value_only(step: Step) -> Array:
-    """The default record."""
+    """The default `record`: the value of the objective."""
     return step.value
 
 
 class State(eqx.Module):
-    """All that the next step needs. Save it and pass it as `state=` to resume; every leaf is a
-    plain array, so that `eqx.tree_serialise_leaves` writes it.
+    """State of a run after a step. Pass it as `state=` to resume the run. Every leaf is a plain
+    array, so that `eqx.tree_serialise_leaves` can save it.
     """
 
     z: PyTree
@@ -64,20 +66,21 @@ class State(eqx.Module):
     scale: Float[Array, ""]
     stall: Int[Array, ""]
     step: Int[Array, ""]
-    total: Int[Array, ""]  # evaluations, those of the runs before included
+    total: Int[Array, ""]  # evaluations, including those of earlier runs
     status: Int[Array, ""]
     inner_result: Int[Array, ""]
-    key: Array  # the data of a key
+    key: Array  # `jax.random.key_data` of a key
 
 
 class Optimized(eqx.Module):
     """Outcome of `maximize` or `minimize`.
 
-    - `z`, `value`: the best point seen and its objective.
-    - `steps`: evaluations of value and hypergradient used.
-    - `status`: code of how it ended; `message` is its sentence.
-    - `history`: per step, what `record` returned; rows from `steps` on are unused (NaN if float).
-    - `state`: to resume from.
+    - `z`, `value`: the best point found and the objective there.
+    - `steps`: number of evaluations of value and hypergradient.
+    - `status`: code of the end of the run; `message` is its sentence.
+    - `history`: what `record` returned, one row per step; rows from `steps` on are unused (NaN if
+      floating, else 0).
+    - `state`: the state to resume from.
     """
 
     z: PyTree
@@ -89,7 +92,7 @@ class Optimized(eqx.Module):
 
     @property
     def message(self) -> str:
-        """How the run ended; of a batch of runs, a line per outcome with the number of runs."""
+        """How the run ended; for a batch of runs, one line per outcome with the number of runs."""
         status, inner = (np.ravel(a) for a in (self.status, self.state.inner_result))
         outcomes = collections.Counter(zip(status.tolist(), inner.tolist(), strict=True))
         lines = {_ending(*outcome): count for outcome, count in outcomes.most_common()}
@@ -123,36 +126,38 @@ def maximize(
     state: State | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Optimized:
-    """Climb `objective` from z0 along its hypergradient, keeping the best point.
+    """Ascend `objective` from z0 along its hypergradient and return the best point.
 
-    Non-monotone: objectives with hinges and active sets stall under a line search that insists on
-    progress. Steps are taken as the optimiser says; after `patience` steps without progress the
-    run returns to the best point, forgets the optimiser's momentum and multiplies its updates by
-    `shrink`, until they fall below `floor`.
+    The ascent is not monotone: a line search that requires progress stalls on objectives with
+    hinges and active sets. The optimiser takes its steps. After `patience` steps without progress
+    the run returns to the best point, resets the optimiser's momentum and multiplies its updates by
+    `shrink`. It stops when that factor falls below `floor`.
 
     - `objective`: a composed attack, a `Bilevel`, or a plain function z -> scalar.
-    - `z0`: where to start, a pytree of floating arrays (numbers and NumPy arrays are converted).
-    - `steps`: evaluations of value and hypergradient at most.
-    - `optimizer`: `Ascent(first, last, momentum)`, whose steps are lengths, or any optax
-      transformation.
-    - `project`: z -> z onto the feasible set, applied to z0 and after each update. By default the
-      objective's own: of an attack, what its capability allows.
-    - `patience`: steps without progress until the run goes back to the best point. By default 10
-      for an optax optimiser; an `Ascent` shortens its steps by itself.
-    - `shrink`, `floor`: what a return multiplies the updates by, and below which factor to stop.
-    - `tol`: least gain that counts as progress.
-    - `reseed(key, z, gradient) -> z`: called where part of the hypergradient (a row of a leaf, or
-      a whole leaf) is exactly zero, to move it elsewhere. Without it, a hypergradient of zero
-      stops the run, and `message` says why it is zero.
-    - `record(step: Step) -> pytree`: what `history` keeps per step (default: the value).
-    - `draws`: `Fresh(key)` evaluates every step with new randomness, `Frozen(key)` all steps with
+    - `z0`: the start, a pytree of floating arrays (numbers and NumPy arrays are converted).
+    - `steps`: largest number of evaluations of value and hypergradient.
+    - `optimizer`: `Ascent(share, first, last, momentum)`, which sets the lengths of its steps, or
+      any optax transformation.
+    - `project`: z -> z, the projection onto the feasible set, applied to z0 and after each update.
+      By default `objective.project`: for an attack, the limits of its capability.
+    - `patience`: steps without progress until the run returns to the best point. By default 10 for
+      an optax optimiser; no return for an `Ascent`, which shortens its steps itself.
+    - `shrink`: factor on the updates at each return.
+    - `floor`: the run stops when the product of these factors is below it.
+    - `tol`: smallest gain that counts as progress.
+    - `reseed(key, z, gradient) -> z`: called if part of the hypergradient (a row of a leaf, or a
+      whole leaf) is exactly zero, to move that part elsewhere. Without it, a hypergradient of zero
+      stops the run, and `message` gives the reason.
+    - `record(step: Step) -> pytree`: the entry of `history` for a step (default: the value).
+    - `draws`: `Fresh(key)` evaluates each step with new randomness, `Frozen(key)` all steps with
       the same. By default the objective's own key.
-    - `state`: `Optimized.state` of an earlier run, to go on from there; z0 is then ignored.
-    - `key`: randomness for `reseed`.
+    - `state`: `Optimized.state` of an earlier run, to resume it; z0 is then ignored.
+    - `key`: typed key of the randomness for `reseed`.
 
-    Raises `ValueError` for arguments that make no sense, and `SolveError` if the very first
-    evaluation fails, so that there is no result to return. Compiled once per structure, shapes and
-    settings; `jit` and `vmap` it as you like, then failures are in `status`.
+    Raises `ValueError` for an objective that is not callable, a z0 without floating arrays, and
+    `steps` or `patience` below 1; `SolveError` with the sentence of the failure if the first
+    evaluation fails, because there is no result then. Compiled once per structure, shapes and
+    settings. Under `jit` and `vmap`, failures are in `status`.
     """
     return _run(
         objective, z0, -1.0, steps=steps, optimizer=optimizer, project=project,
@@ -178,7 +183,7 @@ def minimize(
     state: State | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Optimized:
-    """Descend `objective` from z0. The arguments and the outcome are those of `maximize`."""
+    """Descend `objective` from z0. Arguments, result and errors are those of `maximize`."""
     return _run(
         objective, z0, 1.0, steps=steps, optimizer=optimizer, project=project,
         patience=patience, shrink=shrink, floor=floor, tol=tol, reseed=reseed, record=record,
@@ -187,7 +192,7 @@ def minimize(
 
 
 class _Settings(eqx.Module):
-    """What a program is compiled for, apart from the objective."""
+    """The settings that a program is compiled for, apart from the objective."""
 
     steps: int
     optimizer: Any
@@ -279,7 +284,7 @@ def _optimize(
     def signed(gradient):
         return jax.tree.map(lambda g: sign * g, gradient)
 
-    def seen(step):  # by the user: the sign is ours
+    def seen(step):  # by the user, without the sign of `loss`
         return Step(step.z, sign * step.value, signed(step.gradient), step.info)
 
     if state is None:
@@ -322,7 +327,7 @@ def _optimize(
             (s.z, gradient, warm, s.optimizer),
         )
         key = s.key
-        # A step of the objective's own length that changes the value by less than its last digit.
+        # Zero: a step of length `scale` would change the value by less than its last digit.
         zero = size * length <= 16 * jnp.finfo(dtype).eps * jnp.abs(value)
         with jax.numpy_dtype_promotion("standard"):  # optax's adam mixes dtypes
             updates, memory = optimizer.update(gradient, memory, z)

@@ -1,4 +1,4 @@
-"""Compiled programs that are found again: by structure, shapes and settings, not by identity."""
+"""Compiled programs, cached by structure, shapes and settings rather than by identity."""
 
 import functools
 import types
@@ -14,11 +14,11 @@ from jaxtyping import PyTree
 from ._tree import concrete
 
 NEEDS_VALUES = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
-"""What a function raises that looks at the values of the arrays it closes over."""
+"""Errors of a function that reads the values of the arrays it closes over."""
 
 
 class _Code:
-    """What a Python function is apart from the values that it closes over."""
+    """A Python function without the values that it closes over."""
 
     def __init__(self, function: types.FunctionType):
         self.code, self.globals, self.name = (
@@ -37,7 +37,7 @@ class _Code:
 
 
 class _Function(eqx.Module):
-    """A Python function as a pytree: the arrays that it closes over are leaves."""
+    """A Python function as a pytree; the arrays that it closes over are leaves."""
 
     cells: tuple[PyTree, ...]
     defaults: PyTree
@@ -58,7 +58,7 @@ class _Function(eqx.Module):
 
 
 def opened(tree: PyTree, above: tuple[int, ...] = ()) -> PyTree:
-    """The tree with its Python functions made pytrees of what they close over."""
+    """The tree, with its Python functions as pytrees of the values that they close over."""
 
     def open_(leaf: Any) -> Any:
         if isinstance(leaf, functools.partial):
@@ -80,7 +80,7 @@ def opened(tree: PyTree, above: tuple[int, ...] = ()) -> PyTree:
 
 
 def _sorted(leaf: Any) -> bool:
-    """Whether jit can take the leaf, as an array or as a setting."""
+    """Whether jit accepts the leaf, as an array or as a setting."""
     return eqx.is_array_like(leaf) or isinstance(leaf, Hashable)
 
 
@@ -94,7 +94,7 @@ def closed(tree: PyTree) -> PyTree:
 
 
 class _Setting:
-    """The part of a tree that is not arrays, hashed by structure and values."""
+    """A tree of everything but arrays, hashed by structure and values."""
 
     def __init__(self, tree: PyTree):
         self.leaves, self.structure = jax.tree.flatten(tree)
@@ -114,16 +114,16 @@ class _Setting:
 
 
 def _inside_jit() -> bool:
-    """Whether a program is being traced: JAX takes no options for its compiler there."""
+    """Whether a program is being traced. JAX accepts no compiler options then."""
     return extend.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore[reportPrivateImportUsage]
 
 
 @functools.cache
 def compiler_options(effort: int) -> dict[str, bool | int | str]:
-    """Options under which XLA compiles for CPUs faster: those of them that this version knows.
+    """Options that speed up XLA's compilation for CPUs, as far as the installed version has them.
 
-    Effort 1 takes half the default's time for code that is as fast, effort 0 a sixth for code that
-    takes twice as long to run.
+    Effort 1 takes half the default's time, for code that is as fast. Effort 0 takes a sixth, for
+    code that runs twice as long.
     """
     if jax.default_backend() != "cpu":
         return {}
@@ -145,8 +145,8 @@ def compiler_options(effort: int) -> dict[str, bool | int | str]:
 
 
 def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]:
-    """`function(*args)` under `jit` with our compiler options: arrays are traced, the rest of the
-    arguments are settings, told apart by structure and value.
+    """`function(*args)` under `jit` with `compiler_options(effort)`. Arrays are traced; the other
+    arguments are settings, compared by structure and value.
     """
 
     def call(arrays: PyTree, setting: _Setting) -> Any:
@@ -173,11 +173,14 @@ def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any
 def program(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]:
     """`function(*args)`, compiled once per structure, shapes and settings of `args`.
 
-    `jax.jit` tells functions apart by identity, so that a lambda or an optax optimiser made anew
-    compiles anew. Here functions with the same code that close over equal settings and arrays of
-    equal shapes are one.
+    `jax.jit` compares functions by identity: a new lambda or a new optax optimiser compiles again.
+    Here functions are equal if they have the same code and close over equal settings and arrays of
+    equal shapes.
 
-    - `effort`: of the compiler, see `compiler_options`; 0 for what is rarely run twice.
+    - `function`: of pytrees, to a pytree. It must not depend on values of Python objects that it
+      mutates.
+    - `effort`: of the compiler, 0 or 1, see `compiler_options`; 0 for programs that rarely run
+      twice.
     """
 
     @functools.wraps(function)

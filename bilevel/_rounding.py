@@ -1,4 +1,4 @@
-"""Rounding of a gradient, sampled: every array and every sum moved by its last digit."""
+"""Samples of the rounding error of a gradient: arrays and sums perturbed in the last digit."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from jax.extend.core import Literal
 from jaxtyping import Array, PyTree
 
 PERIOD = 1 << 16
-"""Numbers drawn for a noise; arrays with more entries repeat them."""
+"""Length of the random sequence of a noise; arrays with more entries repeat it."""
 
 
 class Noise:
-    """Factors 1 - size and 1 + size, of random sign, by a hash of the seed.
+    """Random factors, 1 - size or 1 + size, from a hash of the seed.
 
-    All uses read the same sequence, each from a place of its own, so that a use costs one slice.
+    All uses read the same sequence, each from another offset, so that a use costs one slice.
     """
 
     def __init__(self, seed: Array, size: Array):
@@ -27,16 +27,16 @@ class Noise:
         self.uses = 0
 
     def __call__(self, a: Array, shape: tuple[int, ...], sign: int = 1) -> Array:
-        """`a`, broadcast to `shape`, with every entry times one or the other factor."""
+        """`a`, broadcast to `shape`, with every entry multiplied by a factor."""
         self.uses += 1
-        place = self.uses * 25173 % PERIOD  # a step that visits all places before it repeats one
+        place = self.uses * 25173 % PERIOD  # this stride visits all offsets before it repeats one
         count = math.prod(shape)
         signed = self.signed[place : place + min(count, PERIOD)]
         signed = jnp.resize(signed, shape).astype(jnp.result_type(a))
         return a * (1 + sign * signed)
 
     def arrays(self, tree: PyTree) -> PyTree:
-        """The tree with every entry of its floating arrays times one or the other factor."""
+        """The tree, with every entry of its floating arrays multiplied by a factor."""
         arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
         arrays = jax.tree.map(lambda leaf: self(leaf, leaf.shape), arrays)
         return eqx.combine(arrays, rest)
@@ -46,18 +46,17 @@ SUMS = frozenset(
     ("add", "sub", "add_any", "reduce_sum", "cumsum", "scatter-add", "dot_general",
      "conv_general_dilated")
 )  # fmt: skip
-"""What adds, by JAX's names."""
+"""Names of the JAX primitives that add."""
 
 
 def rounded(function: Callable[[PyTree], PyTree], at: PyTree, noise: Noise) -> PyTree:
-    """`function(at)` with the terms of every sum multiplied by the factors of a noise, each use of
-    a term by its own draw.
+    """`function(at)`, with the terms of every sum multiplied by random factors, drawn for each use.
 
-    This is Monte Carlo arithmetic (Parker 1997) where it matters. A product is right to its last
-    digit; only a sum whose terms cancel makes more of that, and terms may cancel anywhere: in an
-    objective, a learner, a kernel, or between the two ends of a derivative. The linear solve stays
-    as it is, for its residual is known; so does the inside of loops (`scan`, `while`, `cond`) in an
-    objective, whose own rounding is not seen.
+    This is Monte Carlo arithmetic (Parker 1997), for sums only. A product is exact to its last
+    digit; a sum whose terms cancel amplifies the error, and terms can cancel anywhere: in an
+    objective, a learner, a kernel, or between two terms of a derivative. The linear solve is not
+    perturbed, because its residual is known. Loops (`scan`, `while`, `cond`) in an objective are
+    not perturbed either: the rounding inside them is not sampled.
     """
     leaves, structure = jax.tree.flatten(at)
     closed, shape = jax.make_jaxpr(
@@ -67,16 +66,16 @@ def rounded(function: Callable[[PyTree], PyTree], at: PyTree, noise: Noise) -> P
     def noisy(name, terms):
         terms = list(terms)
         if name in ("add", "sub"):
-            # A draw for every entry of the result, as each rounds on its own, and opposite signs
-            # on the two sides, so that terms which cancel show it.
+            # One draw for every entry of the result, because each rounds independently. Opposite
+            # signs on the two sides, so that the error of terms that cancel is visible.
             shape = jnp.broadcast_shapes(*map(jnp.shape, terms))
             draw = noise.uses
             terms[0] = noise(terms[0], shape)
             noise.uses = draw
             terms[1] = noise(terms[1], shape, -1)
             return terms
-        # Of a product one factor, the larger: of a matrix and a vector the matrix, whose entries
-        # round each on its own.
+        # Perturb the larger factor of a product: of a matrix and a vector the matrix, whose
+        # entries round independently.
         which = 2 if name == "scatter-add" else 0
         if name == "dot_general" and jnp.size(terms[1]) > jnp.size(terms[0]):
             which = 1

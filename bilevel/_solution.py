@@ -1,4 +1,4 @@
-"""What a solve returns: a value, a result that reads as a sentence, and statistics."""
+"""The result of a solve: a value, a code with a sentence, and statistics."""
 
 from typing import Any
 
@@ -12,16 +12,18 @@ from ._tree import concrete
 
 
 class SolveError(RuntimeError):
-    """Raised at the public edge (`throw=True`) when an inner problem was not solved."""
+    """Raised by public functions (with `throw=True`) if an inner problem was not solved. Its
+    message is the sentence of the result code.
+    """
 
 
 class Solution(eqx.Module):
-    """Outcome of a solve. Failure is a value, so that every lane of a `vmap` carries its own.
+    """Outcome of a solve. A failure is a code, so that every lane of a `vmap` has its own.
 
     - `value`: the minimiser.
     - `result`: int32 code; 0 means converged, `message` is its sentence.
-    - `stats`: what the solver counted (steps, residual, ...).
-    - `warm`: the start of the next solve of a nearby problem; None where the solver follows a path.
+    - `stats`: counts of the solver (steps, residual, ...).
+    - `warm`: the start of the next solve of a nearby problem; None if the solver follows a path.
     """
 
     value: PyTree
@@ -35,12 +37,12 @@ class Solution(eqx.Module):
         return results.sentence(jnp.max(self.result))
 
     def checked(self) -> "Solution":
-        """This solution, or `SolveError`: at once if concrete, at run time if under `jit`."""
+        """This solution; raises `SolveError` if it failed: at once, or at run time under `jit`."""
         return eqx.tree_at(lambda s: s.value, self, checked(self.value, self.result))
 
 
 def checked(value: PyTree, result: Int[Array, "..."]) -> PyTree:
-    """The value, or `SolveError` where `result` is a failure: at run time if under `jit`."""
+    """The value; `SolveError` if `result` is a failure: at once, or at run time under `jit`."""
     if concrete(result):
         if int(jnp.max(result)) != results.CONVERGED:
             raise SolveError(results.sentence(jnp.max(result)))

@@ -1,4 +1,4 @@
-"""The contract between an inner problem, its solver and the derivative."""
+"""The interface between an inner problem, its solver and the derivative."""
 
 import abc
 from typing import Any, ClassVar
@@ -8,12 +8,14 @@ from jaxtyping import Array, Int, PyTree
 
 
 class Point(eqx.Module):
-    """Where a solver ended. Nothing in it carries a derivative.
+    """The point that a solver returns, without derivatives.
 
     - `unknowns`: u with `conditions(problem, u, frozen) == 0`.
-    - `frozen`: what stays fixed under differentiation: active sets and the factorisation of the
-      Jacobian of the conditions, which then serves every cotangent.
-    - `warm`: start for the next solve of a nearby problem.
+    - `frozen`: constants of the derivative: active sets, and the factorisation of the Jacobian of
+      the conditions, used for every cotangent.
+    - `warm`: start of the next solve of a nearby problem.
+    - `result`: int32 code, `CONVERGED` (0) or another of `bilevel.results`.
+    - `stats`: counts (steps, residual, ...).
     """
 
     unknowns: PyTree
@@ -24,12 +26,12 @@ class Point(eqx.Module):
 
 
 class AbstractSolver(eqx.Module):
-    """Knows how to reach the minimiser of one kind of problem, and states what it satisfies.
+    """A solver of one kind of problem, and the conditions that its solution satisfies.
 
     - `symmetric`: the Jacobian of `conditions` in the unknowns is symmetric, as the (reduced) KKT
-      matrix of a minimisation is; a solver of other problems says False and can solve both ways.
-    - `converges`: the answer is the minimiser, wherever the solver starts. False for a path of a
-      given number of steps: another start is another answer, so it takes no warm start.
+      matrix of a minimisation is. If False, `backsolve_transposed` must be implemented.
+    - `converges`: the answer is the minimiser and does not depend on the start. False for a path of
+      a given number of steps: its answer depends on the start, so it accepts no warm start.
     """
 
     symmetric: ClassVar[bool] = True
@@ -37,11 +39,11 @@ class AbstractSolver(eqx.Module):
 
     @abc.abstractmethod
     def cold(self, problem: PyTree) -> PyTree:
-        """The warm start that stands for none. Only shapes of `problem` are looked at."""
+        """The cold start: the `warm` of a first solve. Only `problem`'s shapes may enter it."""
 
     @abc.abstractmethod
     def run(self, problem: PyTree, warm: PyTree) -> Point:
-        """Solve. `problem` arrives with its derivatives stopped."""
+        """Solve `problem`, whose derivatives are stopped, from `warm`."""
 
     @abc.abstractmethod
     def conditions(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> PyTree:
@@ -49,11 +51,13 @@ class AbstractSolver(eqx.Module):
 
     @abc.abstractmethod
     def value(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> PyTree:
-        """What the user asked for, as a differentiable function of problem and unknowns."""
+        """`Solution.value`, as a differentiable function of problem and unknowns."""
 
     @abc.abstractmethod
     def backsolve(self, problem: PyTree, frozen: PyTree, rhs: PyTree) -> PyTree:
-        """Apply the kept factorisation: an (approximate) inverse of the conditions' Jacobian."""
+        """Apply the factorisation in `frozen`, an (approximate) inverse of the conditions'
+        Jacobian, to `rhs`, which has the structure of the unknowns.
+        """
 
     def backsolve_transposed(self, problem: PyTree, frozen: PyTree, rhs: PyTree) -> PyTree:
         """Apply the transpose of that inverse."""

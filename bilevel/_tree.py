@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 
 def concrete(a) -> bool:
-    """Whether the values can be looked at (not under a transformation)."""
+    """Whether `a` has values that Python can read: False under a transformation."""
     return not isinstance(a, Tracer)
 
 
@@ -34,12 +34,15 @@ def norm(tree: PyTree) -> Float[Array, ""]:
 
 
 def stop_gradient(tree: PyTree) -> PyTree:
-    """`lax.stop_gradient` on the arrays of a tree that may hold functions and settings too."""
+    """`lax.stop_gradient` of the arrays of a tree; functions and settings in it stay."""
     return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
 
 
 def require_count(name: str, value, least: int = 1) -> int:
-    """The value as an int; ValueError unless it is a whole number, and large enough."""
+    """`value` as an int; ValueError unless it is a whole number >= `least`.
+
+    `name` begins the message.
+    """
     whole = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
     if not whole or int(value) != value or value < least:
         raise ValueError(f"{name}: got {value!r}, expected a whole number, at least {least}")
@@ -47,7 +50,9 @@ def require_count(name: str, value, least: int = 1) -> int:
 
 
 def require_floating(name: str, tree: PyTree) -> PyTree:
-    """The tree with numbers and integer arrays made floating; ValueError for anything else."""
+    """The tree with numbers and integer arrays as floating arrays; ValueError for other leaves, or
+    for a tree without leaves. `name` begins the message.
+    """
     if not jax.tree.leaves(tree):
         raise ValueError(f"{name}: got no arrays, expected a pytree of floating arrays")
 
@@ -68,4 +73,5 @@ def require_floating(name: str, tree: PyTree) -> PyTree:
 
 
 def all_finite(tree: PyTree) -> Array:
+    """Whether every entry of every leaf is finite, a boolean array of shape ()."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

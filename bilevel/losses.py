@@ -1,6 +1,7 @@
-"""Losses of a row, as functions of its label y and of the decision f.
+"""Losses per row, as functions of the labels y (n,) and the decisions f, with values (n,).
 
-Learners train with them, goals score by them. One with kinks says where by `kinks(y, f)`.
+Learners minimise them and goals evaluate them. A loss with kinks has a method `kinks(y, f)`, with
+values (n,): at zeros of an entry the loss of that row is not twice differentiable.
 """
 
 import equinox as eqx
@@ -19,7 +20,8 @@ class Squares(eqx.Module):
 class Huber(eqx.Module):
     """1/2 r^2 of r = f - y, and delta |r| - 1/2 delta^2 where |r| > delta (Huber 1964).
 
-    Its slope is continuous, its curvature is not: `kinks` are where that ends.
+    Its slope is continuous; its curvature jumps at the zeros of `kinks`. delta > 0 is in the units
+    of the targets.
     """
 
     delta: Float[Array, ""]
@@ -43,7 +45,7 @@ class Hinge(eqx.Module):
         return 1 - y.astype(f.dtype) * f
 
     def rank(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
-        """What orders rows by their loss; losses of zero would tie, 1 - y f orders those too."""
+        """1 - y f: orders rows by their loss, and also those whose loss is zero, without ties."""
         return 1 - y.astype(f.dtype) * f
 
 
@@ -55,7 +57,7 @@ class Logistic(eqx.Module):
 
 
 class CrossEntropy(eqx.Module):
-    """-log of softmax(f) at y; y holds class numbers 0, 1, ... and f a column per class.
+    """-log of softmax(f) at y; y has class numbers 0, 1, ... and f (n, k) a column per class.
 
     Not differentiable in y.
     """

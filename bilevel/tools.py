@@ -1,4 +1,4 @@
-"""What whoever writes a solver, a learner, an attack or a defense needs besides the contracts."""
+"""Functions for authors of solvers, learners, attacks and defenses."""
 
 from ._argmin import hoist
 from ._bilevel import worst

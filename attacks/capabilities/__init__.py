@@ -1,4 +1,4 @@
-"""Capabilities: what an attacker may change, and inside which set."""
+"""Capabilities: feasible changes of training rows and of rows to predict."""
 
 from ..domains import Box
 from ._capability import AbstractCapability

@@ -1,4 +1,4 @@
-"""The contract of capabilities."""
+"""The interface of capabilities."""
 
 import abc
 from typing import ClassVar
@@ -17,27 +17,27 @@ from ..domains import AbstractDomain
 
 
 class AbstractCapability(eqx.Module):
-    """The attacker's reach: what a decision variable z changes of the training rows (`inject`)
-    and of the rows shown to the finished model (`present`).
+    """The changes by a decision variable z: of the training rows (`inject`) and of the rows that
+    the trained model predicts (`present`).
 
-    z lives in a convex set and moves freely there. Valid values enter the data, with the derivative
-    of z itself: an attack is always scored by valid rows.
+    z is any point of a convex set. Valid values near z enter the data, with the derivative of z
+    itself, so that an attack is always evaluated at valid rows.
 
-    - `keeps_rows`: clean x and y stay, in front; weights may change. An attack may then prepare
-      what depends on the clean rows once.
+    - `keeps_rows`: the training data begin with the clean x and y, perhaps with other weights.
+      Computations on the clean rows are then done once.
     """
 
     keeps_rows: ClassVar[bool] = False
 
     def check(self, data: Data) -> None:
-        """ValueError with a sentence if this reach does not fit the data."""
+        """ValueError, with a sentence, if this capability does not match the data."""
 
     @abc.abstractmethod
     def shapes(self, data: Data) -> PyTree[jax.ShapeDtypeStruct]:
         """Shapes and dtypes of z."""
 
     def inject(self, z: PyTree, data: Data) -> Data:
-        """The poisoned training data, valid; the data themselves by default. ValueError for a z of
+        """The poisoned training data, with valid rows; by default `data`. ValueError for a z of
         wrong shape or dtype.
         """
         del z
@@ -46,47 +46,47 @@ class AbstractCapability(eqx.Module):
     def present(
         self, z: PyTree, x: Float[Array, "n ..."], *, key: PRNGKeyArray | None = None
     ) -> Float[Array, "n ..."]:
-        """Rows as they are shown to the finished model; unchanged by default."""
+        """Rows as presented to the trained model; by default unchanged."""
         del z, key
         return x
 
     @abc.abstractmethod
     def project(self, z: PyTree) -> PyTree:
-        """The nearest z that the attacker may choose."""
+        """The nearest feasible z."""
 
     def places(self, data: Data) -> Int[np.ndarray, " m"] | Int[Array, " m"]:
-        """Indices of the attacker's rows in the injected data, in z's order; none by default."""
+        """Indices of the attacker's rows in the injected data, in z's order; by default empty."""
         del data
         return np.zeros(0, np.int32)
 
     def units(self, z: PyTree) -> PyTree:
-        """What a change of each entry of z is measured in, in the shape of z; ones by default."""
+        """Units of changes of each entry of z, in the shape of z; by default ones."""
         return jax.tree.map(jnp.ones_like, z)
 
     def scale(self, z: PyTree, data: Data) -> Float[Array, ""]:
-        """The length of a change of z that matters, in `units`; one by default."""
+        """The size of a relevant change of z, in `units`; by default one."""
         del data
         return jnp.ones((), jax.tree.leaves(z)[0].dtype)
 
     def direction(self, gradient: PyTree) -> PyTree:
-        """The steepest direction of length 1 in the geometry of z; by default in `units`, root mean
-        square over rows: rows that matter more move more.
+        """The steepest direction of length 1 in the geometry of z. By default lengths are root
+        mean squares over rows, in `units`; rows with larger gradients move further.
         """
         return steepest(gradient, self.units(gradient))
 
     def world(self, z: PyTree, data: Data, *, key: PRNGKeyArray | None = None) -> World:
-        """The data as z changes them. `key`: randomness of a capability that has some."""
+        """The data as changed by z. `key`: for capabilities with randomness."""
         del key
         train = self.inject(z, data)
         places = self.places(data)
         return World(train, jax.tree.map(lambda leaf: leaf[places], train), z, self)
 
     def example(self, data: Data) -> PyTree:
-        """Some feasible z, for shapes and checks."""
+        """A feasible z, for shapes and checks."""
         return self.project(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.shapes(data)))
 
     def check_start(self, z: PyTree, data: Data) -> PyTree:
-        """The start itself, or ValueError if it is not finite or lies outside the domain."""
+        """Return z; ValueError if it is not finite or lies outside the domain."""
         require_shapes("z0", z, self.shapes(data))
         leaves, _ = jax.tree.flatten_with_path(z)
         for path, leaf in leaves:
@@ -99,14 +99,14 @@ class AbstractCapability(eqx.Module):
             if gap > 100 * float(jnp.finfo(leaf.dtype).eps) * scale:
                 raise ValueError(
                     f"z0{jax.tree_util.keystr(path)}: lies outside the domain, by {gap:.3g} at "
-                    "most; start inside it, or at reach.project(z0)"
+                    "most; start inside it, for example at reach.project(z0)"
                 )
         return z
 
 
 def steepest(gradient: PyTree, units: PyTree) -> PyTree:
-    """The direction of length 1, root mean square over the rows of all leaves and in `units`, along
-    which a function of this gradient rises most; zero where the gradient is.
+    """The direction of steepest ascent for this gradient, of length 1: the root mean square over
+    the rows of all leaves, in `units`. Zero for a zero gradient.
     """
     measured = jax.tree.map(jnp.multiply, units, gradient)
     rows = jnp.shape(jax.tree.leaves(gradient)[0])[0]
@@ -123,8 +123,8 @@ def spread(x: Float[Array, "n ..."], weight: Float[Array, " n"], unit: Array) ->
 
 
 def row_scale(domain: AbstractDomain, z: Float[Array, "m ..."], data: Data) -> Float[Array, ""]:
-    """The length of a change of rows z that matters: the spread of the training rows, in units of
-    the domain, or the size of the domain if that is smaller.
+    """The size of a relevant change of rows z: the spread of the training rows, in units of the
+    domain, or the size of the domain if that is smaller.
     """
     wide = spread(data.x, data.weight, jnp.max(domain.units(z), axis=0, keepdims=True))
     return jnp.minimum(wide, domain.size().astype(wide.dtype))
@@ -136,7 +136,7 @@ def require_shapes(name: str, z: PyTree, expected: PyTree[jax.ShapeDtypeStruct])
     if jax.tree.structure(z) != structure:
         raise ValueError(
             f"{name}: got a {type(z).__name__} of {jax.tree.structure(z).num_leaves} arrays, "
-            f"expected {structure}; build it as reach.example(data) is built"
+            f"expected {structure}, the structure of reach.example(data)"
         )
     leaves, _ = jax.tree.flatten_with_path(expected)
     for leaf, (path, wanted) in zip(jax.tree.leaves(z), leaves, strict=True):
@@ -153,12 +153,12 @@ def require_shapes(name: str, z: PyTree, expected: PyTree[jax.ShapeDtypeStruct])
 
 
 def indices(rows) -> Int[Array, " k"]:
-    """Indices of rows as an array; ValueError unless they are some, different integers."""
+    """Indices of rows as an array; ValueError unless they are k >= 1 different integers."""
     rows = np.asarray(rows) if isinstance(rows, (list, tuple, range)) else rows
     if rows.ndim != 1 or rows.shape[0] == 0 or not jnp.issubdtype(rows.dtype, jnp.integer):
         raise ValueError(
             f"rows: got {rows.dtype} of shape {rows.shape}, expected integers (k,), k >= 1, the "
-            "indices of the rows; of a mask take np.flatnonzero(mask)"
+            "indices of the rows; for a mask give np.flatnonzero(mask)"
         )
     if concrete(rows):
         values, times = np.unique(np.asarray(rows), return_counts=True)
@@ -168,12 +168,12 @@ def indices(rows) -> Int[Array, " k"]:
 
 
 def require_rows(rows: Int[Array, " k"], data: Data) -> None:
-    """ValueError unless the data have rows of these indices."""
+    """ValueError unless the data have rows with these indices."""
     if not concrete(rows):
         return
     wrong = [int(i) for i in np.asarray(rows) if not 0 <= i < data.rows]
     if wrong:
         raise ValueError(
-            f"rows: got the index {wrong[0]}, expected 0 to {data.rows - 1}, those of "
-            f"{data.rows} training rows"
+            f"rows: got the index {wrong[0]}, expected 0 to {data.rows - 1} for {data.rows} "
+            "training rows"
         )

@@ -1,4 +1,4 @@
-"""Change the rows that the finished model is shown, and nothing of the training."""
+"""Changes of the rows that the trained model predicts, not of the training."""
 
 import jax
 from jaxtyping import Array, Float
@@ -10,11 +10,13 @@ from ._capability import AbstractCapability, require_shapes, row_scale, steepest
 
 
 class Evade(AbstractCapability):
-    """Show rows z (n, ...) inside a domain, for example a ball around the rows `x` (n, ...), in
-    the place of x: evasion (Biggio et al. 2013, Madry et al. 2018).
+    """Present rows z (n, ...) rather than x: evasion (Biggio et al. 2013, Madry et al. 2018).
 
-    With `learners.Fixed(model)` nothing is trained; with another learner the model is trained on
-    the clean rows. Score by `goals.shown`, whose rows are those of x, in their order.
+    - `x` (n, ...): the rows to replace.
+    - `domain`: of z, for example a ball around x.
+
+    With `learners.Fixed(model)` nothing is trained; another learner is trained on the clean rows.
+    The goal is `goals.shown`, with the rows of x in the same order.
     """
 
     x: Float[Array, "n ..."]
@@ -29,7 +31,7 @@ class Evade(AbstractCapability):
         return jax.ShapeDtypeStruct(self.x.shape, self.x.dtype)
 
     def example(self, data: Data) -> Float[Array, "n ..."]:
-        """The rows as they are, or the nearest in the domain."""
+        """The rows x, or the nearest in the domain."""
         del data
         return self.project(self.x)
 

@@ -1,4 +1,4 @@
-"""Flip labels under a budget."""
+"""Label flips within a budget."""
 
 import equinox as eqx
 import jax
@@ -18,12 +18,18 @@ Flips = Float[Array, " k"]
 
 
 class FlipLabels(AbstractCapability):
-    """Flip the labels, -1 or +1, of at most `budget` of the training rows with indices `rows`.
+    """Flip labels, -1 or +1, of training rows.
 
-    z (k,) says how much of each is flipped: 0 <= z <= 1, sum z <= budget. A row of weight w keeps
-    w (1 - z), and a copy with the opposite label, after all rows, has w z. In z = 0 or 1 this is
-    the training set with those labels flipped; the hypergradient there ranks the flips (Paudice
-    et al. 2018 flip greedily by retraining), and `flipped` returns the rows to retrain on.
+    - `rows`: indices (k,) of the rows that may be flipped.
+    - `budget`: largest number of flips, 1 to k.
+
+    z (k,) is the flipped share of each row: 0 <= z <= 1, sum z <= budget. A row of weight w keeps
+    the weight w (1 - z), and a copy with the opposite label, after all rows, has the weight w z.
+    For z of zeros and ones this is equivalent to the training set with those labels flipped. The
+    hypergradient at such z ranks the flips (Paudice et al. 2018 flip greedily by retraining);
+    `flipped` returns the rows to retrain on.
+
+    Raises `ValueError` for rows or a budget out of range; `check` raises it for other labels.
     """
 
     rows: Int[Array, " k"]
@@ -35,8 +41,8 @@ class FlipLabels(AbstractCapability):
         many = self.rows.shape[0]
         if isinstance(budget, bool) or not isinstance(budget, int) or not 1 <= budget <= many:
             raise ValueError(
-                f"budget: got {budget!r}, expected how many labels to flip, 1 to {many}, the rows "
-                "given"
+                f"budget: got {budget!r}, expected the number of labels to flip, 1 to {many}, the "
+                "number of rows"
             )
 
     def check(self, data: Data) -> None:
@@ -46,7 +52,7 @@ class FlipLabels(AbstractCapability):
             if not np.all(np.abs(labels) == 1):
                 raise ValueError(
                     f"y: got the label {labels[np.abs(labels) != 1][0]:g} among the rows to flip, "
-                    "expected -1 and +1; relabel the classes so"
+                    "expected -1 and +1; relabel the classes"
                 )
 
     def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
@@ -67,13 +73,13 @@ class FlipLabels(AbstractCapability):
         return jnp.where(fits, boxed, soften(z, jnp.ones_like(z), total))
 
     def place(self, z: Flips) -> Flips:
-        """1 for the `budget` largest of those above a half, 0 for the rest."""
+        """1 for the `budget` largest entries above a half, 0 for the others."""
         values, where = lax.top_k(lax.stop_gradient(z), self.budget)
         flips = jnp.zeros_like(z).at[where].set((values > 0.5).astype(z.dtype))
         return straight_through(z, flips)
 
     def mix(self, z: Flips, data: Data) -> Data:
-        """The data for z as it is, partly flipped rows included."""
+        """The data for shares z, which may be fractions."""
         weight = data.weight[self.rows]
         z = z.astype(weight.dtype)
         return Data(
@@ -83,7 +89,7 @@ class FlipLabels(AbstractCapability):
         )
 
     def flipped(self, z: Flips, data: Data) -> Data:
-        """The same rows with the labels that z flips: what a victim would be given."""
+        """The training rows with the labels that z flips, for the victim."""
         signs = (1 - 2 * lax.stop_gradient(self.place(z))).astype(data.y.dtype)
         return eqx.tree_at(
             lambda d: d.y, data, data.y.at[self.rows].multiply(signs, unique_indices=True)

@@ -1,4 +1,4 @@
-"""Insert rows."""
+"""Insertion of rows with fixed labels."""
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,14 @@ from ._capability import AbstractCapability, require_shapes, row_scale
 
 
 class Insert(AbstractCapability):
-    """Insert rows z (m, d) with given labels (m,) inside a domain, after the clean rows.
+    """Insert rows z (m, d) after the clean rows.
 
-    Weights (m,) are one unless given. A row of weight zero is not there: attacks with fewer rows
-    than m then share a compiled program.
+    - `labels` (m,): of the rows; fixed.
+    - `domain`: of the rows.
+    - `weight` (m,): by default ones. A row of weight zero has no effect: attacks with up to m rows
+      can share a compiled program.
+
+    Raises `ValueError` for shapes that do not match and for NaN.
     """
 
     labels: Shaped[Array, " m"]

@@ -1,4 +1,4 @@
-"""Insert rows whose targets stay near what a model expects."""
+"""Insertion of rows whose targets are near the predictions of a model."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,9 +15,15 @@ from .insert_xy import XY, InsertXY
 
 
 class InsertNear(AbstractCapability):
-    """Insert `rows` rows x (m, d) in `domain` with targets model(x) + radius * y, cut to [low,
-    high], where y (m,) in [-1, 1] is the attacker's to move: poison that a detector of large
-    residuals under `model` does not see. The smaller the radius, the less it stands out.
+    """Insert rows x (m, d) with targets model(x) + radius * y, clipped to [low, high], where
+    z = XY(x, y) with y (m,) in [-1, 1]. Residuals under `model` are at most `radius` before
+    clipping: detectors of large residuals do not find such poison.
+
+    - `rows`: the number m of rows. `domain`: of x.
+    - `model`: of the predictions. `radius`: > 0, in units of the targets.
+    - `low`, `high`: range of the targets, low < high.
+
+    Raises `ValueError` for values out of range.
     """
 
     rows: int = eqx.field(static=True)

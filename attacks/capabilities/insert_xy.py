@@ -1,4 +1,4 @@
-"""Insert rows together with their targets."""
+"""Insertion of rows and their targets."""
 
 from typing import NamedTuple
 
@@ -15,15 +15,18 @@ from ._capability import AbstractCapability, require_shapes, row_scale
 
 
 class XY(NamedTuple):
-    """Rows and their targets."""
+    """Rows x (m, d) and targets y (m,)."""
 
     x: Float[Array, "m d"]
     y: Float[Array, " m"]
 
 
 class InsertXY(AbstractCapability):
-    """Insert `rows` rows x (m, d) in `domain` with targets y (m,) in `targets`, after the clean
-    rows; both are the attacker's to move, as in regression (Jagielski et al., IEEE S&P 2018).
+    """Insert rows with targets, z = XY(x, y), after the clean rows, for regression (Jagielski et
+    al., IEEE S&P 2018).
+
+    - `rows`: the number m of rows, >= 1; otherwise `ValueError`.
+    - `domain`: of x (m, d). `targets`: domain of y (m,).
     """
 
     rows: int = eqx.field(static=True)
@@ -33,14 +36,14 @@ class InsertXY(AbstractCapability):
 
     def __init__(self, rows: int, domain: AbstractDomain, targets: AbstractDomain):
         if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-            raise ValueError(f"rows: got {rows!r}, expected how many rows to insert, at least 1")
+            raise ValueError(f"rows: got {rows!r}, expected the number of rows to insert, >= 1")
         self.rows, self.domain, self.targets = rows, domain, targets
 
     def check(self, data: Data) -> None:
         if not jnp.issubdtype(data.y.dtype, jnp.floating):
             raise ValueError(
-                f"y: got {data.y.dtype} labels, expected floating targets, for an attacker who "
-                "moves them; give y as floats, or insert rows with fixed labels by Insert"
+                f"y: got {data.y.dtype} labels, expected floating targets, which InsertXY moves; "
+                "give y as floats, or insert rows with fixed labels by Insert"
             )
         expected = self.shapes(data)
         self.domain.check(expected.x.shape)

@@ -1,4 +1,4 @@
-"""Change chosen training rows."""
+"""Changes of given training rows."""
 
 import equinox as eqx
 import jax
@@ -18,8 +18,10 @@ from ._capability import (
 
 
 class Perturb(AbstractCapability):
-    """Replace the training rows with indices `rows` (k,) by z (k, d) inside a domain, for example
-    a ball around them. Labels, weights and all other rows stay.
+    """Replace training rows by z (k, d). Labels, weights and all other rows stay.
+
+    - `rows`: indices (k,) of the rows, k >= 1 different integers; otherwise `ValueError`.
+    - `domain`: of z, for example a ball around the rows.
     """
 
     rows: Int[Array, " k"]
@@ -36,7 +38,7 @@ class Perturb(AbstractCapability):
         return jax.ShapeDtypeStruct((self.rows.shape[0], *data.x.shape[1:]), data.x.dtype)
 
     def example(self, data: Data) -> Float[Array, "k d"]:
-        """The rows as they are, or the nearest in the domain."""
+        """The clean rows, or the nearest in the domain."""
         return self.project(data.x[self.rows])
 
     def inject(self, z: Float[Array, "k d"], data: Data) -> Data:

@@ -1,4 +1,4 @@
-"""Draw stuck rows anew."""
+"""New draws for rows of zero gradient."""
 
 import equinox as eqx
 import jax
@@ -7,8 +7,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 class Reseed(eqx.Module):
-    """For `maximize(reseed=...)`: rows whose hypergradient is exactly zero are drawn anew from a
-    pool of candidate rows (k, d).
+    """For `maximize(reseed=...)`: replaces rows whose hypergradient is exactly zero by random rows
+    of a pool.
+
+    - `pool` (k, d): the candidate rows.
     """
 
     pool: Float[Array, "k d"]

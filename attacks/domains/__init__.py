@@ -1,4 +1,4 @@
-"""Domains: the sets that rows, targets and other decisions of an attacker may lie in."""
+"""Domains: sets of valid rows, targets and other decisions of an attacker."""
 
 from ._domain import AbstractDomain
 from .box import Box

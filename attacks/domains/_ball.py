@@ -1,4 +1,4 @@
-"""What norm balls share: centre, radius, box, and the projection onto ball and box at once."""
+"""Base of norm balls: centre, radius, box, and the projection onto their intersection."""
 
 import abc
 
@@ -17,10 +17,13 @@ Sizes = Float[Array, "m d"]
 
 
 class AbstractBall(AbstractDomain):
-    """Rows within `radius` of the rows of `centre` (m, d), in a norm, and inside a box.
+    """Rows within `radius` of the rows of `centre` (m, d) in a norm, one ball per row, and inside a
+    box. `project` is the Euclidean projection onto the intersection, exact to rounding.
 
-    Every row has a ball of its own; centres lie in the box. `project` is the Euclidean projection
-    onto the intersection, exact to rounding.
+    - `centre` (m, d): inside the box. `radius`: > 0, in units of the features.
+    - `inside`: the `Box`.
+
+    Raises `ValueError` for a centre outside the box and for values out of range.
     """
 
     centre: eqx.AbstractVar[Float[Array, "m d"]]
@@ -29,12 +32,12 @@ class AbstractBall(AbstractDomain):
 
     @abc.abstractmethod
     def norm(self, step: Sizes) -> Float[Array, "m 1"]:
-        """Of each row."""
+        """The norm of each row."""
 
     @abc.abstractmethod
     def shrink(self, size: Sizes, cap: Sizes, radius: Float[Array, ""]) -> Sizes:
-        """The point nearest to `size` >= 0, per row, of the ball around 0 and the box [0, cap],
-        where [0, cap] alone does not keep it in the ball.
+        """Per row, the point nearest to `size` >= 0 in the ball around 0 and the box [0, cap], for
+        rows whose projection onto [0, cap] is outside the ball.
         """
 
     def check(self, shape, name="domain"):
@@ -44,8 +47,8 @@ class AbstractBall(AbstractDomain):
             )
 
     def project(self, z):
-        # A move away from the centre and its cap are on one side of 0 in every feature, so that
-        # signs go and come back.
+        # In every feature, the move from the centre and its cap have the same sign, so that the
+        # projection is that of magnitudes.
         centre, radius = self.centre.astype(z.dtype), self.radius.astype(z.dtype)
         step, boxed = z - centre, self.inside.project(z)
         lower, upper = spread(self.inside.lower, z), spread(self.inside.upper, z)
@@ -58,7 +61,7 @@ class AbstractBall(AbstractDomain):
 
 
 def ball(centre, radius, inside: Box) -> tuple[Array, Array, Box]:
-    """The three fields; ValueError with a sentence if they make no ball."""
+    """The three fields as arrays; ValueError, with a sentence, if they are not valid."""
     centre, radius = jnp.asarray(centre, float), jnp.asarray(radius, float)
     if centre.ndim != 2:
         raise ValueError(
@@ -74,6 +77,6 @@ def ball(centre, radius, inside: Box) -> tuple[Array, Array, Box]:
             row, feature = np.unravel_index(np.argmax(gap), gap.shape)
             raise ValueError(
                 f"centre: lies outside the box `inside`, in row {row} by {gap.max():.3g} in "
-                f"feature {feature}; widen the box, or take inside.project(centre)"
+                f"feature {feature}; widen the box, or use inside.project(centre)"
             )
     return centre, radius, inside

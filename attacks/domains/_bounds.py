@@ -1,4 +1,4 @@
-"""Pairs of bounds and arrays per feature: their checks and their shapes."""
+"""Checks and shapes of bounds and of arrays per feature."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +22,7 @@ def bounds(lower, upper) -> tuple[Array, Array]:
 
 
 def together(**arrays) -> list[np.ndarray]:
-    """NumPy arrays broadcast to one shape; ValueError naming those that do not fit."""
+    """NumPy arrays, broadcast to one shape; ValueError, with their names, if they do not match."""
     try:
         return list(np.broadcast_arrays(*(np.asarray(a) for a in arrays.values())))
     except ValueError:
@@ -37,9 +37,9 @@ def require_shape(name: str, a: Array, shape: tuple[int, ...]) -> None:
     """ValueError unless `a` is one number, or one per feature, or one per feature and row."""
     allowed = list(dict.fromkeys([(), shape[-1:], shape]))
     if a.shape not in allowed:
-        *most, last = map(str, allowed)
+        *first, last = map(str, allowed)
         raise ValueError(
-            f"{name}: got shape {a.shape}, expected {', '.join(most)} or {last}: one for all, or "
+            f"{name}: got shape {a.shape}, expected {', '.join(first)} or {last}: one for all, or "
             "one per feature"
         )
 
@@ -50,6 +50,6 @@ def spread(a: Array, like: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def widths(lower: Array, upper: Array, like: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The width of each interval; one where it is infinite."""
+    """The width of each interval; one if it is infinite."""
     width = spread(upper, like) - spread(lower, like)
     return jnp.where(jnp.isfinite(width), width, 1)

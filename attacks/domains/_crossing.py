@@ -1,4 +1,4 @@
-"""Roots of monotone functions of one number that are simple on each piece."""
+"""Roots of monotone, piecewise simple functions of one number."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,10 @@ def crossing(
 ) -> Numbers:
     """The root in [low, high], to rounding, of each of a batch of monotone functions.
 
-    `at(t)` says whether the root lies beyond t, and where it would lie if the piece that t is on
-    went on forever. Newton's method from `start`. As the functions are not convex it may cycle
-    between the ends, or creep: then, and at every third step, it bisects.
+    `at(t)` returns whether the root is above t, and the root of the function's piece at t, extended
+    to all numbers. Newton's method from `start` uses these roots. The functions are not convex, so
+    that it could cycle or be slow: it bisects at every third step, and if a root of a piece is
+    outside the bracket.
     """
     eps = 4 * float(jnp.finfo(start.dtype).eps)
 

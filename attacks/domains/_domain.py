@@ -1,4 +1,4 @@
-"""The contract of domains."""
+"""The interface of domains."""
 
 import abc
 
@@ -8,15 +8,15 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Values = Float[Array, "*shape"]
-"""Rows (m, d), or targets (m,): whatever shape `check` accepted."""
+"""Rows (m, d) or targets (m,), of a shape that `check` accepts."""
 
 
 class AbstractDomain(eqx.Module):
-    """Which values are valid, and a convex set around them, in which an attack takes its steps."""
+    """A set of valid values, and a convex set that contains them, in which attacks take steps."""
 
     @abc.abstractmethod
     def check(self, shape: tuple[int, ...], name: str = "domain") -> None:
-        """ValueError with a sentence, about `name`, if this domain holds no values of a shape."""
+        """ValueError about `name`, with a sentence, if values of this shape do not match."""
 
     @abc.abstractmethod
     def project(self, z: Values) -> Values:
@@ -24,31 +24,31 @@ class AbstractDomain(eqx.Module):
 
     @abc.abstractmethod
     def place(self, z: Values) -> Values:
-        """A valid point near a z of the convex set; its derivative in z is the identity, save in
-        features that cannot move, where it is zero.
+        """A valid point near a z of the convex set. Its derivative in z is the identity; it is zero
+        in fixed features.
         """
 
     def units(self, z: Values) -> Values:
-        """What a change of each entry is measured in: the width of its interval, else one."""
+        """Units of changes of each entry: the width of its interval, or one if it has none."""
         return jnp.ones_like(z)
 
     def direction(self, steepest: Values, gradient: Values) -> Values:
-        """The direction that suits the shape of the set: `steepest`, along the gradient, unless
-        the set has corners in every row.
+        """The direction of a step for the shape of the set: by default `steepest`, the scaled
+        gradient.
         """
         del gradient
         return steepest
 
     def size(self) -> Float[Array, ""]:
-        """How far a row can go, in `units`; infinite by default, for sets as wide as the data."""
+        """The largest useful move of a row, in `units`; by default infinite."""
         return jnp.asarray(jnp.inf)
 
     def outside(self, x: Values) -> float:
-        """The largest change of a value by placing (concrete) `x`: 0 if valid, up to rounding."""
+        """The largest change of an entry of (concrete) x by `place`: 0 for valid x."""
         gap = jnp.abs(x - self.place(self.project(x)))
         return float(jnp.max(jnp.where(jnp.isnan(gap), jnp.inf, gap)))
 
 
 def straight_through(z: Values, valid: Values) -> Values:
-    """The values of `valid`, to the bit, with the derivative of z (finite)."""
+    """The values of `valid`, exactly, with the derivative of z. z must be finite."""
     return lax.stop_gradient(valid) + (z - lax.stop_gradient(z))

@@ -8,7 +8,11 @@ from ._domain import AbstractDomain
 
 
 class Box(AbstractDomain):
-    """lower <= x <= upper: () for all features, (d,) per feature, or (m, d) per row as well."""
+    """lower <= x <= upper.
+
+    - `lower`, `upper`: () for all features, (d,) per feature, or (m, d) per feature and row;
+      perhaps infinite. `ValueError` for NaN, lower > upper and shapes that do not match.
+    """
 
     lower: Float[Array, "..."]
     upper: Float[Array, "..."]

@@ -14,23 +14,25 @@ from ._bounds import bounds, require_shape, spread, together, widths
 from ._domain import AbstractDomain, straight_through
 
 LEVEL = 1e-6
-"""Part of a spacing within which a value counts as a level."""
+"""Share of a spacing within which a value counts as a level."""
 
 
 class Columns(AbstractDomain):
-    """One kind of values per feature.
+    """Rows whose features are continuous, integer, binary or one-hot.
 
-    - `lower`, `upper`: () for all features, (d,) per feature, or (m, d) per row as well. Equal
+    - `lower`, `upper`: () for all features, (d,) per feature, or (m, d) per feature and row. Equal
       bounds fix a feature.
-    - `spacing`: () or (d,), distance of the levels lower + k spacing; 0 for a continuous feature.
-      Integers scaled by their range have 1 / range, a binary feature has 1.
-    - `groups`: of the indices of features that are one-hot together: 0 or 1, and one of them 1.
-    - `optional`: whether the all-zero row is valid too, a reference category that has no column
-      of its own; for all groups or for each.
+    - `spacing`: () or (d,), distance between the levels lower + k spacing; 0 for a continuous
+      feature, 1 / range for integers scaled by their range, 1 for a binary feature.
+    - `groups`: tuples of indices of features that form a one-hot group: one of them is 1, the
+      others are 0.
+    - `optional`: whether a group may also be all zero, for a reference category without a feature;
+      one for all groups, or one for each.
 
-    `place` takes the nearest level. In a group the largest value becomes 1 and the rest 0; in an
-    optional one all become 0 unless the largest exceeds 1 / (1 + group size) (Jagielski et al.,
-    IEEE S&P 2018). The convex set is the box alone, within [0, 1] in groups.
+    `place` takes the nearest level. In a group the largest value becomes 1 and the others 0; in an
+    optional group all become 0 unless the largest exceeds 1 / (1 + group size) (Jagielski et al.,
+    IEEE S&P 2018). The convex set is the box, within [0, 1] for groups. Raises `ValueError` for
+    bounds, spacings or groups that contradict each other.
     """
 
     lower: Float[Array, "..."]
@@ -55,7 +57,7 @@ class Columns(AbstractDomain):
         if len(self.optional) != len(self.groups):
             raise ValueError(
                 f"optional: got {len(self.optional)} values, expected one for each of the "
-                f"{len(self.groups)} groups, or a single one"
+                f"{len(self.groups)} groups, or one for all"
             )
         _require_groups(self.groups)
         arrays = {"lower": self.lower, "upper": self.upper, "spacing": self.spacing}
@@ -73,7 +75,7 @@ class Columns(AbstractDomain):
         for wrong, what in (
             (~np.isfinite(low) | ~np.isfinite(high), "has infinite bounds, expected finite ones"),
             (spacing > high - low + LEVEL * spacing, "is wider than its bounds, which leaves one "
-             "level; give it equal bounds if it must not move"),
+             "level; give equal bounds to fix it"),
         ):  # fmt: skip
             if np.any(moving & wrong):
                 at = np.argwhere(np.atleast_1d(moving & wrong))[0][-1]
@@ -118,8 +120,8 @@ class Columns(AbstractDomain):
         return jnp.where(fixed, lower, placed)
 
     def fix(self, columns: Sequence[int], rows) -> "Columns":
-        """This domain with some columns fixed to their values in `rows`, (d,) or (m, d), which
-        must be valid there. A group is fixed as a whole.
+        """This domain with the features `columns` (indices) fixed to their values in `rows`, (d,)
+        or (m, d). ValueError for values that are not valid and for a part of a group.
         """
         rows = jnp.asarray(rows, float)
         self.check(rows.shape, "columns")
@@ -141,12 +143,13 @@ class Columns(AbstractDomain):
                 at = columns[int(np.argmax(np.max(np.atleast_2d(gap), axis=0)))]
                 raise ValueError(
                     f"rows: column {at} has a value that is not valid there, expected a level "
-                    "within its bounds; take the columns' place(rows)"
+                    "within its bounds; use place(rows)"
                 )
         shape = jnp.broadcast_shapes(rows.shape, self.lower.shape, self.upper.shape)
-        held = jnp.broadcast_to(placed, shape)[..., columns]
+        values = jnp.broadcast_to(placed, shape)[..., columns]
         lower, upper = (
-            jnp.broadcast_to(a, shape).at[..., columns].set(held) for a in (self.lower, self.upper)
+            jnp.broadcast_to(a, shape).at[..., columns].set(values)
+            for a in (self.lower, self.upper)
         )
         return Columns(lower, upper, self.spacing, self.groups, self.optional)
 
@@ -164,7 +167,7 @@ class Columns(AbstractDomain):
         )
 
     def _nearest_level(self, z, lower, upper):
-        """Levels are written as parts of the interval, so that both of its ends are exact."""
+        """The nearest level, computed as a share of the interval, so that both ends are exact."""
         spacing = spread(self.spacing, z)
         inside = jnp.clip(z, lower, upper)
         spaced = (spacing > 0) & (lower < upper)
@@ -202,7 +205,7 @@ def _require_groups(groups):
     seen: set[int] = set()
     for group in groups:
         if not group:
-            raise ValueError("groups: got an empty group, expected one feature or more in each")
+            raise ValueError("groups: got an empty group, expected at least one feature in each")
         for i in group:
             if i < 0:
                 raise ValueError(f"groups: got the feature {i}, expected indices from 0 on")
@@ -215,6 +218,6 @@ def _require_width(groups, width, name):
     last = max((max(group) for group in groups), default=-1)
     if last >= width:
         raise ValueError(
-            f"{name}: got the feature {last}, expected indices from 0 to {width - 1}, those of "
-            f"{width} features"
+            f"{name}: got the feature {last}, expected indices from 0 to {width - 1} for {width} "
+            "features"
         )

@@ -10,7 +10,10 @@ from .box import Box
 
 
 class L1Ball(AbstractBall):
-    """sum_j |x_ij - centre_ij| <= radius for each row i, inside a box: few features move far."""
+    """sum_j |x_ij - centre_ij| <= radius for each row i, inside a box. See `AbstractBall`.
+
+    - `centre` (m, d), `radius` > 0, `inside`: a `Box` that contains the centre.
+    """
 
     centre: Float[Array, "m d"]
     radius: Float[Array, ""]
@@ -32,7 +35,8 @@ class L1Ball(AbstractBall):
 def soften(v: Sizes, cap: Sizes, total: Float[Array, ""]) -> Sizes:
     """clip(v - k, 0, cap) along the last axis, with k such that they sum to `total`.
 
-    The nearest point to v of {0 <= x <= cap, sum x <= total}, for clip(v, 0, cap) of a larger sum.
+    If the sum of clip(v, 0, cap) exceeds `total`, it is the point nearest to v of
+    {0 <= x <= cap, sum x <= total}.
     """
 
     def excess(v, cap, total, k):
@@ -49,6 +53,6 @@ def soften(v: Sizes, cap: Sizes, total: Float[Array, ""]) -> Sizes:
     low = jnp.zeros_like(still[0][..., :1])
     high = jnp.maximum(jnp.max(still[0], axis=-1, keepdims=True), 0)
     k = crossing(at, low, low, high)
-    # Once more, for the derivative, and because v - k is sharper than k where both are large.
+    # One step more, for the derivative, and because v - k is more exact than k if both are large.
     over, count = excess(v, cap, total, k)
     return jnp.clip(v - k - jnp.where(count > 0, over / jnp.maximum(count, 1), 0), 0, cap)

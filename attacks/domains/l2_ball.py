@@ -10,7 +10,10 @@ from .box import Box
 
 
 class L2Ball(AbstractBall):
-    """sum_j (x_ij - centre_ij)^2 <= radius^2 for each row i, inside a box."""
+    """sum_j (x_ij - centre_ij)^2 <= radius^2 for each row i, inside a box. See `AbstractBall`.
+
+    - `centre` (m, d), `radius` > 0, `inside`: a `Box` that contains the centre.
+    """
 
     centre: Float[Array, "m d"]
     radius: Float[Array, ""]
@@ -49,7 +52,7 @@ def _squares(a: Array) -> Array:
 
 
 def _root(kept: Array, free: Array, otherwise) -> Array:
-    """sqrt(kept / free) where both are positive."""
+    """sqrt(kept / free) if both are positive, else `otherwise`."""
     fine = (kept > 0) & (free > 0)
     ratio = jnp.where(fine, kept, 1) / jnp.where(fine, free, 1)
     return jnp.where(fine, jnp.sqrt(ratio), otherwise)

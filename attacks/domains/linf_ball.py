@@ -8,7 +8,10 @@ from .box import Box
 
 
 class LinfBall(AbstractBall):
-    """|x_ij - centre_ij| <= radius for every feature j of each row i, inside a box."""
+    """|x_ij - centre_ij| <= radius for all features j of each row i, inside a box.
+
+    - `centre` (m, d), `radius` > 0, `inside`: a `Box` that contains the centre.
+    """
 
     centre: Float[Array, "m d"]
     radius: Float[Array, ""]
@@ -21,7 +24,7 @@ class LinfBall(AbstractBall):
         return jnp.max(jnp.abs(step), axis=-1, keepdims=True)
 
     def direction(self, steepest, gradient):
-        """The sign of the gradient: every feature of every row moves (Goodfellow et al. 2015)."""
+        """The sign of the gradient (Goodfellow et al. 2015), which moves all features equally."""
         del steepest
         return jnp.sign(gradient) / gradient.shape[-1] ** 0.5
 

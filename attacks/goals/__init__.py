@@ -1,4 +1,4 @@
-"""Goals: what an attacker maximises, as a number per model and world."""
+"""Goals: objectives of attackers, as functions of the model and the world."""
 
 from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal

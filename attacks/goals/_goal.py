@@ -1,4 +1,4 @@
-"""The contract of goals."""
+"""The interface of goals."""
 
 import abc
 
@@ -14,25 +14,25 @@ from .._world import World
 
 
 class AbstractGoal(eqx.Module):
-    """The outer objective: (model, world) -> scalar. A goal of one's own needs `score` alone."""
+    """An outer objective (model, world) -> scalar. A subclass implements `score`."""
 
     @abc.abstractmethod
     def score(
         self, model: AbstractModel, world: World, *, key: PRNGKeyArray | None = None
     ) -> Float[Array, ""]:
-        """What the attacker maximises: of the trained model, and of what z made of the data."""
+        """The number that the attacker maximises. `key`: for goals with randomness."""
 
     def check(self, data: Data) -> None:
-        """ValueError with a sentence if this goal does not fit the training data."""
+        """ValueError, with a sentence, if this goal does not match the training data."""
 
     def prepare(self, learner: AbstractLearner) -> "AbstractGoal":
-        """This goal with what it may compute once, for models of a prepared learner; itself by
-        default.
+        """This goal with computations done once, for models of a prepared learner; by default
+        itself.
         """
         del learner
         return self
 
     def kinks(self, model: AbstractModel, world: World) -> Array:
-        """Quantities at whose zeros the score is not differentiable; none by default."""
+        """Quantities at whose zeros the score is not differentiable; by default empty."""
         del world
         return jnp.zeros(0, jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))[0].dtype)

@@ -1,4 +1,4 @@
-"""What goals that judge a model by its loss on rows share."""
+"""Base of goals that are mean losses over rows."""
 
 import abc
 from collections.abc import Callable
@@ -18,8 +18,9 @@ Loss = Callable[[Array, Array], Array]
 class AbstractRowGoal(AbstractGoal):
     """Weighted mean loss over rows.
 
-    `loss(y, f)` is any function of labels and decisions, a number per row (`bilevel.losses` has
-    the usual ones); one with kinks says where by a method `kinks(y, f)`.
+    - `x` (n, ...), `y` (n,), `weight` (n,): the rows, their labels and their weights.
+    - `loss(y, f) -> (n,)`: of labels and decisions, for example from `bilevel.losses`. A loss with
+      kinks has a method `kinks(y, f)`.
     """
 
     x: eqx.AbstractVar[PyTree]
@@ -29,16 +30,16 @@ class AbstractRowGoal(AbstractGoal):
 
     @abc.abstractmethod
     def rows(self, world: World, key) -> PyTree:
-        """The rows that the model decides on."""
+        """The rows for `model.decision`."""
 
     def check(self, data: Data) -> None:
         if self.y.shape[0] == 0:
-            raise ValueError("x_val: got no rows, expected a validation set to raise the loss on")
+            raise ValueError("x_val: got no rows, expected a validation set")
         if self.x.shape[1:] != data.x.shape[1:]:
             features = self.x.shape[1] if self.x.ndim == 2 else self.x.shape[1:]
             expected = data.x.shape[1] if data.x.ndim == 2 else data.x.shape[1:]
             raise ValueError(
-                f"x_val: got {features} features, expected {expected}, those of the training rows"
+                f"x_val: got {features} features, expected {expected}, as in the training rows"
             )
 
     def score(self, model, world, *, key=None):

@@ -1,4 +1,4 @@
-"""Count the penalty of the weights in."""
+"""A goal plus a penalty of the model's weights."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,10 +10,13 @@ from ._goal import AbstractGoal
 
 
 class Penalised(AbstractGoal):
-    """Another goal's score + l1 |w|_1 + l2/2 |w|^2, for linear models.
+    """The score of another goal + l1 |w|_1 + l2/2 |w|^2, for linear models.
 
-    Xiao et al., ICML 2015, maximise a loss with the penalty of the learner. On the clean training
-    rows this is the regularised training loss (W_tr of Jagielski et al., IEEE S&P 2018).
+    - `goal`: the other goal. `l1`, `l2`: strengths, usually those of the learner.
+
+    Xiao et al., ICML 2015, maximise a loss with the penalty of the learner. For a loss on the clean
+    training rows this is the regularised training loss (W_tr of Jagielski et al., IEEE S&P 2018).
+    `score` raises `ValueError` for other models.
     """
 
     goal: AbstractGoal
@@ -35,7 +38,7 @@ class Penalised(AbstractGoal):
         return self.goal.score(model, world, key=key) + penalty.astype(w.dtype)
 
     def kinks(self, model, world):
-        w = _weights(model)  # features that are out stay out: their zeros are no kinks
+        w = _weights(model)  # features outside the support stay there: their zeros are no kinks
         return jnp.concatenate([self.goal.kinks(model, world), jnp.where(w == 0, jnp.inf, w)])
 
 

@@ -1,4 +1,4 @@
-"""Make the model wrong on the rows that the attacker shows it."""
+"""The mean loss on rows as the attacker presents them, for evasion and backdoors."""
 
 from jaxtyping import Array, Float, Shaped
 
@@ -8,7 +8,7 @@ from ._rows import AbstractRowGoal, Loss
 
 
 class Shown(AbstractRowGoal):
-    """Mean loss over rows as the capability presents them to the finished model: perturbed
+    """Mean loss over rows as the capability presents them to the trained model: perturbed
     (evasion), or stamped with a trigger (backdoors).
     """
 
@@ -22,6 +22,9 @@ class Shown(AbstractRowGoal):
 
 
 def shown(x, y, loss: Loss) -> Shown:
-    """Raise the mean loss(y, f) of rows x (n, ...) as they are shown, with labels y (n,)."""
+    """Raise the mean `loss(y, f)` of rows x (n, ...) as presented, with labels y (n,).
+
+    Raises `ValueError` as `Data` does.
+    """
     data = Data(x, y)
     return Shown(data.x, data.y, data.weight, loss)

@@ -1,4 +1,4 @@
-"""Make the model say what the attacker wants of some rows, and go on as before on others."""
+"""Labels of the attacker's choice for some rows, and unchanged predictions for others."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,10 +13,11 @@ from .indiscriminate import Indiscriminate
 
 
 class Targeted(AbstractGoal):
-    """-(mean loss of the target rows under the wanted labels + keep * mean loss of the others).
+    """-(score of `target` + keep * score of `rest`): minus the mean loss of the target rows with
+    the attacker's labels and that of other rows.
 
-    Munoz-Gonzalez et al., AISec 2017, section 3: a validation set whose target rows carry the
-    attacker's labels. `keep` weighs stealth against success.
+    Munoz-Gonzalez et al., AISec 2017, section 3: a validation set whose target rows have the
+    attacker's labels. A larger `keep` makes the attack less visible and less successful.
     """
 
     target: AbstractRowGoal
@@ -41,12 +42,15 @@ class Targeted(AbstractGoal):
 
 
 def targeted(x_target, y_wanted, x_rest, y_rest, loss: Loss, keep=1.0) -> Targeted:
-    """Rows to be taken for `y_wanted`, and rows (x_rest, y_rest) on which nothing shall be lost.
+    """Lower the loss of target rows with the attacker's labels, and keep it low on other rows.
 
-    `loss(y, f)` as in `indiscriminate`; the one that the learner trains with is usual.
+    - `x_target` (n, ...), `y_wanted` (n,): target rows and the attacker's labels.
+    - `x_rest` (k, ...), `y_rest` (k,): other rows and their labels.
+    - `loss(y, f)`: usually the loss of the learner.
+    - `keep`: weight of the other rows, >= 0; otherwise `ValueError`.
     """
     if concrete(keep) and not float(keep) >= 0:
-        raise ValueError(f"keep: got {keep}, expected a weight >= 0; 0 gives up all stealth")
+        raise ValueError(f"keep: got {keep}, expected a weight >= 0; 0 ignores the other rows")
     target, rest = (
         Indiscriminate(data.x, data.y, data.weight, loss)
         for data in (Data(x_target, y_wanted), Data(x_rest, y_rest))

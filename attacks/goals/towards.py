@@ -1,4 +1,4 @@
-"""Make training end at parameters of the attacker's choice."""
+"""Parameters of the attacker's choice as the result of training."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,8 @@ from ._goal import AbstractGoal
 class Towards(AbstractGoal):
     """-1/2 |parameters - wanted parameters|^2 (Mei & Zhu, AAAI 2015, "parameter attack").
 
-    `wanted` is a model of the kind that the learner returns, `LinearModel(w, bias)`.
+    - `wanted`: a model of the learner's class, for example `LinearModel(w, bias)`. `score` raises
+      `ValueError` for another class or other shapes.
     """
 
     wanted: AbstractModel

@@ -1,4 +1,4 @@
-"""Published attacks, one per file: a composed attack and how to climb it."""
+"""Published attacks, one per file: composed attacks with the settings of their ascent."""
 
 from ._recipe import Recipe
 from .classifier_poisoning import poison_classifier

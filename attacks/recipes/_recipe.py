@@ -1,4 +1,4 @@
-"""A published attack: what is climbed, from where, and how."""
+"""Recipes: composed attacks with a start and the settings of an ascent."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ from .._compose import Attack
 
 
 class Recipe(eqx.Module):
-    """A composed attack and how to climb it.
+    """A composed attack with the settings of its ascent.
 
-    - `attack`: the objective, for `jax.grad`, `bilevel.certify` and whatever else takes one.
-    - `start`: the poison that the ascent starts from.
+    - `attack`: the objective, for example for `jax.grad` and `bilevel.certify`.
+    - `start`: the poison at the start of the ascent.
     - `ascent`: lengths of the steps.
-    - `steps`: evaluations of value and hypergradient.
+    - `steps`: number of evaluations of value and hypergradient.
     """
 
     attack: Attack
@@ -34,8 +34,12 @@ class Recipe(eqx.Module):
         state: State | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Optimized:
-        """`bilevel.maximize` as the recipe says. The arguments are those of `maximize`; `reseed`
-        is for rows that are no support vectors, `Reseed(pool)`.
+        """Run `bilevel.maximize` with these settings.
+
+        - `record`, `reseed`, `state`, `key`: see `maximize`. `Reseed(pool)` replaces rows that are
+          no support vectors.
+
+        Raises `SolveError` and `ValueError` as `maximize` does.
         """
         return bilevel.maximize(
             self.attack, self.start, steps=self.steps, optimizer=self.ascent,
@@ -44,6 +48,6 @@ class Recipe(eqx.Module):
 
 
 def recipe(attack: Attack, start: PyTree, ascent: Ascent, steps: int) -> Recipe:
-    """A recipe with a start that is checked against the attack's domain."""
+    """A recipe; ValueError if the start is outside the attack's domain or `steps` is below 1."""
     start = attack.reach.check_start(start, attack.data)
     return Recipe(attack, start, ascent, require_count("steps", steps))

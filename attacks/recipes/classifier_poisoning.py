@@ -1,9 +1,9 @@
 """Poisoning linear classifiers: ridge, LASSO, elastic net (Xiao et al., ICML 2015) and logistic
 regression (Mei & Zhu, AAAI 2015), for any number of points.
 
-Needs to know: the training rows, the learner and its strengths, and validation rows. Needs to
-touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
-filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
+The attacker knows the training rows, the learner and its strengths, and validation rows. The
+attacker inserts a few rows with labels of choice. Defenses: outlier filters and label
+sanitisation, in `defenses`; the experiment `arena` measures the attack against them.
 """
 
 from jaxtyping import Array, Float, Shaped
@@ -34,14 +34,19 @@ def poison_classifier(
 ) -> Recipe:
     """Insert m rows that raise the validation loss of the retrained classifier; all move at once.
 
-    - `start`: usually rows of the attacked class, given the attacker's `labels` (-1 or +1).
-    - `learner`: the victim. Its derivative is the one that is climbed by.
-    - `weight`: of the inserted rows, one unless given; rows of weight zero are not there.
-    - `goal`: the logistic loss on `validation` unless given; Xiao et al. add the learner's
-      penalty, `goals.Penalised`.
-    - `domain`: where a row may lie (default [0, 1] in every feature).
-    - `steps`: evaluations of value and hypergradient.
+    - `train`: the clean training rows.
+    - `start` (m, d): usually rows of the attacked class.
+    - `labels` (m,): the attacker's labels, -1 or +1.
+    - `validation`: rows of the default goal.
+    - `learner`: the victim; its derivative is that of the ascent.
+    - `weight` (m,): of the inserted rows, by default ones; rows of weight zero have no effect.
+    - `goal`: by default the logistic loss on `validation`. Xiao et al. add the learner's penalty,
+      `goals.Penalised`.
+    - `domain`: of the rows, by default [0, 1] in every feature.
+    - `steps`: number of evaluations of value and hypergradient.
     - `ascent`: lengths of the steps, root mean square over rows and in units of a feature's range.
+
+    Raises `ValueError` for parts that do not match and for a start outside the domain.
     """
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain, weight)
     if goal is None:

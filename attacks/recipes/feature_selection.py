@@ -1,9 +1,9 @@
 """Poisoning feature selection (Xiao et al., "Is feature selection secure against training data
-poisoning?", ICML 2015): LASSO, elastic net and ridge choose features by their weights.
+poisoning?", ICML 2015): LASSO, elastic net and ridge select features by their weights.
 
-Needs to know: the training rows, the learner and its strengths, and validation rows. Needs to
-touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
-filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
+The attacker knows the training rows, the learner and its strengths, and validation rows. The
+attacker inserts a few rows with labels of choice. Defenses: outlier filters and label
+sanitisation, in `defenses`; the experiment `arena` measures the attack against them.
 """
 
 import itertools
@@ -40,11 +40,11 @@ def poison_feature_selection(
     steps: int = 70,
     ascent: Ascent = Ascent(),
 ) -> Recipe:
-    """`poison_classifier` with the paper's objective: the learner's own, on validation rows.
+    """`poison_classifier` with the paper's objective: the learner's objective on validation rows.
 
-    That is the mean of half the squares on `validation` plus the learner's penalty of its weights.
-    It does not mention features: that others are selected is an effect of the attack, which
-    `kuncheva_index` measures. The arguments are those of `poison_classifier`.
+    It is the mean of half the squares on `validation` plus the learner's penalty of its weights. It
+    does not depend on the selected features directly; `kuncheva_index` measures their change. The
+    arguments and errors are those of `poison_classifier`.
     """
     strengths: dict[str, Any] = {
         name: getattr(learner, name) for name in ("l1", "l2") if hasattr(learner, name)
@@ -59,8 +59,9 @@ def poison_feature_selection(
 def selected(weights: Float[np.ndarray, " d"], count: int | None = None) -> np.ndarray:
     """Indices (k,), ascending, of the features that a linear model selects.
 
-    They are the `count` of largest |weight|, or all of weight other than 0. Of features of equal
-    weight the first counts as the larger. ValueError unless 1 <= `count` <= d.
+    - `weights` (d,): of the model.
+    - `count`: select the features of the `count` largest |weights|; among equal weights the first
+      ones. By default all features of weight other than 0. ValueError unless 1 <= `count` <= d.
     """
     weights = np.asarray(weights)
     if count is None:
@@ -71,18 +72,21 @@ def selected(weights: Float[np.ndarray, " d"], count: int | None = None) -> np.n
 
 
 def kuncheva_index(sets: Sets, features: int) -> float:
-    """Stability of sets of k selected features among d, by Kuncheva's index, mean of all pairs.
+    """Kuncheva's index of the stability of sets of k selected features among d, mean of all pairs.
 
         (r - k^2/d) / (k - k^2/d), r the size of the intersection
 
-    (Kuncheva, "A stability index for feature selection", 2007.) 1 for equal sets, about 0 for sets
-    drawn at random, at least -1. ValueError unless there are two sets or more, of one size k with
-    0 < k < d: of sets of other sizes take `lustgarten_index`, or the top k by |weight|.
+    (Kuncheva, "A stability index for feature selection", 2007.) It is 1 for equal sets, about 0 for
+    random sets, and at least -1.
+
+    - `sets`: two or more, each of k different indices, 0 < k < d; otherwise ValueError. For sets of
+      several sizes use `lustgarten_index`, or select the top k by |weight|.
+    - `features`: their number d.
     """
     sizes = {len(s) for s in _checked(sets, features)}
     if len(sizes) > 1:
         raise ValueError(
-            f"sets: got sizes {sorted(sizes)}, expected one size; take the top k features by "
+            f"sets: got sizes {sorted(sizes)}, expected one size; use the top k features by "
             "selected(weights, k), or lustgarten_index"
         )
     k = sizes.pop()
@@ -93,14 +97,18 @@ def kuncheva_index(sets: Sets, features: int) -> float:
 
 
 def lustgarten_index(sets: Sets, features: int) -> float:
-    """Stability of sets of any sizes k1, k2 among d, by Lustgarten's index, mean of all pairs.
+    """Lustgarten's index of the stability of sets of selected features of any sizes k1, k2 among d,
+    mean of all pairs.
 
         (r - k1 k2 / d) / (min(k1, k2) - max(0, k1 + k2 - d))
 
     (Lustgarten, Gopalakrishnan & Visweswaran, "Measuring stability of feature selection in
-    biomedical datasets", 2009.) About 0 for sets drawn at random; equal sets reach 1 - k/d, not 1
-    (for k <= d/2), so it is not Kuncheva's index where sizes agree. A pair whose intersection
-    cannot vary (an empty set, or all features) counts 0.
+    biomedical datasets", 2009.) It is about 0 for random sets. Equal sets have 1 - k/d, not 1
+    (for k <= d/2), so that it differs from Kuncheva's index for sets of one size. A pair whose
+    intersection cannot vary (an empty set, or all features) counts 0.
+
+    - `sets`: two or more, each of different indices; otherwise ValueError.
+    - `features`: their number d.
     """
 
     def one(a, b):
@@ -118,7 +126,7 @@ def _checked(sets: Sets, features: int) -> Sets:
         if len(set(map(int, one))) < len(one) or not all(0 <= int(j) < features for j in one):
             raise ValueError(
                 f"sets: got {np.asarray(one)}, expected different indices from 0 to "
-                f"{features - 1}; of a mask take np.flatnonzero(mask)"
+                f"{features - 1}; for a mask give np.flatnonzero(mask)"
             )
     return sets
 

@@ -1,9 +1,9 @@
-"""Label flips under a budget (Xiao et al., ECAI 2012; Paudice et al., 2018): at random, greedily,
-or ranked by hypergradient and verified.
+"""Label flips within a budget (Xiao et al., ECAI 2012; Paudice et al., 2018): random, greedy, or
+ranked by hypergradient and verified.
 
-Needs to know: the training rows, the learner and its strengths, and validation rows (random flips:
-nothing). Needs to touch: labels of some training rows. What stops it while
-it does not know of it: label sanitisation by nearest neighbours, `defenses.Relabel`.
+The attacker knows the training rows, the learner and its strengths, and validation rows (nothing
+for random flips). The attacker changes labels of some training rows. Defense: label sanitisation by
+nearest neighbours, `defenses.Relabel`, unless the attack adapts to it.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ from ..goals import AbstractGoal, indiscriminate
 
 
 class LabelFlips(eqx.Module):
-    """Which labels were flipped, in order. The first m of them are the attack of budget m.
+    """Flipped labels, in order. The first m of them are the attack of budget m.
 
     - `rows`: indices of the training rows.
-    - `values`: the goal after each flip, of the retrained learner; NaN if it could not be trained.
-    - `trainings`: how many times the learner was trained to choose the flips up to each.
-    - `result`: code of a training that failed; 0 if all did well, `message` is its sentence.
+    - `values`: the goal of the retrained learner after each flip; NaN if its training failed.
+    - `trainings`: number of trainings to choose the flips up to each.
+    - `result`: code of a training that failed, 0 if none did; `message` is its sentence.
     """
 
     rows: Int[Array, " budget"]
@@ -44,10 +44,11 @@ class LabelFlips(eqx.Module):
 
     @property
     def message(self) -> str:
+        """The sentence of `result`."""
         return sentence(jnp.max(self.result))
 
     def flip(self, data: Data, budget: int | None = None) -> Data:
-        """The training rows with the first `budget` of the flips, or all."""
+        """The training rows `data` with the first `budget` flips; by default with all."""
         rows = self.rows[:budget]
         return eqx.tree_at(lambda d: d.y, data, data.y.at[rows].multiply(-1, unique_indices=True))
 
@@ -62,9 +63,12 @@ def flip_random(
     goal: AbstractGoal | None = None,
     rows: Int[Array, " k"] | np.ndarray | None = None,
 ) -> LabelFlips:
-    """Flip rows drawn at random, each once. No training is needed to choose them.
+    """Flip random labels, each at most once. Their choice needs no training.
 
-    The arguments are those of `flip_greedy`; the learner and `validation` serve `values` alone.
+    - `key`: typed key of the draw.
+
+    The other arguments and errors are those of `flip_greedy`; `learner` and `validation` are used
+    for `values` only.
     """
     return _random(key, _attack(train, budget, validation, learner, goal, rows))
 
@@ -78,16 +82,18 @@ def flip_greedy(
     goal: AbstractGoal | None = None,
     rows: Int[Array, " k"] | np.ndarray | None = None,
 ) -> LabelFlips:
-    """Flip the label that raises the goal most, and again: each round trains the learner once for
-    every row that may be flipped (Paudice et al. 2018, algorithm 1).
+    """In each round, flip the label that raises the goal by the largest amount. A round trains the
+    learner once for every row that may be flipped (Paudice et al. 2018, algorithm 1).
 
-    - `train`: rows whose labels, where they may be flipped, are -1 and +1.
-    - `budget`: how many labels to flip. All are flipped, though a flip may help the learner:
-      `values` tells.
-    - `goal`: the logistic loss on `validation` unless given.
-    - `rows`: indices of those that may be flipped (default: all).
+    - `train`: the clean training rows; labels that may be flipped are -1 and +1.
+    - `budget`: number of labels to flip. All are flipped, even if a flip lowers the goal; see
+      `values`.
+    - `validation`: rows of the default goal.
+    - `learner`: the victim.
+    - `goal`: by default the logistic loss on `validation`.
+    - `rows`: indices (k,) of the rows that may be flipped; by default all.
 
-    ValueError for a budget above their number and for other labels.
+    Raises `ValueError` for a budget above the number of rows and for other labels.
     """
     return _greedy(_attack(train, budget, validation, learner, goal, rows))
 
@@ -103,21 +109,24 @@ def flip_by_hypergradient(
     verify: int = 5,
     ranking: AbstractLearner | None = None,
 ) -> LabelFlips:
-    """As `flip_greedy`, but a round trains on no more than the `verify` most promising flips.
+    """`flip_greedy` with trainings for the most promising flips only.
 
-    They are those of the highest derivative of the goal in the share of a row that is flipped
-    (see `capabilities.FlipLabels`), at the labels flipped so far: one training and one adjoint
-    solve for all rows. A round costs `verify` + 1 trainings.
+    A round ranks flips by the derivative of the goal in the flipped share of a row (see
+    `capabilities.FlipLabels`), at the labels flipped so far. This takes one training and one
+    adjoint solve for all rows. A round costs `verify` + 1 trainings.
 
-    `ranking` is the learner whose derivative that is, by default the smooth surrogate of `learner`:
-    the derivative predicts a whole flip well if the learner is smooth, and an SVM's active set
-    changes on the way. The value that counts is always that of `learner`.
+    - `verify`: number of flips that a round tries by training, >= 1.
+    - `ranking`: learner of the derivative, by default the smooth surrogate of `learner`. The
+      derivative predicts a whole flip well if the learner is smooth; an SVM's active set changes
+      during a flip. The values of flips are always those of `learner`.
+
+    The other arguments and errors are those of `flip_greedy`. Raises `ValueError` for verify < 1.
     """
     attack = _attack(train, budget, validation, learner, goal, rows)
     ranking = learner.surrogate(train) if ranking is None else ranking
     ranked = _attack(train, budget, validation, ranking, goal, rows).prepared()
     if isinstance(verify, bool) or not isinstance(verify, int) or verify < 1:
-        raise ValueError(f"verify: got {verify!r}, expected how many flips to try a round, >= 1")
+        raise ValueError(f"verify: got {verify!r}, expected a number of flips per round, >= 1")
     return _by_hypergradient(attack, ranked, min(verify, _flips(attack).rows.shape[0]))
 
 
@@ -133,10 +142,10 @@ def _flips(attack: Attack) -> FlipLabels:
 
 
 def _retrain(attack: Attack, z: Array, warm: PyTree) -> tuple[Array, PyTree, Array]:
-    """(The goal, a warm start, a code) for whole flips: z of zeros and ones, whose rows are
-    relabelled where they stand, so that the training sets have the size of the clean one.
+    """(The goal, a warm start, a code) for whole flips, z of zeros and ones. Rows are relabelled
+    without copies, so that the training sets have the size of the clean one.
     """
-    # Without what was prepared: it knows the labels.
+    # Without the prepared parts, which depend on the labels.
     attack = Attack(attack.learner, attack.reach, attack.goal, attack.data, attack.key)
     world = World(_flips(attack).flipped(z, attack.data))
     value, (warm, info) = attack.solve(attack.posed(world), warm)
@@ -153,7 +162,7 @@ def _random(key: PRNGKeyArray, attack: Attack) -> LabelFlips:
         value, warm, code = _retrain(attack, z, warm)
         return (z, warm), (value, code)
 
-    start = _none(attack), attack.learner.cold(attack.data)
+    start = _no_flips(attack), attack.learner.cold(attack.data)
     _, (values, codes) = lax.scan(flip, start, order)
     chosen = _flips(attack).rows[order]
     return LabelFlips(chosen, values, jnp.zeros_like(order), jnp.max(codes))
@@ -176,22 +185,22 @@ def _by_hypergradient(attack: Attack, ranked: Attack, verify: int) -> LabelFlips
         slopes, (warm, info) = jax.grad(lambda z: ranked.evaluate(z, warm), has_aux=True)(z)
         return lax.top_k(_rank(slopes, z), verify)[1], warm, info.result
 
-    return _rounds(attack, propose, ranked.cold(_none(ranked)), verify + 1)
+    return _rounds(attack, propose, ranked.cold(_no_flips(ranked)), verify + 1)
 
 
-def _none(attack: Attack) -> Array:
+def _no_flips(attack: Attack) -> Array:
     return jnp.zeros(_flips(attack).rows.shape[0], attack.data.x.dtype)
 
 
 def _rank(scores: Array, z: Array) -> Array:
-    """Scores to choose by: last the flips already made, before them those without a score."""
+    """Scores for a ranking, with flips that are already made last, after those without a score."""
     scores = jnp.where(jnp.isnan(scores), jnp.finfo(scores.dtype).min, scores)
     return jnp.where(z == 1, -jnp.inf, scores)
 
 
 def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) -> LabelFlips:
-    """Of the flips that `propose(z, state) -> (candidates, state, code)` names, the best, as often
-    as the budget allows. `trainings` of them in a round.
+    """Per round, the best flip of the candidates of `propose(z, state) -> (candidates, state,
+    code)`; as many rounds as the budget. A round takes `trainings` trainings.
     """
     budget = _flips(attack).budget
 
@@ -205,7 +214,7 @@ def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) ->
         carry = z.at[chosen].set(1), warm, state
         return carry, (chosen, values[best], jnp.maximum(code, codes[best]))
 
-    begin = _none(attack), attack.learner.cold(attack.data), start
+    begin = _no_flips(attack), attack.learner.cold(attack.data), start
     _, (chosen, values, codes) = lax.scan(round_, begin, length=budget)
     spent = trainings * (1 + jnp.arange(budget))
     return LabelFlips(_flips(attack).rows[chosen], values, spent, jnp.max(codes))

@@ -1,8 +1,8 @@
 """Poisoning linear regression (Jagielski et al., IEEE S&P 2018): ridge, LASSO, elastic net.
 
-Needs to know: the training rows, the learner and its strengths, and validation rows; `stat_p`
-knows moments and a model only. Needs to touch: inserted rows and their targets. What stops it,
-if it does not know of it and the regression is regularised enough: `defenses.Trim`.
+The attacker knows the training rows, the learner and its strengths, and validation rows; `stat_p`
+needs only moments of the rows and a model. The attacker inserts rows with targets. Defense:
+`defenses.Trim`, if the regression is regularised enough and the attack does not adapt to it.
 """
 
 import jax
@@ -20,7 +20,7 @@ from ..goals import AbstractGoal, indiscriminate
 from ._recipe import Recipe, recipe
 
 MOMENTUM = Ascent(share=0.1, momentum=0.8)
-"""Steps that go on, so that rows cross from one valid value to the next."""
+"""Steps with momentum, which moves rows from one valid value to the next."""
 
 
 def poison_regression(
@@ -37,16 +37,21 @@ def poison_regression(
 ) -> Recipe:
     """Insert m rows with targets that raise the validation error of the retrained regression.
 
-    - `start`: XY of rows (m, d) and targets (m,), from `inv_flip`, `b_flip` or `stat_p`.
-    - `learner`: the victim. Its derivative is the one that is climbed by.
-    - `domain`, `targets`: where rows and targets may lie (targets: [0, 1]). One-hot groups and
-      levels are valid at every step, not only at the end: rounding afterwards undoes the attack.
-    - `goal`: half the mean square on `validation` (W_val) unless given. W_tr, the regularised
-      loss on the training rows, is `goals.Penalised(indiscriminate(x, y, Squares()), l2=...)`.
-    - `steps`: evaluations of value and hypergradient.
+    - `train`: the clean training rows.
+    - `start`: XY of rows (m, d) and targets (m,), for example by `inv_flip`, `b_flip` or `stat_p`.
+    - `validation`: rows of the default goal.
+    - `learner`: the victim; its derivative is that of the ascent.
+    - `domain`: of the rows. One-hot groups and levels are valid at every step: rounding after the
+      last step would undo the attack.
+    - `targets`: domain of the targets, by default [0, 1].
+    - `goal`: by default half the mean square on `validation` (W_val). W_tr, the regularised loss on
+      the training rows, is `goals.Penalised(indiscriminate(x, y, Squares()), l2=...)`.
+    - `steps`: number of evaluations of value and hypergradient.
     - `ascent`: lengths of the steps, root mean square over rows and in units of a feature's range.
 
-    The result's `z` is relaxed: what is inserted is `domain.place(z.x)`, `targets.place(z.y)`.
+    The result's `z` is relaxed: the inserted rows and targets are `domain.place(z.x)` and
+    `targets.place(z.y)`. Raises `ValueError` for parts that do not match and for a start outside
+    the domains.
     """
     targets = Box(0.0, 1.0) if targets is None else targets
     reach = InsertXY(start.y.shape[0], domain, targets)
@@ -56,22 +61,26 @@ def poison_regression(
 
 
 def inv_flip(y: Float[Array, " m"]) -> Float[Array, " m"]:
-    """Targets in [0, 1] mirrored: 1 - y (InvFlip, section IV-B)."""
+    """Mirrored targets, 1 - y for y in [0, 1] (InvFlip, section IV-B)."""
     return 1 - jnp.asarray(y)
 
 
 def b_flip(y: Float[Array, " m"]) -> Float[Array, " m"]:
-    """Targets in [0, 1] sent to the farther end: round(1 - y) (BFlip, section IV-B)."""
+    """Targets at the farther end, round(1 - y) for y in [0, 1] (BFlip, section IV-B)."""
     return jnp.round(1 - jnp.asarray(y))
 
 
 def stat_p(
     key: PRNGKeyArray, count: int, train: Data, model: AbstractModel, domain: AbstractDomain
 ) -> XY:
-    """StatP (section IV-C): rows from a Gaussian of the training rows' moments, sent to corners and
-    made valid, with the target that is farther from what `model` predicts. No optimisation.
+    """StatP (section IV-C): random rows from a Gaussian with the training rows' moments, rounded to
+    corners and made valid, with the target 0 or 1 that is farther from the prediction. It needs no
+    optimisation.
 
-    The covariance gets .01 on its diagonal, as in the authors' code.
+    - `key`: typed key of the draw. `count`: number m of rows.
+    - `train`: rows (n, d) for the moments. `model`: of the predictions. `domain`: of the rows.
+
+    The covariance has .01 added to its diagonal, as in the authors' code.
     """
     share = train.weight / jnp.sum(train.weight)
     mean = share @ train.x

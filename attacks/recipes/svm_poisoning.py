@@ -1,8 +1,8 @@
 """Poisoning support vector machines (Biggio, Nelson & Laskov, ICML 2012), for any number of points.
 
-Needs to know: the training rows, the learner and its C and kernel, and validation rows. Needs to
-touch: a few inserted rows, labels of the attacker's choice. What is meant to stop it: outlier
-filters and label sanitisation, `defenses`; the experiment `arena` measures what they leave.
+The attacker knows the training rows, the learner with its C and kernel, and validation rows. The
+attacker inserts a few rows with labels of choice. Defenses: outlier filters and label
+sanitisation, in `defenses`; the experiment `arena` measures the attack against them.
 """
 
 from jaxtyping import Array, Float, Shaped
@@ -32,16 +32,20 @@ def poison_svm(
 ) -> Recipe:
     """Insert m rows that raise the validation hinge loss of the retrained SVM; all move at once.
 
-    - `start`: usually rows of the attacked class, given the attacker's `labels` (-1 or +1).
-    - `learner`: the victim (default `SVM()`: linear, C = 1).
-    - `weight`: of the inserted rows, one unless given; rows of weight zero are not there.
-    - `goal`: the hinge loss on `validation` unless given.
-    - `domain`: where a row may lie (default [0, 1] in every feature).
-    - `steps`: evaluations of value and hypergradient.
+    - `train`: the clean training rows.
+    - `start` (m, d): usually rows of the attacked class.
+    - `labels` (m,): the attacker's labels, -1 or +1.
+    - `validation`: rows of the default goal.
+    - `learner`: the victim; by default `SVM()`, linear with C = 1.
+    - `weight` (m,): of the inserted rows, by default ones; rows of weight zero have no effect.
+    - `goal`: by default the hinge loss on `validation`.
+    - `domain`: of the rows, by default [0, 1] in every feature.
+    - `steps`: number of evaluations of value and hypergradient.
     - `ascent`: lengths of the steps, root mean square over rows and in units of a feature's range.
 
-    The paper moves one point after the other by its KKT formula, which leaves out that a point on
-    the margin moves its own condition. Here all points share one adjoint solve of the exact one.
+    The paper moves one point after the other by its KKT formula, which omits that a point on the
+    margin changes its own condition. Here the gradient is exact, and one adjoint solve gives it for
+    all points. Raises `ValueError` for parts that do not match and for a start outside the domain.
     """
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain, weight)
     if goal is None:

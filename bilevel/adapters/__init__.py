@@ -1,4 +1,4 @@
-"""Other libraries' minimisers as inner solvers. Each library is imported when first used."""
+"""Other libraries' minimisers as inner solvers. A library is imported at its first use."""
 
 from .jaxopt import Jaxopt
 from .optimistix import Optimistix

@@ -1,4 +1,4 @@
-"""What adapters share: a foreign minimiser goes there, our conditions differentiate."""
+"""Base of the adapters: a foreign solver minimises, our optimality conditions differentiate."""
 
 import abc
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ..solvers.smooth._smooth import AbstractSmoothSolver
 
 
 class AbstractForeign(AbstractSmoothSolver):
-    """A foreign minimiser of `Smooth` problems, and what finishes its answer."""
+    """A foreign minimiser of `Smooth` problems, and an optional solver that polishes its answer."""
 
     name: eqx.AbstractVar[str]
     settings: eqx.AbstractVar[Mapping[str, Any]]
@@ -28,10 +28,10 @@ class AbstractForeign(AbstractSmoothSolver):
     def reach(
         self, problem: Smooth, start: PyTree
     ) -> tuple[PyTree, Bool[Array, ""], Int[Array, ""]]:
-        """(Where the foreign solver ended, whether it calls that converged, its steps)."""
+        """(The foreign solver's last point, whether it reports convergence, its steps)."""
 
     def run(self, problem: Smooth, warm: PyTree) -> Point:
-        # Other libraries rely on the usual promotion, whatever our caller chose.
+        # Other libraries need the standard promotion, whatever the caller set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             w, converged, steps = self.reach(problem, warm)
         if self.finish is not None:
@@ -44,7 +44,7 @@ class AbstractForeign(AbstractSmoothSolver):
         return Point(w, w, w, result, {"steps": steps, "residual": residual})
 
     def backsolve(self, problem: Smooth, frozen: PyTree, rhs: PyTree) -> PyTree:
-        """The finishing solver's factor, or, as foreign solvers keep none, conjugate gradients."""
+        """By the factor of `finish`; by conjugate gradients if `finish` is None."""
         if self.finish is not None:
             return self.finish.backsolve(problem, frozen, rhs)
         _, product = jax.linearize(lambda w: self.conditions(problem, w, None), frozen)
@@ -52,17 +52,18 @@ class AbstractForeign(AbstractSmoothSolver):
 
 
 def missing(library: str, error: ImportError) -> NoReturn:
-    """Say how to get a library that cannot be imported."""
+    """Raise ImportError with the command that installs the library."""
     raise ImportError(
         f"{library} cannot be imported ({error}): install it with `pip install bilevel[{library}]`"
     ) from error
 
 
 def named(library: Any, name: str) -> Any:
-    """The class `name` of a library."""
-    found = getattr(library, name, None)
-    if not isinstance(found, type):
+    """The class `name` of a library; ValueError if there is none."""
+    solver = getattr(library, name, None)
+    if not isinstance(solver, type):
         raise ValueError(
-            f"name: got {name!r}, expected the name of a solver in {library.__name__}, 'LBFGS'"
+            f"name: got {name!r}, expected the name of a solver in {library.__name__}, for "
+            "example 'LBFGS'"
         )
-    return found
+    return solver

@@ -18,15 +18,17 @@ class Jaxopt(AbstractForeign):
     """A jaxopt solver of unconstrained smooth problems, differentiated by our `Implicit`.
 
     `Jaxopt("LBFGS", {"tol": 1e-6, "maxiter": 200})` runs `jaxopt.LBFGS(fun, tol=..., ...)` on a
-    `Smooth` problem; so do `"BFGS"`, `"GradientDescent"`, `"NonlinearCG"`, ... jaxopt's own
-    derivative takes no part.
+    `Smooth` problem. jaxopt's own derivative is not used.
 
-    - `finish`: takes the last steps to working precision and keeps a factor for the adjoint; the
-      result is then its own, and the statistics `foreign_converged` and `foreign_steps` tell of
-      jaxopt's. With None the answer is jaxopt's, as exact as `tol` makes it and so its gradient;
-      a state whose `error` exceeds `tol` is a failed result.
+    - `name`: class of the solver in jaxopt: `"LBFGS"`, `"BFGS"`, `"GradientDescent"`, ...
+    - `settings`: keyword arguments of that class.
+    - `finish`: solver that takes the last steps to working precision and keeps a factor for the
+      adjoint. The result is then its result; the statistics `foreign_converged` and
+      `foreign_steps` are jaxopt's. With None the solution is jaxopt's, and its `tol` limits the
+      precision of solution and gradient; the solve failed if the state's `error` exceeds `tol`.
 
-    Raises `ImportError` with the extra to install if jaxopt is missing.
+    Raises `ImportError` with the command that installs jaxopt if it is missing, `ValueError` if it
+    has no class `name`.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Jaxopt(AbstractForeign):
 
 def _library() -> Any:
     try:
-        with warnings.catch_warnings():  # it greets with one about its maintenance
+        with warnings.catch_warnings():  # jaxopt warns at import that it is not maintained
             warnings.simplefilter("ignore", DeprecationWarning)
             import jaxopt
     except ImportError as error:

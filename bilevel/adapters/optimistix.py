@@ -17,15 +17,19 @@ class Optimistix(AbstractForeign):
     """An optimistix minimiser of smooth problems, differentiated by our `Implicit`.
 
     `Optimistix("BFGS", {"rtol": 1e-6, "atol": 1e-6})` runs `optimistix.minimise` with
-    `optimistix.BFGS(rtol=..., atol=...)` on a `Smooth` problem; so do `"LBFGS"`, `"NonlinearCG"`,
-    `"GradientDescent"`, ... Its adjoints take no part.
+    `optimistix.BFGS(rtol=..., atol=...)` on a `Smooth` problem. optimistix's adjoints are not used.
 
-    - `finish`: takes the last steps to working precision and keeps a factor for the adjoint; the
-      result is then its own, and the statistics `foreign_converged` and `foreign_steps` tell of
-      optimistix's. With None the answer is optimistix's, as exact as its tolerances make it and
-      so its gradient; whatever is not `RESULTS.successful` is a failed result.
+    - `name`: class of the minimiser in optimistix: `"BFGS"`, `"LBFGS"`, `"NonlinearCG"`, ...
+    - `settings`: keyword arguments of that class.
+    - `finish`: solver that takes the last steps to working precision and keeps a factor for the
+      adjoint. The result is then its result; the statistics `foreign_converged` and
+      `foreign_steps` are optimistix's. With None the solution is optimistix's, and its tolerances
+      limit the precision of solution and gradient; the solve failed unless its result is
+      `RESULTS.successful`.
+    - `max_steps`: largest number of optimistix's steps.
 
-    Raises `ImportError` with the extra to install if optimistix is missing.
+    Raises `ImportError` with the command that installs optimistix if it is missing, `ValueError`
+    if it has no class `name`.
     """
 
     name: str
@@ -35,7 +39,7 @@ class Optimistix(AbstractForeign):
 
     def reach(self, problem: Smooth, start: PyTree):
         optimistix = _library()
-        found = optimistix.minimise(
+        solution = optimistix.minimise(
             lambda w, problem: problem.objective(w, problem.args),
             named(optimistix, self.name)(**self.settings),
             start,
@@ -43,8 +47,8 @@ class Optimistix(AbstractForeign):
             max_steps=self.max_steps,
             throw=False,
         )
-        converged = found.result == optimistix.RESULTS.successful
-        return found.value, converged, jnp.asarray(found.stats["num_steps"], jnp.int32)
+        converged = solution.result == optimistix.RESULTS.successful
+        return solution.value, converged, jnp.asarray(solution.stats["num_steps"], jnp.int32)
 
 
 def _library() -> Any:

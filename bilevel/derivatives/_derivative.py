@@ -1,4 +1,4 @@
-"""The contract of derivatives: how d w*/dz is computed, apart from how w* is reached."""
+"""The interface of derivatives: how d w*/dz is computed, apart from how w* is found."""
 
 import abc
 
@@ -9,8 +9,10 @@ from .._solver import AbstractSolver, Point
 
 
 class AbstractDerivative(eqx.Module):
-    """Turns a solver and a problem into unknowns that can be differentiated in the problem."""
+    """Turns a solver and a problem into unknowns that are differentiable in the problem."""
 
     @abc.abstractmethod
     def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
-        """Return the unknowns with a derivative, and the point they come from, without one."""
+        """(The unknowns, differentiable; the point that the solver found from `warm`, or from its
+        cold start if None, without derivatives).
+        """

@@ -1,4 +1,4 @@
-"""The approximate way back along gradient descent: a comparison, not a recommendation."""
+"""Approximate reversal of gradient descent, for comparison; its gradient is wrong."""
 
 import equinox as eqx
 import jax
@@ -16,17 +16,19 @@ from ._derivative import AbstractDerivative
 class ApproximateReversal(AbstractDerivative):
     """Back-gradient with w_t ~ w_{t+1} + rate * grad(w_{t+1}) (Munoz-Gonzalez et al. 2017).
 
-    For `Descent(optax.sgd(rate), steps)` only. It needs no memory, and neither the path back nor
-    the gradient is right: a step back errs by rate * |grad(w_t) - grad(w_{t+1})|, and going back
-    amplifies each error where going out contracted.
+    For `Descent(optax.sgd(rate), steps)` only. It stores no states, but neither the reversed path
+    nor the gradient is exact: a reversed step has the error rate * |grad(w_t) - grad(w_{t+1})|,
+    and the reversal amplifies each error by as much as the forward step contracted.
 
-    How wrong, measured on 100 digits (1 against 7) in 10 of their rows, rate .1: with 10 tanh units
-    a relative error of .3 after 50 steps, 4.6 after 200 and 66 after 400 (cosine with the gradient
-    .96, .23, .05); with logistic regression .03, .23 and .4.
+    Measured on 100 digits (1 against 7), for the gradient in 10 of their rows, rate .1: with 10
+    tanh units the relative error is .3 after 50 steps, 4.6 after 200 and 66 after 400 (cosine with
+    the gradient .96, .23, .05); with logistic regression .03, .23 and .4.
 
-    Serves vjp only: forward mode raises, as it does for every `custom_vjp`.
+    Supports vjp only: forward mode raises, as for every `custom_vjp`.
 
-    - `rate`: the solver's, which optax hides.
+    - `rate`: the rate of the solver's `optax.sgd`, which optax does not expose.
+
+    `argmin` raises `TypeError` for another solver, `ValueError` for another optimiser or rate.
     """
 
     rate: float
@@ -43,14 +45,14 @@ class ApproximateReversal(AbstractDerivative):
         return _end((start, rest), point.unknowns, self.rate, solver.steps), point
 
     def _check(self, solver: Descent) -> None:
-        """Refuse an optimiser that is not plain gradient descent of this rate."""
+        """ValueError unless the optimiser is plain gradient descent with this rate."""
         if not concrete(self.rate):
             return
-        # optax relies on the usual promotion of dtypes, whatever our caller chose
+        # optax needs the standard promotion of dtypes, whatever the caller set
         with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
             one = jnp.ones(())
             state = solver.optimizer.init(one)
-            for _ in range(2):  # the second update tells a momentum or a schedule
+            for _ in range(2):  # the second update reveals a momentum or a schedule
                 update, state = solver.optimizer.update(one, state, one)
                 step = jnp.asarray(update)
                 if concrete(step) and abs(float(step) + self.rate) > 1e-6 * abs(self.rate):
@@ -63,7 +65,7 @@ class ApproximateReversal(AbstractDerivative):
 
 @eqx.filter_custom_vjp
 def _end(varied: PyTree, w: PyTree, rate: float, steps: int) -> PyTree:
-    """The last weights w, as a function of what is varied: (start, problem)."""
+    """The last weights w, as a function of `varied` = (start, problem)."""
     del varied, rate, steps
     return w
 

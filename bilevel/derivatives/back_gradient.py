@@ -1,4 +1,4 @@
-"""The path of momentum run backwards, to the last bit, in place of remembering it."""
+"""Reversal of a momentum path, exact to the last bit, rather than storage of the path."""
 
 import equinox as eqx
 import jax
@@ -16,17 +16,18 @@ from ._derivative import AbstractDerivative
 class BackGradient(AbstractDerivative):
     """Reversible back-gradient (Maclaurin, Duvenaud & Adams 2015), for `Momentum` only.
 
-    The derivative of the whole path, as from `Unroll()`, in every array of the problem, its start
-    included, and in the solver's rate. Memory grows by log2(1/decay) bits per weight and step,
-    .155 at a decay of .9, where unrolling keeps whole states. The rounding of the integer path is
-    ignored.
+    The derivative of the whole path, as by `Unroll()`, in every array of the problem, including its
+    start, and in the solver's rate. Memory grows by log2(1/decay) bits per weight and step, .155
+    at a decay of .9; `Unroll()` stores whole states. The derivative ignores the rounding of the
+    integer path.
 
-    The path back must end at the known start, at rest, with nothing left of the bits that the
-    decay had forgotten. Otherwise (a loss that is not a deterministic function of its arguments)
-    the gradient is NaN; by then the value is long returned, so that its `result` tells only of
-    failures on the way out.
+    The reversed path must end at the start, with velocity zero and with no stored bit left.
+    Otherwise (the loss is not a deterministic function of its arguments) the gradient is NaN. The
+    value is returned before the reversal, so that its `result` reports only failures of the
+    forward path.
 
-    Serves vjp and jvp. Second derivatives raise `NotImplementedError`.
+    Supports vjp and jvp. Second derivatives raise `NotImplementedError`; `argmin` raises
+    `TypeError` for another solver.
     """
 
     def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
@@ -36,7 +37,7 @@ class BackGradient(AbstractDerivative):
                 "backwards; use Unroll() with other solvers"
             )
         start = solver.cold(problem) if warm is None else stop_gradient(warm)
-        # The start is an argument of its own, not another array of the problem.
+        # The start is a separate argument, not an array of the problem.
         rest = eqx.tree_at(lambda p: p.start, problem, stop_gradient(problem.start))
         flat, track = solver.track(rest, start)
         w, valid = _end(flat, track)
@@ -74,9 +75,9 @@ def _end_jvp(primals, tangents):
 def _linear(push, pull, inputs: PyTree, zero: Array) -> Array:
     """push(inputs), a linear map whose transpose is `pull`.
 
-    `lax.custom_linear_solve` alone has a transpose of our choice that can be batched. It wants a
-    square system: (inputs, zero) -> (inputs, zero + push(inputs)) is one. Its matrix would only
-    be applied to differentiate again, which `_once` forbids, so it is left out.
+    Only `lax.custom_linear_solve` accepts a given transpose and can be batched. It needs a square
+    system: (inputs, zero) -> (inputs, zero + push(inputs)) is one. The matrix of the system is used
+    only by a second derivative, which `_once` forbids; the identity stands in for it.
     """
 
     def solve(_, rhs):
@@ -87,10 +88,10 @@ def _linear(push, pull, inputs: PyTree, zero: Array) -> Array:
         inputs, cotangent = rhs
         return jax.tree.map(jnp.add, inputs, pull(cotangent)), cotangent
 
-    # It also wants all of the right-hand side to depend on what is differentiated, `zero` too.
+    # Every part of the right-hand side, also `zero`, must depend on the differentiated inputs.
     entries = [jnp.ravel(leaf)[0] for leaf in jax.tree.leaves(inputs) if leaf.size]
-    none = (jnp.where(False, e, jnp.zeros_like(e)).astype(zero.dtype) for e in entries)
-    nothing = sum(none, start=jnp.zeros((), zero.dtype))
+    zeros = (jnp.where(False, e, jnp.zeros_like(e)).astype(zero.dtype) for e in entries)
+    nothing = sum(zeros, start=jnp.zeros((), zero.dtype))
     rhs = jax.tree.map(lambda leaf: leaf + nothing.astype(leaf.dtype), (inputs, zero))
     _, outputs = lax.custom_linear_solve(lambda x: x, rhs, solve, transpose_solve)
     return outputs
@@ -98,7 +99,7 @@ def _linear(push, pull, inputs: PyTree, zero: Array) -> Array:
 
 @jax.custom_jvp
 def _once(x: Array) -> Array:
-    """Itself, in a derivative that cannot be differentiated again."""
+    """x; its derivative raises, so that x can be used in first derivatives only."""
     return x
 
 

@@ -15,11 +15,13 @@ from .unroll import arrival, iteration, path
 
 
 class Forward(AbstractDerivative):
-    """The same derivative as `Unroll`, carried forward (Franceschi et al. 2017).
+    """The derivative of `Unroll`, by forward mode along the path (Franceschi et al. 2017).
 
-    Memory does not grow with the number of steps; time grows with the number of entries of the
-    problem's (and the solver's) arrays that are differentiated, one tangent each. More than `most`
-    of them raise `ValueError`. Serves jvp and vjp alike.
+    Memory does not grow with the number of steps. Time grows with the number of differentiated
+    entries in the arrays of problem and solver: each is one tangent. Supports jvp and vjp.
+
+    - `most`: largest number of tangents; more raise `ValueError`. `argmin` raises `TypeError` for a
+      solver that is not an iteration.
     """
 
     most: int = 64
@@ -32,7 +34,7 @@ class Forward(AbstractDerivative):
             warm = solver.cold(problem) if warm is None else warm
             return path(solver, problem, solver.begin(problem, warm), 0, solver.steps, 1)
 
-        # A rule sees no closures: what the solver holds (a rate) becomes an array of the walk.
+        # A derivative rule does not see closures: the solver's arrays (a rate) become inputs.
         converted = eqx.filter_closure_convert(walk, problem, warm)
         return arrival(solver, problem, _end(problem, warm, converted, self.most))
 
@@ -65,7 +67,7 @@ def _end_jvp(primals, tangents):
     def column(direction):
         return jax.jvp(end, (flat,), (direction,), has_aux=True)
 
-    # One program carries the state once and all tangents beside it.
+    # One program computes the state once and all tangents with it.
     basis = jnp.eye(flat.size, dtype=flat.dtype)
     smooth, columns, rest = jax.vmap(column, out_axes=(None, 0, None))(basis)
     t_flat, _ = ravel_pytree(t_inputs)

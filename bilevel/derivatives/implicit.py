@@ -1,4 +1,4 @@
-"""The implicit function theorem, written once."""
+"""Derivatives by the implicit function theorem."""
 
 import equinox as eqx
 import jax
@@ -14,8 +14,11 @@ from ._derivative import AbstractDerivative
 class Implicit(AbstractDerivative):
     """Implicit function theorem on the solver's conditions, in the problem's arrays.
 
-    If F(u, z) = 0 then A du = -(dF/dz) dz with A = dF/du. Both products are taken by JAX from
-    the residual; `linear` answers the system. Serves jvp, vjp, higher orders, jit and vmap.
+    F(u, z) = 0 implies A du = -(dF/dz) dz with A = dF/du. JAX derives both products from the
+    residual F. Supports jvp, vjp, higher orders, jit and vmap.
+
+    - `linear`: solver of the systems with A, from `bilevel.linear`. The derivative is NaN if it
+      fails.
     """
 
     linear: AbstractLinearSolver = Factor()
@@ -26,7 +29,7 @@ class Implicit(AbstractDerivative):
         return self.at(solver, problem, point), point
 
     def at(self, solver: AbstractSolver, problem: PyTree, point: Point) -> PyTree:
-        """The unknowns of a point where the problem is solved, with their derivative."""
+        """The unknowns of `point`, the solution of `problem`, with their derivative."""
         return implicit_root(point.unknowns, problem, point.frozen, solver, self.linear)
 
 
@@ -40,8 +43,8 @@ def implicit_root(
 ) -> PyTree:
     """The unknowns, as a function of the problem: `solver.conditions(problem, u, frozen) == 0`.
 
-    Its value and its linearisation are those at the unknowns given; moving these (the certificate
-    does, by the error left in them) moves both.
+    Value and linearisation are those at the given unknowns. If these move, both move: the
+    certificate moves them by their remaining error.
     """
     del problem, frozen, solver, linear
     return unknowns
@@ -50,7 +53,7 @@ def implicit_root(
 @implicit_root.def_jvp
 def _implicit_jvp(primals, tangents):
     _, problem, frozen, solver, linear = primals
-    # Through `implicit_root` again: a second differentiation must see u move with the problem.
+    # By `implicit_root` again: in a second derivative u must depend on the problem.
     unknowns = implicit_root(*primals)
     t_unknowns, t_problem, *_ = tangents
     moving = jax.tree.map(lambda t: t is not None, t_problem, is_leaf=lambda t: t is None)

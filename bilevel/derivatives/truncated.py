@@ -1,4 +1,4 @@
-"""The last steps of a path only: truncated back-propagation and one-step differentiation."""
+"""Derivatives of the last steps of a path: truncated back-propagation, one-step derivatives."""
 
 from jaxtyping import PyTree
 
@@ -10,12 +10,15 @@ from .unroll import arrival, iteration, path
 
 
 class Truncated(AbstractDerivative):
-    """Differentiate the last `last` steps and take the state before them as given.
+    """Differentiate the last steps of a path; the state before them is a constant.
 
-    `last=1` is one-step differentiation (Bolte, Pauwels & Vaiter 2023); more is truncated
-    back-propagation (Shaban et al. 2019). On a contraction of rate r the error is of order
-    r^last. It stays an approximation however long the path: near a minimiser, gradient descent's
-    truncation is a Neumann series of `last` terms.
+    - `last`: number of differentiated steps. 1 is one-step differentiation (Bolte, Pauwels & Vaiter
+      2023), more is truncated back-propagation (Shaban et al. 2019).
+
+    For a contraction of rate r the error is of order r^last, for paths of any length: near a
+    minimiser, truncated gradient descent is a Neumann series of `last` terms. `argmin` raises
+    `ValueError` unless `last` is from 1 to the solver's steps, `TypeError` for a solver that is not
+    an iteration.
     """
 
     last: int = 1

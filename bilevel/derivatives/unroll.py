@@ -15,11 +15,12 @@ from ._derivative import AbstractDerivative
 
 
 def iteration(solver: AbstractSolver) -> AbstractIteration:
-    """The solver, if it is a path that can be differentiated."""
+    """The solver; TypeError unless it is an iteration, whose path can be differentiated."""
     if not isinstance(solver, AbstractIteration):
         raise TypeError(
             f"solver: got {type(solver).__name__}, expected one that is a loop of equal steps "
-            "(Descent, Momentum, ...), because this derivative follows its path; or use Implicit()"
+            "(Descent, Momentum, ...), because this derivative follows its path; otherwise use "
+            "Implicit()"
         )
     return solver
 
@@ -27,12 +28,16 @@ def iteration(solver: AbstractSolver) -> AbstractIteration:
 class Unroll(AbstractDerivative):
     """Differentiate the iteration itself (Domke 2012, Maclaurin et al. 2015, Franceschi 2017).
 
-    Exact for the map of `steps` steps, including its start; as a derivative of the minimiser it
-    lags behind the iterate. Serves jvp, vjp and higher orders.
+    Exact for the map of `steps` steps, including its start. As an approximation of the minimiser's
+    derivative it converges later than the iterate. Supports jvp, vjp and higher orders.
 
-    `levels` trades time for memory in reverse mode, with T steps: 1 keeps every state; 2 keeps
-    square-root many, for one more pass forward; k keeps about k T^(1/k), for k - 1 more passes
-    (recursive checkpointing, Griewank 1992). Forward mode keeps nothing at any level.
+    - `levels`: trades time for memory in reverse mode of T steps. 1 stores every state. 2 stores
+      about 2 sqrt(T) states and takes one more forward pass. k stores about k T^(1/k) states and
+      takes k - 1 more passes (recursive checkpointing, Griewank 1992). Forward mode stores no
+      states at any level.
+
+    Raises `ValueError` for levels < 1; `argmin` raises `TypeError` for a solver that is not an
+    iteration.
     """
 
     levels: int = 1
@@ -49,7 +54,7 @@ class Unroll(AbstractDerivative):
 
 
 def arrival(solver: AbstractIteration, problem: PyTree, state: PyTree) -> tuple[PyTree, Point]:
-    """Differentiable unknowns of the last state, and the point without derivatives."""
+    """(The unknowns of the last state, differentiable; its point, without derivatives)."""
     point = solver.arrive(stop_gradient(problem), stop_gradient(state))
     return solver.unknowns(problem, state), stop_gradient(point)
 
@@ -82,7 +87,7 @@ def path(
         def inner(state, start):
             return run(state, start, lengths[1:])
 
-        # The innermost loop keeps its states; whatever is around it is computed again.
+        # The innermost loop stores its states; the loops around it are recomputed.
         if len(lengths) > 1:
             inner = jax.checkpoint(inner, prevent_cse=False)
         return lax.scan(body, state, jnp.arange(lengths[0], dtype=jnp.int32))[0]

@@ -1,4 +1,4 @@
-"""Learners: inner problems that ship. Each turns data into a model, differentiably."""
+"""Learners: inner problems made of data. Each turns data into a model, differentiably."""
 
 from . import kernels
 from ._learner import AbstractLearner

@@ -1,4 +1,4 @@
-"""What learners ask of their data and strengths, in sentences."""
+"""Checks of the data and strengths of learners."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,9 @@ from .._tree import concrete
 
 
 def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
-    """A regularisation strength as an array; ValueError unless a number > 0 (or >= 0)."""
+    """A regularisation strength as an array (); ValueError unless a finite number > 0, or >= 0 if
+    `zero`. `name` begins the message. Traced values are not checked.
+    """
     if concrete(value) and not (
         np.ndim(value) == 0 and 0 <= float(value) < np.inf and (zero or float(value) > 0)
     ):
@@ -19,7 +21,7 @@ def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
 
 
 def require_table(data: Data) -> None:
-    """ValueError unless the rows are a table."""
+    """ValueError unless the rows are a table (n, d)."""
     if data.x.ndim != 2:
         raise ValueError(
             f"x: got shape {data.x.shape}, expected a table (rows, features); reshape images to "
@@ -28,7 +30,9 @@ def require_table(data: Data) -> None:
 
 
 def require_weights(data: Data) -> None:
-    """ValueError without rows, if a weight is negative, or all are zero. Traced ones pass."""
+    """ValueError if there are no rows, a weight is negative, or all weights are zero. Traced
+    weights are not checked.
+    """
     if data.rows == 0:
         raise ValueError("x: got no rows, expected some to train on")
     if not concrete(data.weight):
@@ -37,19 +41,19 @@ def require_weights(data: Data) -> None:
     if np.any(weight < 0):
         raise ValueError(f"weight: got {weight.min()}, expected weights >= 0; 0 leaves a row out")
     if not np.any(weight > 0):
-        raise ValueError(
-            f"weight: got {weight.size} weights, all zero, expected some > 0; give rows to train on"
-        )
+        raise ValueError(f"weight: got {weight.size} weights, all zero, expected some > 0")
 
 
 def require_classes(data: Data) -> None:
-    """ValueError unless labels are -1 and +1 and both have rows of weight > 0."""
+    """ValueError unless labels are -1 and +1 and both have rows of weight > 0. Traced labels are
+    not checked.
+    """
     if not concrete(data.y):
         return
     labels = np.unique(np.asarray(data.y))
     if not np.all(np.isin(labels, (-1, 1))):
         raise ValueError(
-            f"y: got labels {labels[:5]}, expected -1 and +1 alone; relabel the classes so"
+            f"y: got labels {labels[:5]}, expected only -1 and +1; relabel the classes"
         )
     if not concrete(data.weight):
         return
@@ -57,5 +61,5 @@ def require_classes(data: Data) -> None:
     if trained.size == 1:
         raise ValueError(
             f"y: every row with weight > 0 has the label {trained[0]:g}, expected rows of both "
-            "classes; add some of the other"
+            "classes; add rows of the other"
         )

@@ -1,4 +1,4 @@
-"""The contract of learners: inner problems made of data."""
+"""The interface of learners: inner problems made of data."""
 
 import abc
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,8 @@ from ._training import Fitted, Training
 class AbstractLearner(eqx.Module):
     """Rows -> model, by an inner problem that is solved and differentiated.
 
-    A learner of one's own needs `training` and `loss`, and fields `solver` and `derivative` where
-    Newton's method on a smooth problem does not fit. `fit` is differentiable in data and
-    hyper-parameters.
+    A subclass implements `training` and `loss`, and has fields `solver` and `derivative`. `fit` is
+    differentiable in data and hyper-parameters.
     """
 
     if TYPE_CHECKING:  # properties: as fields they would come first among a subclass's arguments
@@ -37,48 +36,49 @@ class AbstractLearner(eqx.Module):
 
     @abc.abstractmethod
     def training(self, data: Data, *, key: PRNGKeyArray | None = None) -> Training:
-        """What these rows make: the inner problem, and the model that its solution stands for.
+        """The inner problem of these rows, and the model of its solution.
 
-        - `key`: initial weights, mini-batches, dropout. The same key is the same function.
+        - `key`: randomness of initial weights, mini-batches and dropout. With the same key the
+          training is the same function of the data.
         """
 
     @property
     @abc.abstractmethod
     def loss(self) -> Any:
-        """The loss that training minimises the weighted mean of: a function of the labels (n,) and
-        the decisions, with a number per row (n,). A method does as well.
+        """The loss whose weighted mean training minimises: a function of the labels (n,) and the
+        decisions (n,) or (n, k), with a number per row (n,). A subclass may define it as a method.
         """
 
     def check(self, data: Data) -> None:
-        """ValueError with a sentence if this learner cannot train on (concrete) `data`."""
+        """ValueError if this learner cannot train on `data`. Traced values are not checked."""
 
     def prepare(self, data: Data) -> "AbstractLearner":
-        """A learner that knows these rows, x and y: whatever data it is given must begin with them.
-        Weights may differ. Itself by default.
+        """A learner with computations on these rows done once. All data of its trainings must
+        begin with the same x and y; weights may differ. By default itself.
         """
         del data
         return self
 
     def prepare_rows(self, x: Float[Array, "n ..."]) -> PyTree:
-        """Rows in the form that `decision` of this (prepared) learner's models takes fastest."""
+        """Rows in the form for which `decision` of this (prepared) learner's models is fastest."""
         return x
 
     def surrogate(self, data: Data) -> "AbstractLearner":
-        """A smooth learner that stands in for this one, for whom ranks rows or adapts to a
-        defense by gradients. Itself by default.
+        """A smooth approximation of this learner, for attacks that rank rows or adapt to a defense
+        by gradients. By default itself.
         """
         del data
         return self
 
     def pinned(self, training: Training) -> "AbstractLearner":
-        """This learner with the discrete choices (rows that it drops) of one of its trainings: the
-        same function nearby. Itself by default.
+        """This learner with its discrete choices (rows that it drops) fixed to those of
+        `training`. Near that data it is the same function. By default itself.
         """
         del training
         return self
 
     def using(self, solver: AbstractSolver, derivative: AbstractDerivative) -> "AbstractLearner":
-        """The same learner, solved and differentiated another way."""
+        """The same learner with another solver and another derivative."""
         return eqx.tree_at(
             lambda learner: (learner.solver, learner.derivative),
             self,
@@ -87,7 +87,7 @@ class AbstractLearner(eqx.Module):
         )
 
     def cold(self, data: Data, *, key: PRNGKeyArray | None = None) -> PyTree:
-        """The warm start of `fit` that stands for none."""
+        """The cold start: the `warm` of a first `fit`."""
         problem = self.training(data, key=key).problem
         return self.solver.cold(problem) if problem is not None and self.solver.converges else None
 
@@ -99,11 +99,13 @@ class AbstractLearner(eqx.Module):
         key: PRNGKeyArray | None = None,
         throw: bool = True,
     ) -> Fitted:
-        """Train and decide: data -> model.
+        """Train a model on `data`.
 
         - `warm`: `Fitted.warm` of a training on nearby rows; the model does not depend on it.
-        - `key`: randomness of the training, for learners that have some.
-        - `throw`: raise `SolveError` if a training failed; otherwise read `Fitted.result`.
+        - `key`: typed key of the randomness of the training, for learners that have some.
+        - `throw`: raise `SolveError` if a training failed; otherwise `Fitted.result` has the code.
+
+        Raises `ValueError` for data that `check` rejects.
         """
         self.check(data)
         fitted = _fit(self, data, warm, key)

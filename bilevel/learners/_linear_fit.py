@@ -1,4 +1,4 @@
-"""Smooth linear learners: their problem, and Newton's method by the smaller of two factors."""
+"""Smooth linear learners, and Newton's method for them by the smaller of two factors."""
 
 import abc
 from typing import ClassVar
@@ -25,14 +25,14 @@ from ._training import Training
 from .kernels import Linear
 
 Unknowns = Float[Array, " d+1"]
-"""The weights w, and the bias behind them."""
+"""The weights w, then the bias."""
 
 
 class Fit(eqx.Module):
-    """What the objective is made of. `share` is the weights, scaled to the sum 1.
+    """The arrays of the objective. `share` is the weights over their sum.
 
-    `gram`, the products of all pairs of rows, is given where there are more features than rows.
-    It serves the solver and has no part in the objective, nor in any derivative.
+    `gram` has the products of all pairs of rows, if there are more features than rows. Only the
+    solver uses it: objective and derivatives do not depend on it.
     """
 
     x: Float[Array, "n d"]
@@ -60,14 +60,14 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    # A column of ones for the bias, rather than a matrix put together from blocks.
+    # A column of ones for the bias compiles to less than a matrix of blocks.
     x = jnp.concatenate([fit.x, jnp.ones_like(fit.x[:, :1])], axis=1)
     strengths = jnp.full_like(unknowns, fit.l2).at[-1].set(fit.l2_bias)
     return moments(x, curvature) + jnp.diag(strengths)
 
 
 def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
-    """sum_i weight_i x_i x_i'. Of many features, a quarter is mirrored and not multiplied."""
+    """sum_i weight_i x_i x_i'. For d >= 128 a quarter of the matrix is mirrored, not computed."""
     weighted, d = x * weight[:, None], x.shape[1]
     if d < 128:
         return weighted.T @ x
@@ -78,7 +78,7 @@ def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, 
 
 
 class GramFactor(eqx.Module):
-    """Factor of G = l2 I + E K E, K = XX', E^2 the curvatures: through it, the inverse of
+    """Factor of G = l2 I + E K E, with K = XX' and E^2 the curvatures. It gives the inverse of
     [l2 I + X'EEX, X'EE1; 1'EEX, 1'EE1 + l2_bias], by the matrix inversion lemma.
     """
 
@@ -88,8 +88,8 @@ class GramFactor(eqx.Module):
     bias: Float[Array, ""]  # Schur complement of the bias
 
     def split(self, fit: Fit, moved: Float[Array, " n"], of_bias: Array) -> tuple[Array, Array]:
-        """(a, step of the bias) for the right side (r, of_bias) with Xr = moved: then the step of
-        w is (r - X'a) / l2.
+        """(a, step of the bias) for the right side (r, of_bias) with Xr = moved. The step of w is
+        (r - X'a) / l2.
         """
         seen = self.root * moved
         bias = (of_bias - self.along @ seen) / self.bias
@@ -100,9 +100,13 @@ class GramFactor(eqx.Module):
 class LinearNewton(AbstractSmoothSolver):
     """Newton's method with line search for `Smooth` problems whose arguments are a `Fit`.
 
-    With d features and n rows: by the Hessian if d <= n (see `Newton`), otherwise in n unknowns,
-    w = X'a, by the Gram matrix; in either case a step costs what the smaller of the two does. A
-    factor is kept while steps with it shrink the gradient by `reuse`: ridge needs one.
+    With d features and n rows it factorises the Hessian if d <= n (see `Newton`), otherwise the
+    Gram matrix, in n unknowns a with w = X'a.
+
+    - `tol`: relative step length of convergence.
+    - `max_steps`: Newton steps, at most.
+    - `reuse`: a factor is kept while each step reduces the gradient at least by this factor. Ridge
+      needs one factorisation.
     """
 
     tol: float = 1e-12
@@ -152,7 +156,7 @@ class LinearNewton(AbstractSmoothSolver):
             t = lax.while_loop(lambda t: rises(t) & (t > 1e-10), lambda t: t / 2, jnp.ones_like(db))
             length = jnp.sqrt(jnp.maximum(da @ Kda, 0) + db * db)
             a, bias = a + t * da, bias + t * db
-            moved = K @ a  # not moved + t Kda, which gathers rounding
+            moved = K @ a  # not moved + t Kda, which accumulates rounding
             length = length / (jnp.sqrt(jnp.maximum(a @ moved, 0) + bias * bias) + eps**2)
             floor = (length < eps**0.5) & (length > 0.5 * before_length)
             flat = -fall <= (32 * eps) ** 2 * jnp.abs(value)  # as in `Newton`
@@ -182,7 +186,7 @@ class LinearNewton(AbstractSmoothSolver):
 
 
 class Known(eqx.Module):
-    """Rows that every data set begins with, and the products of all pairs of them."""
+    """The rows at the beginning of every data set, and the products of all pairs of them."""
 
     x: Float[Array, "k d"]
     gram: Float[Array, "k k"]
@@ -190,7 +194,7 @@ class Known(eqx.Module):
 
 class AbstractLinearLearner(AbstractLearner):
     """min_{w, b} sum_i share_i loss(y_i, w'x_i + b) + l2/2 |w|^2 + l2_bias/2 b^2, where share is
-    the weights over their sum.
+    the weights over their sum. `known` is None until `prepare`.
     """
 
     l2: eqx.AbstractVar[Float[Array, ""]]
@@ -207,7 +211,7 @@ class AbstractLinearLearner(AbstractLearner):
         """Loss of each row: convex and twice differentiable in f."""
 
     def prepare(self, data):
-        """Keeps the products of the clean rows where features outnumber them; else nothing."""
+        """With the products of pairs of these rows, if there are more features than rows."""
         if data.x.shape[1] <= data.rows:
             return self
         known = Known(data.x, data.x @ data.x.T)

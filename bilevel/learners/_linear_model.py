@@ -7,7 +7,7 @@ from .kernels import Linear
 
 
 class LinearModel(AbstractModel):
-    """f(x) = x'w + bias."""
+    """f(x) = x'w + bias, for weights w (d,) and a bias ()."""
 
     w: Float[Array, " d"]
     bias: Float[Array, ""]

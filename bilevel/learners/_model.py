@@ -1,4 +1,4 @@
-"""The contract of models: what training returns."""
+"""The interface of models, the results of training."""
 
 import abc
 
@@ -16,26 +16,26 @@ class AbstractModel(eqx.Module):
     ) -> Float[Array, " n"] | Float[Array, "n k"]:
         """Real-valued output per row: one number, or one per class.
 
-        - `x`: rows (n, ...), or what the learner's `prepare_rows` made of them.
-        - `key`: randomness of a model that has some (dropout, smoothing).
+        - `x`: rows (n, ...), or the result of the learner's `prepare_rows` for them.
+        - `key`: typed key, for models with randomness (dropout, smoothing).
         """
 
     def predict(self, x: PyTree, *, key: PRNGKeyArray | None = None) -> Int[Array, " n"]:
-        """Labels: -1 or +1 by the sign of one decision per row, or the class of the largest."""
+        """Labels (n,): -1 or +1 by the sign of the decision, or the class of the largest of k."""
         f = self.decision(x, key=key)
         if f.ndim == 2:
             return jnp.argmax(f, axis=1).astype(jnp.int32)
         return jnp.where(f > 0, 1, -1).astype(jnp.int32)
 
     def features(self, x: Float[Array, "n ..."]) -> Float[Array, "n f"]:
-        """What the last layer sees of the rows; of a model without layers the rows themselves."""
+        """Inputs of the last layer; for a model without layers the rows, flattened."""
         return x.reshape(x.shape[0], -1)
 
 
 class AbstractDeepModel(AbstractModel):
-    """A network: its parameters are a pytree, its inner layers can be looked at.
+    """A network: its parameters are a pytree, and the outputs of its inner layers are available.
 
-    Repairs mask parameters; they never change shapes.
+    Repairs mask parameters and do not change shapes.
     """
 
     parameters: eqx.AbstractVar[PyTree]
@@ -44,7 +44,7 @@ class AbstractDeepModel(AbstractModel):
     def activations(
         self, x: Float[Array, "n ..."], *, key: PRNGKeyArray | None = None
     ) -> dict[str, Array]:
-        """Outputs of the inner layers by name, first layer first, each (n, ...)."""
+        """Outputs of the inner layers by name, each (n, ...), from the first layer to the last."""
 
     def features(self, x):
         last = list(self.activations(x).values())[-1]

@@ -1,4 +1,4 @@
-"""One training: the inner problem that rows make, and the model that its solution stands for."""
+"""One training: the inner problem of given rows, and the model of its solution."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +15,9 @@ from ._model import AbstractModel
 
 
 class Trained(eqx.Module):
-    """A model that was worked on after training (pruned, fine-tuned).
+    """A model with a repair after training (pruning, fine-tuning).
 
-    - `result`: code of that work. `report`: what it did.
+    - `model`: the repaired model. `result`: code of the repair. `report`: record of the repair.
     """
 
     model: AbstractModel
@@ -26,17 +26,19 @@ class Trained(eqx.Module):
 
 
 class Training(eqx.Module):
-    """What a learner makes of rows, once: everything but the solve.
+    """A training without its solve.
 
-    - `data`: the rows as trained on: a defense lowers weights or changes labels.
-    - `problem`: the inner problem; None where there is nothing to solve.
-    - `make_model(value)`: the model (or `Trained`) that a solution stands for. A function of
-      its argument alone, or an `eqx.Partial` that holds the arrays it uses.
-    - `make_kinks(value)`: quantities at whose zeros the training changes abruptly.
-    - `make_support(value)`: per row, whether the solution depends on it (n,).
-    - `result`: the worst code of the trainings made on the way here.
-    - `report`: what a defense found.
-    - `point`: where `problem` has been solved on the way here, if it has.
+    - `data`: the rows of the training, with the weights or labels that a defense has changed.
+    - `problem`: the inner problem; None if there is nothing to solve.
+    - `make_model(value)`: the model (or `Trained`) of a solution. It is a function of its argument
+      only, or an `eqx.Partial` that holds the arrays it uses.
+    - `make_kinks(value)`: quantities at whose zeros the training is not differentiable; None if
+      there are none.
+    - `make_support(value)`: per row, whether the solution depends on it (n,); None if it depends on
+      all rows.
+    - `result`: the worst code of the trainings before this one.
+    - `report`: the findings of a defense.
+    - `point`: the solution of `problem`, if it is solved already.
     - `inner`: the training of the learner that a defense wraps.
     """
 
@@ -51,12 +53,12 @@ class Training(eqx.Module):
     inner: "Training | None" = None
 
     def trained(self, value: PyTree) -> Trained:
-        """The model that a solution stands for, with what was done to it after training."""
+        """The model of a solution, with the record of its repair."""
         made = self.make_model(value)
         return made if isinstance(made, Trained) else Trained(made)
 
     def kinks(self, value: PyTree) -> Array:
-        """Quantities at whose zeros the training changes abruptly; may be empty."""
+        """Quantities at whose zeros the training is not differentiable; may be empty."""
         if self.make_kinks is None:
             return jnp.zeros(0, self.data.x.dtype)
         return self.make_kinks(value)
@@ -72,10 +74,10 @@ class Fitted(eqx.Module):
     """Outcome of `Learner.fit`.
 
     - `model`: an `AbstractModel`, of the kind that the learner makes: `decision`, `predict`, ...
-    - `warm`: the start of the next fit on nearby rows; None for a learner that follows a path.
-    - `result`: int32 code of the worst training made; 0 means all converged.
-    - `stats`: what the solver counted.
-    - `report`: what a defense found in the rows (`Inspection`), else None.
+    - `warm`: the start of the next fit on nearby rows; None if the solver follows a path.
+    - `result`: the worst int32 code of its trainings; 0 means all converged.
+    - `stats`: counts of the solver (steps, residual, ...).
+    - `report`: the findings of a defense (`Inspection`), else None.
     """
 
     model: Any
@@ -90,5 +92,5 @@ class Fitted(eqx.Module):
         return sentence(jnp.max(self.result))
 
     def checked(self) -> "Fitted":
-        """This outcome, or `SolveError`: at once if concrete, at run time if under `jit`."""
+        """This outcome; raises `SolveError` if it failed: at once, or at run time under `jit`."""
         return eqx.tree_at(lambda f: f.model, self, checked(self.model, self.result))

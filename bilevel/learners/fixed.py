@@ -1,4 +1,4 @@
-"""A model that is trained already: attacks on what it is shown."""
+"""A model that is trained already, for attacks on the rows that it predicts."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,12 @@ from ._training import Training
 
 
 class Fixed(AbstractLearner):
-    """Ignores the data and returns `model`: with a capability that only presents rows, the attack
-    is evasion (Biggio et al. 2013, Madry et al. 2018).
+    """Ignores the data and returns `model`. With a capability that changes only the rows to
+    predict, the attack is evasion (Biggio et al. 2013, Madry et al. 2018).
 
-    - `loss(y, f)`: the loss that the model was trained with, for defenses and goals that ask.
+    - `model`: the trained model.
+    - `loss(y, f)`: the loss it was trained with, for defenses and goals that use it.
+    - `solver`, `derivative`: not used.
     """
 
     model: AbstractModel

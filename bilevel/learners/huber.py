@@ -1,4 +1,4 @@
-"""Regression by Huber's loss: squares of small residuals, no more than a pull from large ones."""
+"""Regression with Huber's loss: quadratic in small residuals, linear in large ones."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -11,8 +11,8 @@ from ._linear_fit import AbstractLinearLearner, Fit, Known, LinearNewton
 
 
 class HuberFit(Fit):
-    """A fit whose curvature, where no row is within delta, is that of the parabola which touches
-    the loss from above (the weights of iteratively reweighted squares), lest a step has no length.
+    """A fit whose curvature is never zero. If no row is within delta, it is that of the parabola
+    which touches the loss from above (the weights of iteratively reweighted squares).
     """
 
     loss: losses.Huber
@@ -26,8 +26,8 @@ class HuberFit(Fit):
 
 
 class HuberNewton(LinearNewton):
-    """`LinearNewton`, which ends on a piecewise quadratic with the face of the solution; its active
-    set are the rows within delta. From far off, with a delta that is tiny, it passes many faces.
+    """`LinearNewton` for a piecewise quadratic. Its active set are the rows within delta. It needs
+    more steps if delta is small and the start far from the solution: it passes many active sets.
     """
 
     max_steps: int = 1000
@@ -44,10 +44,15 @@ class Huber(AbstractLinearLearner):
     Huber (1964): 1/2 r^2, but delta |r| - 1/2 delta^2 where |r| > delta; share is the weights over
     their sum.
 
-    Ridge that no target can pull at with more than delta; rows still can, by their length. The bias
-    is not regularised unless `l2_bias` is given. `delta` is in units of the targets: about 1.35
-    standard deviations of the noise. Differentiable in rows, targets, weights, delta and both
-    strengths, on either side of a change of the rows within delta, of which the certificate tells.
+    It limits the influence of each target to delta; the influence of a row still grows with its
+    length. Differentiable in rows, targets, weights, delta and both strengths while the set of rows
+    within delta stays; the certificate reports the margin to its next change.
+
+    - `l2`: strength > 0. `l2_bias`: strength >= 0 for the bias.
+    - `delta`: > 0, in units of the targets; usual are 1.35 standard deviations of the noise.
+    - `solver`, `derivative`: how the problem is solved and differentiated.
+
+    Raises `ValueError` for a strength or delta out of range.
     """
 
     l2: Float[Array, ""]

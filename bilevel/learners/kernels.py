@@ -15,7 +15,7 @@ from .._tree import concrete
 
 class Columns(eqx.Module):
     """Rows without (most of) the features that are zero in all of them: image borders, absent
-    words. Padding repeats feature 0 with value 0.
+    words. `used` has the numbers of the others. Padding repeats feature 0 with value 0.
     """
 
     x: Float[Array, "n k"]
@@ -36,11 +36,11 @@ Terms = Sequence[tuple[Float[Array, "m d"], Float[Array, " m"]]]
 
 
 class AbstractKernel(eqx.Module):
-    """A positive semi-definite function of two rows. Its parameters are differentiable leaves."""
+    """A positive semi-definite function k of two rows. Its parameters are differentiable leaves."""
 
     @abc.abstractmethod
     def gram(self, a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "n m"]:
-        """k(a_i, b_j)."""
+        """The matrix of k(a_i, b_j)."""
 
     def expand(self, at: PyTree, terms: Terms) -> Float[Array, " n"]:
         """sum_j coef_j k(at_i, x_j), over blocks of rows (x, coef); `at` (n, d) or prepared."""
@@ -51,7 +51,7 @@ class AbstractKernel(eqx.Module):
         return sum((self.gram(at, x) @ c for x, c in terms), self.gram(at, x) @ coef)
 
     def prepare(self, at: Float[Array, "n d"], known: Float[Array, "k d"]) -> PyTree:
-        """Rows to be evaluated often, against expansions whose first block is `known`."""
+        """Rows for repeated evaluation of expansions whose first block is `known`."""
         return Crossed(at, self.gram(at, known))
 
 
@@ -62,7 +62,7 @@ class Linear(AbstractKernel):
         return a @ b.T
 
     def expand(self, at, terms):
-        (x, coef), *terms = terms  # the one kernel with a weight vector
+        (x, coef), *terms = terms  # the expansion has a weight vector
         return at @ sum((c @ x for x, c in terms), coef @ x)
 
     def prepare(self, at, known):
@@ -70,7 +70,7 @@ class Linear(AbstractKernel):
             return at
         rows = np.asarray(at)
         used = np.flatnonzero(np.any(rows != 0, axis=0))
-        width = -(-used.size // 64) * 64  # few shapes, few compilations: pad with column 0, as 0
+        width = -(-used.size // 64) * 64  # few widths, hence few compilations
         if width >= rows.shape[1]:
             return at
         columns = np.pad(used, (0, width - used.size))
@@ -79,7 +79,7 @@ class Linear(AbstractKernel):
 
 
 class RBF(AbstractKernel):
-    """k(a, b) = exp(-gamma |a - b|^2)."""
+    """k(a, b) = exp(-gamma |a - b|^2). `gamma` > 0 is a number; otherwise `ValueError`."""
 
     gamma: Float[Array, ""]
 
@@ -88,8 +88,8 @@ class RBF(AbstractKernel):
         self.gamma = jnp.asarray(gamma, float)
 
     def gram(self, a, b):
-        # Distances do not depend on the origin, their rounding does. No clipping at zero: it
-        # would spoil the derivative on the diagonal, where it cancels.
+        # Distances do not depend on the origin, but their rounding does. No clipping at zero: it
+        # would make the derivative on the diagonal wrong, where its terms cancel.
         centre = lax.stop_gradient(jnp.mean(b, axis=0, keepdims=True))
         a, b = a - centre, b - centre
         squares = jnp.sum(a * a, axis=1)[:, None] + jnp.sum(b * b, axis=1)[None, :]
@@ -97,7 +97,10 @@ class RBF(AbstractKernel):
 
 
 class Polynomial(AbstractKernel):
-    """k(a, b) = (gamma a'b + coef0)^degree."""
+    """k(a, b) = (gamma a'b + coef0)^degree.
+
+    `degree` is a whole number >= 1, `gamma` > 0, `coef0` any number; otherwise `ValueError`.
+    """
 
     degree: Float[Array, ""]
     gamma: Float[Array, ""]
@@ -118,7 +121,7 @@ class Polynomial(AbstractKernel):
 
 @jax.custom_jvp
 def power(base: Array, degree: Array) -> Array:
-    """base^degree for whole degrees, of a negative base too, and for degrees next to them."""
+    """base^degree for whole degrees, also of a negative base, and for degrees near them."""
     odd = (base < 0) & (jnp.round(degree) % 2 == 1)
     return jnp.where(odd, -1, 1).astype(base.dtype) * jnp.abs(base) ** degree
 
@@ -138,7 +141,7 @@ def _positive(name: str, value) -> None:
 
 
 class Custom(AbstractKernel):
-    """A kernel of your own: `function(a, b) -> (n, m)` for rows a (n, d) and b (m, d)."""
+    """The kernel `function(a, b) -> (n, m)`, for rows a (n, d) and b (m, d)."""
 
     function: Callable[[Array, Array], Array]
 

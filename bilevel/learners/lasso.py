@@ -21,14 +21,14 @@ from .kernels import Linear
 
 
 class AbstractSparseLearner(AbstractLearner):
-    """Penalised squares with an intercept, which centring by the weighted means solves for."""
+    """Penalised least squares with an intercept, eliminated by centring with the weighted means."""
 
     solver: eqx.AbstractVar[AbstractSolver]
     derivative: eqx.AbstractVar[AbstractDerivative]
 
     @abc.abstractmethod
     def penalty(self) -> penalties.AbstractKink:
-        """What is added to the weighted mean of half the squares."""
+        """The penalty on w, added to the weighted mean of half the squares."""
 
     @property
     def loss(self):
@@ -60,7 +60,10 @@ class Lasso(AbstractSparseLearner):
 
     The bias is not regularised. Targets are any numbers; with labels -1 and +1 it is a
     classifier. Differentiable in rows, targets, weights and l1 while the support stays; the
-    certificate reports the margin to its next change. `l1` is scikit-learn's `alpha`.
+    certificate reports the margin to its next change.
+
+    - `l1`: strength > 0, scikit-learn's `alpha`. Raises `ValueError` for others.
+    - `solver`, `derivative`: how the problem is solved and differentiated.
     """
 
     l1: Float[Array, ""]
@@ -84,7 +87,9 @@ class Lasso(AbstractSparseLearner):
 class ElasticNet(AbstractSparseLearner):
     """The LASSO with l2/2 |w|^2 added (Zou & Hastie 2005).
 
-    scikit-learn's `alpha` and `l1_ratio` are l1 = alpha * l1_ratio, l2 = alpha * (1 - l1_ratio).
+    - `l1`, `l2`: strengths > 0. With scikit-learn's `alpha` and `l1_ratio` they are
+      l1 = alpha * l1_ratio and l2 = alpha * (1 - l1_ratio). Raises `ValueError` for others.
+    - `solver`, `derivative`: how the problem is solved and differentiated.
     """
 
     l1: Float[Array, ""]

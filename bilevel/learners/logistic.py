@@ -14,9 +14,14 @@ class Logistic(AbstractLinearLearner):
     """min_{w, b} sum_i share_i log(1 + exp(-y_i (w'x_i + b))) + l2/2 |w|^2 + l2_bias/2 b^2,
     where share is the weights over their sum.
 
-    The bias is not regularised unless `l2_bias` is given; liblinear's convention is
-    `l2_bias = l2`. Labels are -1 and +1. Differentiable in rows, weights and both strengths, and
-    in labels as numbers. scikit-learn's `C` is 1 / (l2 times the sum of the weights).
+    Labels are -1 and +1. Differentiable in rows, weights and both strengths, and in labels as
+    numbers.
+
+    - `l2`: strength > 0. scikit-learn's `C` is 1 / (l2 times the sum of the weights).
+    - `l2_bias`: strength >= 0 for the bias; liblinear uses `l2_bias = l2`.
+    - `solver`, `derivative`: how the problem is solved and differentiated.
+
+    Raises `ValueError` for a strength out of range; `fit` raises it for other labels or one class.
     """
 
     l2: Float[Array, ""]

@@ -13,10 +13,15 @@ class Ridge(AbstractLinearLearner):
     """min_{w, b} sum_i share_i 1/2 (w'x_i + b - y_i)^2 + l2/2 |w|^2 + l2_bias/2 b^2
     (Hoerl & Kennard 1970), where share is the weights over their sum.
 
-    The bias is not regularised unless `l2_bias` is given. Targets are any numbers; with labels -1
-    and +1 it is a classifier. Differentiable in rows, targets, weights and both strengths. One
-    Cholesky factor, of d + 1 unknowns or, for d > n, of the Gram matrix, serves the solution and
-    every cotangent. scikit-learn's `alpha` is l2 times the sum of the weights.
+    Targets are any numbers; with labels -1 and +1 it is a classifier. Differentiable in rows,
+    targets, weights and both strengths. One Cholesky factor, of size d + 1 or, for d > n, of the
+    Gram matrix, gives the solution and the answer for every cotangent.
+
+    - `l2`: strength > 0. scikit-learn's `alpha` is l2 times the sum of the weights.
+    - `l2_bias`: strength >= 0 for the bias.
+    - `solver`, `derivative`: how the problem is solved and differentiated.
+
+    Raises `ValueError` for a strength out of range.
     """
 
     l2: Float[Array, ""]

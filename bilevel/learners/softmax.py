@@ -19,7 +19,7 @@ from ._training import Training
 
 
 class SoftmaxModel(AbstractModel):
-    """f(x) = x'W + bias, a column per class; the class of the largest is predicted."""
+    """f(x) = x'W + bias, a column per class. It predicts the class of the largest."""
 
     W: Float[Array, "d k"]
     bias: Float[Array, " k"]
@@ -32,10 +32,16 @@ class Softmax(AbstractLearner):
     """min_{W, b} sum_i share_i (-log softmax(W'x_i + b) at y_i) + l2/2 |W|^2 + l2_bias/2 |b|^2,
     where share is the weights over their sum.
 
-    Labels are class numbers 0 ... classes - 1. The biases are not regularised unless `l2_bias` is
-    given; of those that then differ by a constant only, the ones that add up to zero are meant.
-    Differentiable in rows, weights and both strengths. The default solver forms no Hessian;
-    `solver=Newton()`, which does, is faster up to some hundred unknowns.
+    Labels are class numbers 0 ... classes - 1. Differentiable in rows, weights and both strengths.
+
+    - `classes`: number of classes, >= 2.
+    - `l2`: strength > 0. `l2_bias`: strength >= 0 for the biases. At 0 the biases are determined up
+      to a constant; those with sum 0 are returned.
+    - `solver`: the default forms no Hessian. `Newton()` forms it and is faster for up to some
+      hundred unknowns.
+    - `derivative`: how the problem is differentiated.
+
+    Raises `ValueError` for a value out of range; `fit` raises it for other labels.
     """
 
     classes: int
@@ -94,7 +100,7 @@ def _objective(unknowns, args) -> Float[Array, ""]:
     W, bias = unknowns
     x, y, share, l2, l2_bias = args
     loss = jnp.sum(share * CrossEntropy()(y, x @ W + bias[None, :]))
-    # The last term is zero at the minimum, and picks one among biases that differ by a constant.
+    # The last term is zero at the minimum and selects one of the biases that differ by a constant.
     return loss + 0.5 * (l2 * jnp.sum(W * W) + l2_bias * jnp.sum(bias**2) + jnp.sum(bias) ** 2)
 
 

@@ -1,4 +1,4 @@
-"""Support vector machine, by its dual."""
+"""Support vector machine, in its dual form."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -19,7 +19,9 @@ from .logistic import Logistic
 
 
 class SVMModel(AbstractModel):
-    """f(x) = sum_j coef_j k(x, x_j) + bias, with coef = alpha * y, rows in one or more blocks."""
+    """f(x) = sum_j coef_j k(x, x_j) + bias with coef = alpha * y. `terms` has the blocks (rows,
+    coef).
+    """
 
     terms: Terms
     bias: Float[Array, ""]
@@ -30,7 +32,7 @@ class SVMModel(AbstractModel):
 
 
 class Known(eqx.Module):
-    """Rows that every data set begins with, and their block of Q."""
+    """The rows at the beginning of every data set, and their block of Q."""
 
     x: Float[Array, "k d"]
     Q: Float[Array, "k k"]
@@ -41,7 +43,14 @@ class SVM(AbstractLearner):
 
     Solved in the dual (Cortes & Vapnik 1995): min 1/2 a'Qa - 1'a, 0 <= a_i <= C weight_i,
     y'a = 0, Q = yy' * K; the bias is the multiplier of the equality. Differentiable in rows,
-    weights, C and the kernel's parameters. Labels are -1 or +1; float64 only.
+    weights, C and the kernel's parameters. Labels are -1 and +1.
+
+    - `C`: > 0, weight of the hinge losses.
+    - `kernel`: from `bilevel.learners.kernels`; `Linear()` by default.
+    - `solver`, `derivative`: how the problem is solved and differentiated.
+
+    Raises `ValueError` for C out of range; `fit` raises it for rows that are not float64, other
+    labels or one class.
     """
 
     C: Float[Array, ""]
@@ -85,7 +94,7 @@ class SVM(AbstractLearner):
         return x if self.known is None else self.kernel.prepare(x, self.known.x)
 
     def surrogate(self, data):
-        """Logistic regression of the same strength, for a linear kernel; itself otherwise."""
+        """Logistic regression of the same strength for a linear kernel; otherwise itself."""
         if not isinstance(self.kernel, Linear):
             return self
         return Logistic(1 / (self.C * jnp.sum(data.weight)))
@@ -106,8 +115,7 @@ class SVM(AbstractLearner):
     def _quadratic(self, data: Data, labels: Float[Array, " n"]) -> Array:
         if self.known is None:
             return self.kernel.gram(data.x, data.x) * jnp.outer(labels, labels)
-        # Only the rows after the known ones are new; slices, so that no row is copied or
-        # multiplied twice.
+        # Only blocks of the rows after the known ones are computed. Slices copy no row.
         k = self.known.x.shape[0]
         x, y = data.x[k:], labels[k:]
         side = self.kernel.gram(x, self.known.x) * jnp.outer(y, labels[:k])

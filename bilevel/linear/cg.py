@@ -11,14 +11,17 @@ from .._tree import dot, norm, tree_add, tree_sub
 from ._linear import AbstractLinearSolver, Operator, guard, loose
 
 ROUNDS = 3
-"""Starts from the true residual, which the recursion for it drifts away from."""
+"""Restarts from the true residual; the recursion for it drifts."""
 
 
 class CG(AbstractLinearSolver):
-    """Conjugate gradients, preconditioned by the inner solver's factorisation when asked.
+    """Conjugate gradients (Hestenes & Stiefel 1952) for positive definite A.
 
-    `tol` is the relative residual of A v = r itself, in the Euclidean norm, never of normal
-    equations. A must be positive definite.
+    - `tol`: relative residual of A v = r in the Euclidean norm (not of normal equations).
+    - `max_steps`: products with A, at most.
+    - `precondition`: use the inner solver's factorisation as preconditioner.
+
+    The answer is NaN if its relative residual is above max(100 tol, sqrt(eps)).
     """
 
     tol: float = 1e-12
@@ -38,11 +41,11 @@ def conjugate_gradients(
     max_steps: int,
     precondition: Callable[[PyTree], PyTree] = lambda r: r,
 ) -> PyTree:
-    """An approximate A^-1 rhs: residual `tol` relative to rhs, or what `max_steps` products give.
+    """An approximate A^-1 rhs, to the relative residual `tol` or after `max_steps` products.
 
-    Ends early, with what it has, in a direction of no positive curvature.
+    It ends early, with its last iterate, at a direction without positive curvature.
     """
-    least = tol * norm(rhs)
+    target = tol * norm(rhs)
     zero = jax.tree.map(jnp.zeros_like, rhs)
 
     def along(v, t, p):
@@ -60,7 +63,7 @@ def conjugate_gradients(
 
     def go(state):
         _, r, _, gamma, steps, positive = state
-        return (norm(r) > least) & (gamma > 0) & positive & (steps < max_steps)
+        return (norm(r) > target) & (gamma > 0) & positive & (steps < max_steps)
 
     def again(state):
         v, r, steps, rounds, _ = state
@@ -72,7 +75,7 @@ def conjugate_gradients(
 
     def left(state):
         _, r, steps, rounds, positive = state
-        return (norm(r) > least) & positive & (steps < max_steps) & (rounds < ROUNDS)
+        return (norm(r) > target) & positive & (steps < max_steps) & (rounds < ROUNDS)
 
     start = zero, rhs, jnp.int32(0), jnp.int32(0), jnp.bool_(True)
     return lax.while_loop(left, again, start)[0]

@@ -8,8 +8,10 @@ from ._linear import AbstractLinearSolver, Operator, guard, loose
 
 
 class Dense(AbstractLinearSolver):
-    """Materialise A by products with unit vectors and factorise it anew (LU). For small systems
-    and as an oracle: it trusts nothing but the conditions.
+    """Materialise A by products with unit vectors and factorise it by LU.
+
+    For small systems, and as a reference: it does not use the inner solver's factorisation. The
+    answer is NaN if its relative residual is above sqrt(eps).
     """
 
     def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:

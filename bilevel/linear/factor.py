@@ -1,4 +1,4 @@
-"""The inner solver's own factorisation, refined."""
+"""The inner solver's factorisation, with iterative refinement."""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,15 @@ from ._linear import AbstractLinearSolver, Operator, loose, nan_if
 
 
 class Factor(AbstractLinearSolver):
-    """Reuse the factorisation the inner solver ended with, refined while that helps.
+    """The inner solver's last factorisation, with iterative refinement while the residual falls.
 
-    One back-substitution per cotangent if the factor is that of the solution; a few more if it
-    is a little stale, or had to be regularised. The right choice unless no factor is kept.
+    It takes one back-substitution per cotangent if the factor is exact at the solution, a few more
+    if the factor is of an earlier iterate or regularised. The default for all solvers that keep a
+    factor.
+
+    - `max_refinements`: refinements after the first back-substitution, at most.
+
+    The answer is NaN if its relative residual is above sqrt(eps).
     """
 
     max_refinements: int = 100

@@ -11,11 +11,15 @@ from ._linear import AbstractLinearSolver, Operator, loose, nan_if
 
 
 class GMRES(AbstractLinearSolver):
-    """GMRES, restarted, in its flexible form (Saad & Schultz 1986, Saad 1993): for systems that
-    are indefinite or not symmetric.
+    """Restarted flexible GMRES (Saad & Schultz 1986, Saad 1993), for A that is indefinite or not
+    symmetric.
 
-    `tol` is the relative residual of A v = r. `precondition` uses the inner solver's own
-    factorisation, which may itself be an iteration.
+    - `tol`: relative residual of A v = r.
+    - `max_steps`: products with A, at most (checked between restarts).
+    - `restart`: dimension of a Krylov space.
+    - `precondition`: use the inner solver's factorisation, which may be an iteration.
+
+    The answer is NaN if its relative residual is above max(100 tol, sqrt(eps)).
     """
 
     tol: float = 1e-12
@@ -52,7 +56,7 @@ class GMRES(AbstractLinearSolver):
 
         start = (jnp.zeros_like(b), b, norm(b) > 0, jnp.int32(0))
         x, left, _, _ = lax.while_loop(go, cycle, start)
-        solved = norm(left) <= max(100 * self.tol, loose(rhs)) * norm(b)  # not so if NaN
+        solved = norm(left) <= max(100 * self.tol, loose(rhs)) * norm(b)  # False for NaN
         return nan_if(~solved, unravel(scale * x))
 
     def _cycle(self, product, prepare, left, target) -> tuple[Array, Array]:
@@ -98,7 +102,7 @@ class GMRES(AbstractLinearSolver):
         _, images, triangle, rotations, j, _ = lax.while_loop(
             go, arnoldi, (*start, jnp.int32(0), jnp.bool_(False))
         )
-        # columns that were not reached, or lie in the span of others, take no part
+        # columns that were not reached, or lie in the span of others, are left out
         diagonal = jnp.diagonal(triangle)
         used = jnp.abs(diagonal) > 10 * eps * jnp.max(jnp.abs(diagonal))
         triangle = jnp.where(jnp.outer(used, used), triangle, jnp.diag((~used).astype(dtype)))

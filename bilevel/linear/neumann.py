@@ -13,11 +13,13 @@ from ._linear import AbstractLinearSolver, Operator
 class Neumann(AbstractLinearSolver):
     """v = rate * sum of (I - rate A)^i r over the first `terms` (Lorraine, Vicol & Duvenaud 2020).
 
-    An approximation by choice: its residual, (1 - rate * least eigenvalue)^terms of r at worst, is
-    reported by the certificate and not guarded. A must be positive definite. `terms=1` is the
-    one-step approximation H ~ 1/rate.
+    An approximation: its residual, at most (1 - rate * smallest eigenvalue)^terms |r|, is reported
+    by the certificate and is not checked. A must be positive definite.
 
+    - `terms`: number of terms, >= 1. One term is the one-step approximation A ~ I / rate.
     - `rate`: between 0 and 2 / |A|; by default 1 / |A|, with |A| from ten power iterations.
+
+    Raises `ValueError` for terms < 1 or a rate that is not > 0.
     """
 
     terms: int = 20

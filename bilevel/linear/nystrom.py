@@ -10,11 +10,15 @@ from ._linear import AbstractLinearSolver, Operator
 
 class Nystrom(AbstractLinearSolver):
     """v = (A_r + shift I)^-1 r with A_r the Nystrom approximation of A from `rank` of its columns,
-    drawn by `seed` (Hataya & Yamada 2023). Costs `rank` products with A, whatever its condition.
+    (Hataya & Yamada 2023). It costs `rank` products with A, for any condition number.
 
-    An approximation by choice, meant for large A whose spectrum falls off: its residual is
-    reported by the certificate and not guarded. A must be positive semi-definite; directions that
-    the columns do not see are divided by `shift`.
+    An approximation, for large A whose eigenvalues decay: its residual is reported by the
+    certificate and is not checked. A must be positive semi-definite. Directions outside the span of
+    the columns are divided by `shift`.
+
+    - `rank`: number of columns, >= 1. `shift`: > 0. `seed`: of the draw of columns.
+
+    Raises `ValueError` for a rank or shift out of range.
     """
 
     rank: int = 20

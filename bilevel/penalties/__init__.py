@@ -1,4 +1,4 @@
-"""Penalties of proximal problems. Each knows its prox, its faces, and its slope along them."""
+"""Penalties of proximal problems. Each has a prox, faces, and slopes along them."""
 
 from ._penalty import AbstractPenalty
 from .box import Box

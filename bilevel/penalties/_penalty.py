@@ -1,4 +1,4 @@
-"""What a penalty is: a prox, and faces along which it is smooth."""
+"""The interface of penalties: a prox, and faces along which the penalty is smooth."""
 
 import abc
 from typing import Self
@@ -16,12 +16,16 @@ class AbstractPenalty(eqx.Module):
     """A convex function p of the unknowns, smooth on each of finitely many *faces*.
 
     On a face some coordinates are free and the others are fixed (at zero, or at a bound). All
-    methods but `flat` work on flat vectors of d unknowns, after `flat` has spread the strengths.
+    methods except `flat` work on flat vectors of d unknowns, and on strengths that `flat` has
+    broadcast.
     """
 
     @abc.abstractmethod
     def flat(self, w: PyTree) -> Self:
-        """This penalty with one strength for each of the d unknowns of `ravel_pytree(w)`."""
+        """This penalty with one strength for each of the d unknowns of `ravel_pytree(w)`.
+
+        Raises `ValueError` for strengths that do not broadcast to w.
+        """
 
     @abc.abstractmethod
     def prox(self, v: Float[Array, " d"], t: Float[Array, ""]) -> Float[Array, " d"]:
@@ -37,7 +41,7 @@ class AbstractPenalty(eqx.Module):
 
     @abc.abstractmethod
     def fixed(self, face: Array) -> Float[Array, " d"]:
-        """Where the other coordinates are held; entries of the free ones mean nothing."""
+        """The values of the other coordinates; entries of free ones are not used."""
 
     @abc.abstractmethod
     def smooth(self, w: Float[Array, " d"], face: Array) -> Float[Array, ""]:
@@ -54,8 +58,8 @@ class AbstractPenalty(eqx.Module):
 
 
 def spread(strength: PyTree, w: PyTree, name: str) -> Float[Array, " d"]:
-    """One number for each unknown: `strength` is a number, an array of the shape of w (or of a
-    leaf), or a tree of these whose structure begins that of w.
+    """`strength` as one number for each unknown. It is a number, an array of the shape of w (or of
+    a leaf), or a tree of these whose structure is a prefix of that of w. ValueError for others.
     """
 
     def over(s, part):
@@ -77,5 +81,5 @@ def spread(strength: PyTree, w: PyTree, name: str) -> Float[Array, " d"]:
             raise
         raise ValueError(
             f"{name}: got a tree {jax.tree.structure(strength)}, expected one number or a tree "
-            f"that begins like that of the unknowns, {jax.tree.structure(w)}"
+            f"that is a prefix of that of the unknowns, {jax.tree.structure(w)}"
         ) from error

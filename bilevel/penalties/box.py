@@ -7,10 +7,12 @@ from ._penalty import AbstractPenalty, spread
 
 
 class Box(AbstractPenalty):
-    """lower_j <= w_j <= upper_j, each given as the strength of `L1`; infinite ones are none.
+    """lower_j <= w_j <= upper_j.
 
-    A face says of each coordinate whether it is at its lower bound (-1), at its upper (1) or free.
-    Derivatives in the bounds are those of the coordinates they hold.
+    - `lower`, `upper`: of the forms of `L1`'s strength; infinite for no bound.
+
+    A face has for each coordinate -1 (at the lower bound), 1 (at the upper bound) or 0 (free).
+    The derivative in a bound is that of the coordinates at it.
     """
 
     lower: PyTree

@@ -9,8 +9,8 @@ from .kink import AbstractKink
 class ElasticNet(AbstractKink):
     """sum_j l1_j |w_j| + 1/2 l2_j w_j^2 (Zou & Hastie 2005).
 
-    Two strengths >= 0, each given as that of `L1`. scikit-learn's `alpha` and `l1_ratio` are
-    l1 = alpha * l1_ratio and l2 = alpha * (1 - l1_ratio).
+    - `l1`, `l2`: strengths >= 0, of the forms of `L1`'s. With scikit-learn's `alpha` and `l1_ratio`
+      they are l1 = alpha * l1_ratio and l2 = alpha * (1 - l1_ratio).
     """
 
     l1: PyTree

@@ -1,4 +1,4 @@
-"""The sum of the norms of groups."""
+"""The sum of the Euclidean norms of groups of unknowns."""
 
 from collections.abc import Sequence
 
@@ -25,12 +25,13 @@ def _labels(groups: Sequence[int] | np.ndarray) -> tuple[int, ...]:
 class GroupL1(AbstractPenalty):
     """sum_g strength_g |w_g|, the group LASSO (Yuan & Lin 2006).
 
-    - `strength`: >= 0, a number or one for each group. What has strength zero is never dropped.
-      (The paper has lam * sqrt(size of g).)
+    - `strength`: >= 0, a number or one for each group (the paper has lam * sqrt(size of g)). A
+      group of strength zero is never dropped.
     - `groups`: the group of each unknown, integers from 0 on, in the order of `ravel_pytree(w)`;
       static.
 
-    A face is the set of groups that are not zero. Along it the penalty is curved.
+    A face is the set of groups that are not zero. Along it the penalty is curved. Raises
+    `ValueError` for groups that are not one integer >= 0 per unknown.
     """
 
     strength: Float[Array, "..."] | float
@@ -44,7 +45,7 @@ class GroupL1(AbstractPenalty):
         flat, _ = ravel_pytree(w)
         if flat.size != len(self.groups):
             raise ValueError(
-                f"groups: got {len(self.groups)}, expected {flat.size}, one an unknown"
+                f"groups: got {len(self.groups)}, expected {flat.size}, one for each unknown"
             )
         if jnp.shape(self.strength) not in ((), (self.count,)):
             raise ValueError(
@@ -56,7 +57,7 @@ class GroupL1(AbstractPenalty):
 
     def _norms(self, w: Float[Array, " d"]) -> Float[Array, " g"]:
         squares = jax.ops.segment_sum(w * w, jnp.asarray(self.groups), self.count)
-        some = squares > 0  # at zero the norm has no derivative, and needs none
+        some = squares > 0  # the norm has no derivative at zero; none is used there
         return jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
 
     def _each(self, of_group: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Separable penalties with one kink, at zero: what coordinate-wise solvers understand."""
+"""Separable penalties with one kink per coordinate, at zero, for coordinate-wise solvers."""
 
 import abc
 
@@ -11,8 +11,8 @@ from ._penalty import AbstractPenalty, Slopes
 class AbstractKink(AbstractPenalty):
     """p(w) = sum_j high_j max(w_j, 0) + low_j min(w_j, 0) + 1/2 bend_j w_j^2, low <= 0 <= high.
 
-    A face is the sign of each coordinate; the free ones are those that are not zero, and those
-    without a kink (low = high = 0), always.
+    A face has the sign of each coordinate. Coordinates that are not zero are free, and so are those
+    without a kink (low = high = 0).
     """
 
     @abc.abstractmethod
@@ -20,7 +20,7 @@ class AbstractKink(AbstractPenalty):
         """(low, high): slopes on either side of zero; low may be minus infinity."""
 
     def bend(self) -> Float[Array, " d"] | None:
-        """Curvature of the quadratic part; None if there is none at all."""
+        """Curvature of the quadratic part; None if it is zero for all coordinates."""
         return None
 
     def slope(self, face: Int[Array, " d"]) -> Slopes:
@@ -35,6 +35,7 @@ class AbstractKink(AbstractPenalty):
         return u if bend is None else u / (1 + t * bend)
 
     def unkinked(self) -> Bool[Array, " d"]:
+        """Which coordinates have no kink."""
         low, high = self.kink()
         return high <= low
 

@@ -9,9 +9,9 @@ from .kink import AbstractKink
 class L1(AbstractKink):
     """sum_j strength_j |w_j| (Tibshirani 1996).
 
-    `strength` >= 0: a number, an array with one for each unknown, or a tree of these that begins
-    like that of the unknowns, `{"weights": lam, "bias": 0.0}`. What has strength zero is never
-    dropped.
+    - `strength`: >= 0, a number, an array with one for each unknown, or a tree of these that is a
+      prefix of that of the unknowns, `{"weights": lam, "bias": 0.0}`. An unknown of strength zero
+      is never dropped.
     """
 
     strength: PyTree

@@ -8,7 +8,10 @@ from .kink import AbstractKink
 
 
 class NonNegative(AbstractKink):
-    """w_j >= 0, and sum_j strength_j w_j; the strength is given as that of `L1`."""
+    """sum_j strength_j w_j, subject to w_j >= 0.
+
+    - `strength`: >= 0, of the forms of `L1`'s.
+    """
 
     strength: PyTree = 0.0
 

@@ -1,4 +1,4 @@
-"""Inner problems: immutable pytrees whose arrays are what a hypergradient is taken in."""
+"""Inner problems: immutable pytrees, differentiable in their arrays."""
 
 from ._problem import AbstractProblem
 from .box_qp import BoxQP

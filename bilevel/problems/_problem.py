@@ -1,4 +1,4 @@
-"""What every inner problem is: an immutable pytree whose arrays a hypergradient is taken in."""
+"""The interface of inner problems: immutable pytrees, differentiable in their arrays."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import equinox as eqx
 
 
 class AbstractProblem(eqx.Module):
-    """Arrays, and perhaps functions of them."""
+    """Arrays, and functions of the unknowns."""
 
     def functions(self) -> dict[str, tuple[Any, ...]]:
-        """Names of the fields that hold user's functions, with examples of their arguments.
+        """Names of the fields that hold the user's functions, with examples of their arguments.
 
-        What such a function closes over is made an array of the problem, so that derivatives
-        reach it.
+        Traced values that such a function closes over become arrays of the problem, so that
+        solutions are differentiable in them. By default no names.
         """
         return {}

@@ -11,8 +11,11 @@ from ._problem import AbstractProblem
 class BoxQP(AbstractProblem):
     """min_x 1/2 x'Qx + q'x  subject to  lower <= x <= upper  and  e'x = b.
 
-    Q is symmetric positive semi-definite, (n, n); bounds may be infinite; a row with
-    `lower == upper` is pinned. Leave `e` and `b` out for a problem without the equality.
+    - `Q` (n, n): symmetric positive semi-definite. `q` (n,).
+    - `lower`, `upper` (n,): may be infinite; equal bounds fix a variable.
+    - `e` (n,), `b` (): the equality; leave both out for a problem without one.
+
+    Raises `ValueError` for shapes that do not match, e without b, and lower > upper.
     """
 
     Q: Float[Array, "n n"]

@@ -11,10 +11,13 @@ from ._problem import AbstractProblem
 class Composite(AbstractProblem):
     """min_w loss(w, args) + penalty(w).
 
-    - `loss(w, args) -> scalar`: convex and twice differentiable; values it closes over are
-      differentiable too.
-    - `penalty`: from `bilevel.penalties`, `L1(0.1)`; its strengths are differentiable.
-    - `start`: where a cold solve begins; a pytree of floating arrays, the shape of w.
+    - `loss(w, args) -> scalar`: convex and twice differentiable.
+    - `penalty`: from `bilevel.penalties`, for example `L1(0.1)`.
+    - `start`: the start of a cold solve, a pytree of floating arrays of the shapes of w.
+    - `args`: any pytree.
+
+    Solutions are differentiable in `args`, in the penalty's strengths, and in values that `loss`
+    closes over.
     """
 
     loss: Callable[[PyTree, PyTree], Float[Array, ""]]

@@ -1,4 +1,4 @@
-"""Smooth problems with equalities and inequalities, and what their solvers ask of a problem."""
+"""Smooth problems with equalities and inequalities, and the interface to their solvers."""
 
 import abc
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from ._problem import AbstractProblem
 class AbstractConstrained(AbstractProblem):
     """min_x cost(x)  subject to  equality(x) = 0  and  inequality(x) <= 0.
 
-    x is a pytree of floating arrays; both constraints are vectors, empty where there are none.
-    Solvers take every derivative of the three functions by JAX.
+    x is a pytree of floating arrays. Constraints are vectors, or None if there are none. Solvers
+    differentiate the three functions by JAX.
     """
 
     @abc.abstractmethod
     def initial(self) -> PyTree:
-        """Where a cold solve begins; it need not be feasible."""
+        """The start of a cold solve; it need not be feasible."""
 
     @abc.abstractmethod
     def cost(self, x: PyTree) -> Float[Array, ""]: ...
@@ -32,13 +32,15 @@ class AbstractConstrained(AbstractProblem):
 class Constrained(AbstractConstrained):
     """min_x objective(x, args)  s.t.  equalities(x, args) = 0  and  inequalities(x, args) <= 0.
 
-    - `objective(x, args) -> scalar`; what the functions close over is differentiable too.
-    - `start`: where a cold solve begins; a pytree of floating arrays, the shape of x. The three
+    - `objective(x, args) -> scalar`.
+    - `start`: the start of a cold solve, a pytree of floating arrays of the shapes of x. The three
       functions must be finite there; it need not be feasible.
+    - `args`: any pytree.
     - `equalities(x, args) -> (p,)`, `inequalities(x, args) -> (m,)`: either may be left out.
 
-    All three twice continuously differentiable. The problem need not be convex: a solver ends at
-    a local minimiser.
+    The three functions must be twice continuously differentiable. The problem need not be convex: a
+    solver ends at a local minimiser. Solutions are differentiable in `args` and in values that the
+    functions close over. `argmin` raises `ValueError` for functions that return other shapes.
     """
 
     objective: Callable[[PyTree, PyTree], Float[Array, ""]]

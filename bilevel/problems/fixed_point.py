@@ -1,4 +1,4 @@
-"""Fixed points: equilibria, and solvers whose iteration is all that is known of them."""
+"""Fixed points of a map: equilibria, or iterations of another solver."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,11 @@ from ._problem import AbstractProblem
 class FixedPoint(AbstractProblem):
     """w = map(w, args), where `map` contracts near its fixed point.
 
-    - `map(w, args) -> w`, differentiable; values it closes over are differentiable too.
-    - `start`: where a cold solve begins; a pytree of floating arrays, the shape of w.
+    - `map(w, args) -> w`: differentiable.
+    - `start`: the start of a cold solve, a pytree of floating arrays of the shapes of w.
+    - `args`: any pytree.
+
+    Solutions are differentiable in `args` and in values that `map` closes over.
     """
 
     map: Callable[[PyTree, PyTree], PyTree]

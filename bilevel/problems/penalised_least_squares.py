@@ -1,4 +1,4 @@
-"""Least squares with a penalty that has one kink: the LASSO and its relatives."""
+"""Least squares with a penalty of one kink per coordinate: the LASSO and its relatives."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,8 +12,11 @@ class PenalisedLeastSquares(AbstractProblem):
 
     - `rows` (n, d), `targets` (n,).
     - `penalty`: `L1` (the LASSO), `ElasticNet` or `NonNegative`, from `bilevel.penalties`.
-    - `weights` (n,), >= 0; 1/n each if left out, which makes the loss half the mean square, the
-      convention of scikit-learn. A column of ones whose strength is zero is an intercept.
+    - `weights` (n,): >= 0; by default 1/n each. The loss is then half the mean square, as in
+      scikit-learn.
+
+    A column of ones with strength zero is an intercept. Raises `ValueError` for shapes that do not
+    match and for other penalties.
     """
 
     rows: Float[Array, "n d"]
@@ -36,5 +39,5 @@ class PenalisedLeastSquares(AbstractProblem):
         if not isinstance(self.penalty, AbstractKink):
             raise ValueError(
                 f"penalty: got {type(self.penalty).__name__}, expected L1, ElasticNet or "
-                "NonNegative; for others use `Composite`, with the squares as its loss"
+                "NonNegative; for other penalties use `Composite` with the squares as its loss"
             )

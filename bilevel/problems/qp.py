@@ -9,9 +9,13 @@ from .constrained import AbstractConstrained
 class QP(AbstractConstrained):
     """min_x 1/2 x'Qx + q'x  subject to  Ax = b  and  Gx <= h.
 
-    Q is (n, n), of which only the symmetric part counts; A is (p, n) and G is (m, n). Leave out
-    either pair, (A, b) or (G, h). Q need not be definite: a solver ends at a local minimiser.
-    For a box and at most one equality, `BoxQP` is faster.
+    - `Q` (n, n): only its symmetric part is used. It need not be definite: a solver ends at a local
+      minimiser. `q` (n,).
+    - `A` (p, n), `b` (p,): equalities. `G` (m, n), `h` (m,): inequalities. Either pair may be left
+      out.
+
+    `BoxQP` is faster for bounds and at most one equality. Raises `ValueError` for shapes that do
+    not match and for half a pair.
     """
 
     Q: Float[Array, "n n"]

@@ -10,10 +10,13 @@ from ._problem import AbstractProblem
 class Smooth(AbstractProblem):
     """min_w objective(w, args), twice differentiable and strongly convex near the minimiser.
 
-    - `objective(w, args) -> scalar`; values it closes over are differentiable too.
-    - `start`: where a cold solve begins; a pytree of floating arrays, the shape of w.
-    - `hessian(w, args) -> (d, d)` over the raveled w, optional: used to converge faster where
-      the structure is known (X'DX). It enters only the factorisation; derivatives never trust it.
+    - `objective(w, args) -> scalar`.
+    - `start`: the start of a cold solve, a pytree of floating arrays of the shapes of w.
+    - `args`: any pytree.
+    - `hessian(w, args) -> (d, d)` over the raveled w: optional, for a structure that is faster to
+      compute (X'DX). It enters only the factorisation: derivatives do not depend on its accuracy.
+
+    Solutions are differentiable in `args` and in values that `objective` closes over.
     """
 
     objective: Callable[[PyTree, PyTree], Float[Array, ""]]
@@ -26,6 +29,6 @@ class Smooth(AbstractProblem):
         return {"objective": arguments, "hessian": arguments}
 
     def at(self, step: Int[Array, ""]) -> Callable[[PyTree], Float[Array, ""]]:
-        """The objective as a function of w alone, at whatever step of a path."""
+        """The objective as a function of w only, the same for every step of a path."""
         del step
         return lambda w: self.objective(w, self.args)

@@ -1,4 +1,4 @@
-"""Smooth problems met through mini-batches."""
+"""Smooth problems whose loss is evaluated on mini-batches."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,16 @@ from ._problem import AbstractProblem
 
 
 class Stochastic(AbstractProblem):
-    """min_w of the mean over keys of loss(w, args, key): a smooth problem seen in mini-batches.
+    """min_w of the mean over keys of loss(w, args, key), where a key is a mini-batch.
 
     - `loss(w, args, key) -> scalar`: draws its rows, dropout masks or augmentations from `key`.
-    - `start`: where training begins, a pytree of floating arrays; a differentiable argument.
-    - `key`: a typed key (`jax.random.key(0)`). Step t sees `jax.random.fold_in(key, t)`, so that
+    - `start`: the initial weights, a pytree of floating arrays; differentiable.
+    - `args`: any pytree; differentiable.
+    - `key`: a typed key (`jax.random.key(0)`). Step t uses `jax.random.fold_in(key, t)`, so that
       training is a deterministic function of the problem and can be differentiated.
 
-    Its solution is the end of a path of given length: it has derivatives along the path (`Unroll`,
-    `Truncated`, `Forward`, `BackGradient`) and no optimality conditions.
+    Its solution is the end of a path of given length. It has derivatives along the path (`Unroll`,
+    `Truncated`, `Forward`, `BackGradient`) but no optimality conditions, as `Implicit` needs.
     """
 
     loss: Callable[[PyTree, PyTree, PRNGKeyArray], Float[Array, ""]]
@@ -29,6 +30,6 @@ class Stochastic(AbstractProblem):
         return {"loss": (self.start, self.args, self.key)}
 
     def at(self, step: Int[Array, ""]) -> Callable[[PyTree], Float[Array, ""]]:
-        """The loss that step `step` of a path descends."""
+        """The loss at step `step` of a path, as a function of w."""
         key = jax.random.fold_in(self.key, step)
         return lambda w: self.loss(w, self.args, key)

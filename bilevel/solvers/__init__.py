@@ -1,4 +1,4 @@
-"""Solvers of inner problems. Each states the conditions its minimiser satisfies."""
+"""Solvers of inner problems, each with the optimality conditions of its solutions."""
 
 from .constrained._kkt import KKTPoint
 from .constrained.interior_point import PrimalDual

@@ -1,14 +1,14 @@
-"""Cholesky factors with little to compile."""
+"""Cholesky factors by operations that compile fast."""
 
 from jax import lax
 from jaxtyping import Array, Float
 
 
 def cholesky(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
-    """L with LL' = matrix (symmetric); NaN if that is not positive definite.
+    """L with LL' = matrix (symmetric); NaN if the matrix is not positive definite.
 
-    Only its lower triangle means anything: `lax.linalg.cholesky` would clear the other one, by a
-    mask that XLA keeps and transposes.
+    Only the lower triangle is meaningful. `lax.linalg.cholesky` would clear the upper one by a
+    mask, which XLA stores and transposes.
     """
     return lax.linalg.cholesky_p.bind(matrix)
 
@@ -21,6 +21,6 @@ def solve(chol: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " 
 
 
 def diagonal(matrix: Float[Array, "k k"]) -> Float[Array, " k"]:
-    """By a strided slice: the gather of `jnp.diagonal` compiles to more."""
+    """The diagonal, by a strided slice, which compiles faster than the gather of `jnp.diagonal`."""
     k = matrix.shape[0]
     return lax.slice(matrix.reshape(-1), (0,), (k * k,), (k + 1,))

@@ -1,4 +1,4 @@
-"""Reductions of several vectors in one kernel: each of its own would be compiled apart."""
+"""Reductions of several vectors in one kernel, rather than a compiled kernel for each."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,12 @@ from jaxtyping import Array, Float
 
 
 def sums(*vectors: Float[Array, " k"]) -> tuple[Float[Array, ""], ...]:
+    """The sum of each vector."""
     return _reduce(jnp.add, vectors)
 
 
 def largest(*vectors: Float[Array, " k"]) -> tuple[Float[Array, ""], ...]:
-    """Of vectors without negative entries."""
+    """The largest entry of each vector, for vectors without negative entries."""
     return _reduce(jnp.maximum, vectors)
 
 

@@ -1,4 +1,4 @@
-"""Many problems of one kind as one: an ensemble is trained, and differentiated, in one solve."""
+"""Many problems of one kind as one problem, to train an ensemble in one solve."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,20 +10,23 @@ from ..problems import AbstractProblem
 
 
 class Stack(AbstractProblem):
-    """Problems of equal shapes, independent of each other: every array has one more leading axis.
+    """Independent problems of equal shapes: every array has an additional leading axis.
 
-    `Stack(eqx.filter_vmap(problem_of)(...))` makes one. Functions in it are shared; what they close
-    over has no derivative: hand it over by the problem's arguments.
+    - `problem`: the stacked problem, `eqx.filter_vmap(problem_of)(...)`.
+
+    The problems share their functions. Solutions are not differentiable in values that these close
+    over: pass such values by the problem's `args`.
     """
 
     problem: PyTree
 
 
 class Each(AbstractSolver):
-    """Solves every problem of a `Stack` by another solver, as `batch` chooses: on a CPU one after
-    the other, so that none waits for the slowest.
+    """Solves every problem of a `Stack` by another solver, mapped by `batch`.
 
-    Values, warm starts and `stats` have the leading axis; `result` is the worst of all.
+    - `solver`: of one of the problems.
+
+    Values, warm starts and `stats` have the leading axis; `result` is the worst code.
     """
 
     solver: AbstractSolver

@@ -1,4 +1,4 @@
-"""Stochastic bilevel optimisation: inner problems too large to solve, met in mini-batches."""
+"""Stochastic bilevel optimisation: inner problems too large to solve, with mini-batches."""
 
 from ._loop import Descended, State, minimize
 from ._method import AbstractMethod, Triple

@@ -1,4 +1,4 @@
-"""The one loop that every stochastic method runs in."""
+"""`minimize`: the loop of all stochastic methods."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from ._problem import StochasticBilevel
 RUNNING, INNER_DIVERGED, ADJOINT_DIVERGED, OUTER_DIVERGED = range(4)
 
 SENTENCES = (
-    "used all its steps: a stochastic run does not know how close it is, certify its z on "
+    "used all its steps: a stochastic run has no error estimate, certify its z on "
     "`problem.exact(...)`",
     "stopped: the inner variable became NaN or infinite; lower inner_step, or check inner_data "
     "for non-finite values",
@@ -25,17 +25,20 @@ SENTENCES = (
     "non-finite values",
     "stopped: the outer variable became NaN or infinite; lower outer_step, or project z",
 )
-TAIL = 3  # of the average: a step weighs as the third power of its number
+TAIL = 3  # of the average: the weight of a step is the third power of its number
 
 Rate = float | Float[Array, ""] | Callable[[Any], Any]
 
 
 class State(eqx.Module):
-    """Everything the next step needs. Save it and pass it as `state=` to resume.
+    """State of a run after a step. Pass it as `state=` to resume the run.
 
     - `at`: the variables (inner w, adjoint v, outer z), always finite.
-    - `average`: of z over the steps so far.
-    - `memory`: the method's own. `step`: steps done. `status`: see `Descended`.
+    - `average`: weighted mean of z over the steps so far.
+    - `memory`: the memory of the method.
+    - `step`: number of steps done.
+    - `status`: see `Descended`.
+    - `key`: of the mini-batches.
     """
 
     at: Triple
@@ -49,13 +52,14 @@ class State(eqx.Module):
 class Descended(eqx.Module):
     """Outcome of `minimize`.
 
-    - `z`, `w`: the last outer and inner variable that were finite.
-    - `average`: of z, the later the step the more it weighs: polynomial-decay averaging of Shamir
-      & Zhang, "Stochastic gradient descent for non-smooth optimization", ICML 2013, with eta = 3.
-    - `steps`: steps done in this call.
-    - `status`: code of how it ended; `message` is its sentence.
-    - `history`: what `record` returned after every `every` steps; NaN from a failure on, if float.
-    - `state`: to resume from.
+    - `z`, `w`: the last finite outer and inner variables.
+    - `average`: weighted mean of z, with larger weights for later steps: polynomial-decay averaging
+      of Shamir & Zhang, "Stochastic gradient descent for non-smooth optimization", ICML 2013, with
+      eta = 3.
+    - `steps`: number of steps in this call.
+    - `status`: code of the end of the run; `message` is its sentence.
+    - `history`: what `record` returned after every `every` steps; after a failure NaN, if floating.
+    - `state`: the state to resume from.
     """
 
     z: PyTree
@@ -68,6 +72,7 @@ class Descended(eqx.Module):
 
     @property
     def message(self) -> str:
+        """The sentence of `status` (of the largest code, if it is batched)."""
         return SENTENCES[int(jnp.max(self.status))]
 
 
@@ -95,21 +100,25 @@ def minimize(
     key: PRNGKeyArray | None = None,
     state: State | None = None,
 ) -> Descended:
-    """Descend a bilevel problem from (z0, w0) without ever solving its inner problem.
+    """Descend a bilevel problem from (z0, w0) without solving its inner problem.
 
-    - `method`: `SOBA()`, `SABA()`, `AmIGO()`, `StocBiO()`, `F2SA()`, or your own.
-    - `inner_step`, `adjoint_step`, `outer_step`: numbers, or schedules (step -> number, such as
-      those of optax). The adjoint solves a system in the inner Hessian, so its step is the inner
-      one by default.
-    - `project`: z -> z onto the feasible set, applied to z0 and after each step.
-    - `record(state) -> pytree`: what `history` keeps (default: z), after every `every` steps
-      (default: about a hundred times a run).
-    - `key`: of the mini-batches. `state`: `Descended.state` of an earlier run, to go on from there
-      as if it had not stopped; z0, w0 and key are not looked at then.
+    - `problem`: the objectives and their data.
+    - `z0`, `w0`: starts of the outer and inner variables, pytrees of floating arrays.
+    - `method`: `SOBA()`, `SABA()`, `AmIGO()`, `StocBiO()`, `F2SA()`, or another `AbstractMethod`.
+    - `inner_step`, `adjoint_step`, `outer_step`: step sizes >= 0, numbers or schedules (step ->
+      number, as in optax). The adjoint solves a system in the inner Hessian, so that its step is by
+      default the inner one.
+    - `steps`: number of steps.
+    - `project`: z -> z, the projection onto the feasible set, applied to z0 and after each step.
+    - `record(state) -> pytree`: the entry of `history` (default: z).
+    - `every`: steps between entries of `history` (default: about a hundred entries per run).
+    - `key`: typed key of the mini-batches.
+    - `state`: `Descended.state` of an earlier run, to resume it; z0, w0 and key are then ignored.
 
-    Pure: `jit` it, and `vmap` it over starts, keys or step sizes. The run stops where a variable is
-    no longer finite, and `status` says which. The memory of a failed run may hold NaN: it is not
-    resumed.
+    Supports `jit`, and `vmap` over starts, keys or step sizes. The run stops if a variable becomes
+    NaN or infinite, and `status` says which. A failed run cannot be resumed: its memory may have
+    NaN. Raises `ValueError` for steps or step sizes out of range, for starts that are not finite
+    and floating, and for objectives that return no scalar.
     """
     if steps < 1:
         raise ValueError(f"steps: got {steps}, expected at least 1")
@@ -165,7 +174,7 @@ def _descend(problem, method, begin, rates, project, record, steps, every, rows)
 
 
 def _step(problem, method, state: State, rates: Triple, project) -> State:
-    """One step of all variables. One that would leave a variable non-finite is not taken."""
+    """One step of all variables. A step to NaN or infinity is not taken."""
     sizes = Triple(*(_size(rate, state.step) for rate in rates))
     key = jax.random.fold_in(state.key, state.step)
     directions, memory = method.directions(problem, state.at, state.memory, sizes, key)
@@ -213,7 +222,7 @@ def _rate(name: str, rate: Rate):
 
 
 def _variable(name: str, tree: PyTree) -> PyTree:
-    # the dtype named, so that no leaf is weakly typed, which a resumed run would not be
+    # with an explicit dtype, because weakly typed leaves would compile a resumed run again
     tree = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), tree)
     leaves = jax.tree.leaves(tree)
     if not leaves or not all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):

@@ -1,4 +1,4 @@
-"""The contract of a stochastic method, and what the methods share."""
+"""The interface of stochastic methods, and functions that they share."""
 
 import abc
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from ._problem import Mean, StochasticBilevel
 
 
 class Triple(NamedTuple):
-    """One thing for each of the variables: their values, their directions, their step sizes.
+    """One entry for each variable: its value, its direction, or its step size.
 
-    - `inner`: w, after the minimiser of G.
-    - `adjoint`: v, after the solution of (d2G/dw2) v = -dF/dw; a method may keep something else
-      in its place, and says so.
+    - `inner`: w, which approximates the minimiser of G.
+    - `adjoint`: v, which approximates the solution of (d2G/dw2) v = -dF/dw. A method that stores
+      another quantity here documents it.
     - `outer`: z.
     """
 
@@ -29,13 +29,13 @@ class Triple(NamedTuple):
 
 
 class AbstractMethod(eqx.Module):
-    """Where the three variables go next, from a mini-batch. The loop subtracts each direction
+    """Directions of the three variables, from mini-batches. The loop subtracts each direction
     times its step size.
     """
 
     @abc.abstractmethod
     def init(self, problem: StochasticBilevel, z: PyTree, w: PyTree) -> tuple[PyTree, PyTree]:
-        """The adjoint to begin with, and the method's memory."""
+        """(The first adjoint, the method's memory)."""
 
     @abc.abstractmethod
     def directions(
@@ -46,18 +46,20 @@ class AbstractMethod(eqx.Module):
         rates: Triple,
         key: PRNGKeyArray,
     ) -> tuple[Triple, PyTree]:
-        """The directions at `at`, and the memory for the next call.
+        """(The directions at `at`, the memory for the next call).
 
-        `rates` are the step sizes of this call: methods with a loop of their own travel by them.
+        `rates` are the step sizes of this call, for methods with an inner loop. `key` is new in
+        every call.
         """
 
 
 def rows_of(data: PyTree) -> int:
+    """The number of rows of data."""
     return jax.tree.leaves(data)[0].shape[0]
 
 
 def draw(data: PyTree, batch: int | None, key: PRNGKeyArray) -> PyTree:
-    """`batch` rows, uniformly and independently; all rows, in order, if that is their number."""
+    """`batch` rows, drawn uniformly with replacement; all rows in order if there are `batch`."""
     rows = rows_of(data)
     if batch is None or batch == rows:
         return data
@@ -66,13 +68,13 @@ def draw(data: PyTree, batch: int | None, key: PRNGKeyArray) -> PyTree:
 
 
 def pick(key: PRNGKeyArray, shape: tuple[int, ...], count: int) -> Int[Array, "..."]:
-    """Integers from 0 to count - 1, uniform up to count / 2^32: at half the cost of `randint`."""
+    """Integers in [0, count), uniform up to count / 2^32. Half the cost of `randint`."""
     return (jax.random.bits(key, shape, jnp.uint32) % jnp.uint32(count)).astype(jnp.int32)
 
 
 def block(data: PyTree, batch: int | None, index: Int[Array, ""]) -> PyTree:
-    """Part `index` of a fixed partition into parts of `batch` rows: every (rows / batch)-th row,
-    so that data sorted by class still give parts that resemble each other.
+    """Part `index` of a fixed partition into parts of `batch` rows. A part has every
+    (rows / batch)-th row, so that parts of data sorted by class are alike.
     """
     rows = rows_of(data)
     size = rows if batch is None else batch
@@ -115,19 +117,19 @@ def walk(
     count: int,
     key: PRNGKeyArray,
 ) -> tuple[PyTree, PyTree]:
-    """`count` stochastic gradient steps. Returns the sum of their directions, and where they end:
-    start - rate * sum.
+    """`count` stochastic gradient steps. Returns (sum of their directions, last iterate), with
+    last iterate = start - rate * sum.
     """
 
     def body(index, carry):
         total, here = carry
-        way = direction(here, jax.random.fold_in(key, index))
-        return tree_add(total, way), step_back(here, rate, way)
+        step = direction(here, jax.random.fold_in(key, index))
+        return tree_add(total, step), step_back(here, rate, step)
 
     return lax.fori_loop(0, count, body, (jax.tree.map(jnp.zeros_like, start), start))
 
 
 def require_count(name: str, count: int) -> None:
-    """ValueError unless a number of steps or terms is at least 1."""
+    """ValueError unless `count` is at least 1. `name` begins the message."""
     if count < 1:
         raise ValueError(f"{name}: got {count}, expected at least 1")

@@ -21,15 +21,15 @@ def _arrays(data: PyTree) -> PyTree:
 class StochasticBilevel(eqx.Module):
     """min_z F(z, w*(z)) with w*(z) = argmin_w G(z, w), where F and G are means over rows.
 
-    - `inner(z, w, rows) -> scalar`: G on some of the rows: their mean loss, plus whatever does not
+    - `inner(z, w, rows) -> scalar`: G on some of the rows: their mean loss, plus terms that do not
       depend on rows (a penalty). Strongly convex in w, twice differentiable.
     - `outer(z, w, rows) -> scalar`: F on some of the rows of `outer_data`.
-    - `inner_data`, `outer_data`: pytrees of arrays that share their leading axis, one entry a row.
-    - `inner_batch`, `outer_batch`: rows in a mini-batch; all of them by default, and then nothing
-      is random.
+    - `inner_data`, `outer_data`: pytrees of arrays with a common leading axis, one entry per row.
+    - `inner_batch`, `outer_batch`: rows in a mini-batch; by default all rows, without randomness.
 
-    z and w are pytrees of floating arrays. Both functions must be means: with a sum, a mini-batch
-    would stand for a smaller problem.
+    z and w are pytrees of floating arrays. Both functions must be means: with sums, the size of a
+    mini-batch would change the objective. Raises `ValueError` for data without rows or a common
+    leading axis, and for batch sizes out of range.
     """
 
     inner: Mean
@@ -46,12 +46,15 @@ class StochasticBilevel(eqx.Module):
             if batch is not None and not 1 <= batch <= rows:
                 raise ValueError(
                     f"{level}_batch: got {batch}, expected 1 to {rows}, the rows of {level}_data; "
-                    "None takes all of them"
+                    "None is all of them"
                 )
 
     def exact(self, solver: AbstractSolver, start: PyTree) -> Bilevel:
-        """The same problem on all rows with its inner minimiser solved for, by `solver` from
-        `start` (the shape of w): the judge of a stochastic run (`certify`, `value`).
+        """The same problem on all rows, with an exact inner minimiser, for `certify` and to
+        evaluate stochastic runs.
+
+        - `solver`: of `Smooth` problems.
+        - `start`: the start of a cold solve, of the shapes of w.
         """
 
         def objective(w, args):
@@ -69,7 +72,7 @@ def _rows(name: str, data: PyTree) -> int:
     if not shapes or any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
         raise ValueError(
             f"{name}: got leaves of shapes {shapes}, expected arrays that share their leading "
-            "axis, one entry a row"
+            "axis, one entry per row"
         )
     if shapes[0][0] == 0:
         raise ValueError(f"{name}: has no rows, expected at least one")

@@ -1,4 +1,4 @@
-"""AmIGO: a few warm-started steps on w, then on v, then one on z."""
+"""AmIGO: a few warm-started steps of w, then of v, then one step of z."""
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,10 @@ class AmIGO(AbstractMethod):
 
     - `inner_steps`: stochastic gradient steps on G from the last w.
     - `adjoint_steps`: stochastic gradient steps on 1/2 v'(d2G/dw2) v + v'(dF/dw) at the new w, from
-      the last v, with the Hessian on a new mini-batch each and dF/dw on one.
+      the last v. Each step has a new mini-batch for the Hessian; all have one for dF/dw.
 
-    The outer direction is taken at the new w and v, on the mini-batch of dF/dw and a further one
-    of the inner rows.
+    The outer direction is taken at the new w and v, with the mini-batch of dF/dw and another one of
+    the inner rows. Raises `ValueError` for numbers of steps below 1.
     """
 
     inner_steps: int = 10

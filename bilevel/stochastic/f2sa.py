@@ -13,17 +13,19 @@ class F2SA(AbstractMethod):
     """Fully first-order stochastic approximation: Kwon, Kwon, Wright & Nowak, "A fully first-order
     method for stochastic bilevel optimization", ICML 2023, algorithm 1.
 
-    Descends min_y F(z, y) + lambda (G(z, y) - min_w G(z, w)), whose gradient in z,
-    dF/dz(z, y) + lambda (dG/dz(z, y) - dG/dz(z, w)), is O(1 / lambda) off the hypergradient.
+    It descends min_y F(z, y) + lambda (G(z, y) - min_w G(z, w)). The gradient of this in z,
+    dF/dz(z, y) + lambda (dG/dz(z, y) - dG/dz(z, w)), differs from the hypergradient by
+    O(1 / lambda).
 
-    - `multiplier`: lambda at the first step; `growth`: what each step adds to it.
-    - `inner_steps`: stochastic gradient steps on w and on y a step.
+    - `multiplier`: lambda at the first step, > 0. `growth`: increment of lambda per step.
+    - `inner_steps`: stochastic gradient steps of w and of y per step, >= 1.
 
-    The place of the adjoint holds y, the minimiser of the penalised objective, which begins at w;
-    lambda (y - w) is what other methods call v. Directions of y are those of F / lambda + G, so
-    that its step size is of the inner one's scale whatever lambda is. Steps of w and y share
-    their mini-batches of inner rows, and so do both inner gradients in z: lambda multiplies
-    differences, in which most of the noise then cancels.
+    `Triple.adjoint` has y, the minimiser of the penalised objective, which starts at w;
+    lambda (y - w) corresponds to the v of other methods. Directions of y are those of
+    F / lambda + G, so that its step size has the scale of the inner one for any lambda. Steps of w
+    and y share their mini-batches of inner rows, and so do both inner gradients in z: lambda
+    multiplies differences, in which most of the noise cancels. Raises `ValueError` for values out
+    of range.
     """
 
     multiplier: float | Float[Array, ""] = 10.0

@@ -1,4 +1,4 @@
-"""SABA: SOBA with the noise taken out by tables of past gradients."""
+"""SABA: SOBA with variance reduction by tables of past gradients."""
 
 from typing import NamedTuple
 
@@ -31,13 +31,15 @@ class SABA(AbstractMethod):
     bilevel optimization that enables stochastic and global variance reduction algorithms",
     NeurIPS 2022.
 
-    The rows of each level are cut into fixed parts of the batch size. For every part a table holds
-    the last value of each product that SOBA needs, and a direction is the new value minus the old
-    one plus the mean of the table (SAGA). The noise vanishes with the distance to the solution:
-    constant step sizes converge. Step sizes of SAGA's scale: 1 / (3 L) for the inner variable.
+    The rows of each level are divided into fixed parts of the batch size. A table has the last
+    value of each product of SOBA on every part. A direction is the new value minus the old one plus
+    the mean of the table (SAGA). The noise vanishes with the distance to the solution, so that runs
+    with constant step sizes converge. Step sizes are those of SAGA: 1 / (3 L) for the inner
+    variable.
 
-    Takes memory for (2 |w| + |z|) numbers a part of the inner rows, |w| + |z| a part of the outer
-    rows, and one pass over the data to begin with. The batch sizes must divide the rows.
+    The memory is (2 |w| + |z|) numbers per part of the inner rows and |w| + |z| per part of the
+    outer rows. The first step needs a pass over the data. Raises `ValueError` if a batch size does
+    not divide the rows.
     """
 
     def init(self, problem, z, w):
@@ -87,7 +89,7 @@ def _fill(quantities, parts: int) -> Table:
 
 
 def _replace(table: Table, index: Int[Array, ""], fresh: PyTree) -> tuple[PyTree, Table]:
-    """The unbiased estimate of the mean of the fresh values, and the table with one of them."""
+    """(Unbiased estimate of the mean of the new values, the table with `fresh` at `index`)."""
     parts = jax.tree.leaves(table.entries)[0].shape[0]
     news = jax.tree.map(lambda new, rows: new - rows[index], fresh, table.entries)
     entries = jax.tree.map(lambda rows, new: rows.at[index].set(new), table.entries, fresh)

@@ -12,8 +12,8 @@ class SOBA(AbstractMethod):
     optimization that enables stochastic and global variance reduction algorithms", NeurIPS 2022.
 
     The directions dG/dw, (d2G/dw2) v + dF/dw and dF/dz + (d2G/dz dw) v are taken at the same point
-    on one mini-batch of each level. They are linear in the rows, hence unbiased. They keep their
-    noise, so step sizes must fall for the run to converge.
+    on one mini-batch of each level. They are linear in the rows, hence unbiased. Their noise does
+    not vanish, so that step sizes must fall for convergence.
     """
 
     def init(self, problem, z, w):

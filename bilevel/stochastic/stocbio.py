@@ -1,4 +1,4 @@
-"""StocBiO: warm-started steps on w, and the adjoint from a truncated Neumann series."""
+"""StocBiO: warm-started steps of w, and the adjoint by a truncated Neumann series."""
 
 import jax
 from jax import lax
@@ -23,11 +23,12 @@ class StocBiO(AbstractMethod):
 
     - `inner_steps`: stochastic gradient steps on G from the last w.
     - `terms`: products in the series v = -eta sum_i (I - eta d2G/dw2)^i dF/dw, i = 0 to `terms`,
-      each with a new mini-batch; eta is the step size of the adjoint, below 2 / L. The series
-      leaves a bias of (1 - eta mu)^(terms + 1), which no number of steps removes.
+      each with a new mini-batch; eta is the step size of the adjoint, below 2 / L. The bias of the
+      series is (1 - eta mu)^(terms + 1) and does not vanish with more steps.
 
-    The series begins anew at each step: the method carries no adjoint, its place is empty. All
-    mini-batches of inner rows have one size (the paper lets them shrink along the series).
+    The series is computed again at each step, and `Triple.adjoint` is empty. All mini-batches of
+    inner rows have one size (in the paper they shrink along the series). Raises `ValueError` for
+    numbers below 1.
     """
 
     inner_steps: int = 10

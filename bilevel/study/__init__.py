@@ -1,4 +1,4 @@
-"""The study of hypergradients: compare derivatives, check one, watch one converge."""
+"""Studies of hypergradients: comparison of derivatives, checks, and convergence with the path."""
 
 from ._method import Method
 from .check import Check, Finding, check

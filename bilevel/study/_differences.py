@@ -1,4 +1,4 @@
-"""Directional derivatives by reverse mode against central differences, for one function."""
+"""Comparison of directional derivatives by reverse mode with central differences."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 STEPS = tuple(10.0 ** (-k / 2) for k in range(4, 17))
-"""Relative to the size of the argument. A wrong derivative is wrong at all of them."""
+"""Steps relative to the size of the argument. A wrong derivative disagrees at all of them."""
 
 
 def numbers(tree: PyTree) -> Array:
@@ -30,9 +30,10 @@ def difference(
     key: PRNGKeyArray,
     slope: Callable[[PyTree, PyTree], Array] | None = None,
 ) -> float:
-    """How well `function` agrees with its own derivative at x, along a random direction and
-    against a random cotangent. `slope(x, direction)` replaces the derivative by reverse mode (of
-    a scalar function). The error is relative; zero if rounding hides every slope.
+    """Relative difference between the derivative of `function` at x and its central differences,
+    for a random direction and a random cotangent; zero if rounding exceeds every slope.
+
+    `slope(x, direction)` replaces the derivative by reverse mode (for a scalar function).
     """
     leaves, structure = jax.tree.flatten(x)
     moving = [eqx.is_inexact_array(leaf) and leaf.size > 0 for leaf in leaves]
@@ -70,7 +71,7 @@ def difference(
         noise = 20 * jnp.finfo(base.dtype).eps * jnp.vdot(jnp.abs(cotangent), jnp.abs(base)) / steps
         gap = jnp.abs(slopes - expected)
         scale = jnp.maximum(jnp.abs(slopes), jnp.abs(expected))
-        # What rounding may hide counts as error, unless it hides everything at every step.
+        # The bound on rounding counts as error, unless it exceeds the slope at every step.
         errors = jnp.maximum(gap, noise) / jnp.where(scale > 0, scale, 1)
         nothing = jnp.all(scale <= noise)
         return jnp.where(nothing, 0, jnp.min(errors))
@@ -79,13 +80,13 @@ def difference(
 
 
 def _size(leaf: Array) -> Array:
-    """A step's unit for a leaf: its root mean square, or one where it is zero."""
+    """The unit of steps of a leaf: its root mean square, or one if that is zero."""
     size = jnp.sqrt(jnp.mean(leaf * leaf))
     return jnp.where(size > 0, size, 1)
 
 
 def narrowed(function: Callable[..., Any], *arguments: Any) -> str | None:
-    """`float64 -> float32` if the function casts numbers to fewer bits on the way, else None."""
+    """`float64 -> float32`, for example, if the function casts to fewer bits; otherwise None."""
     arrays, static = eqx.partition(arguments, eqx.is_array)
     return _narrowing(jax.make_jaxpr(lambda a: numbers(function(*eqx.combine(a, static))))(arrays))
 

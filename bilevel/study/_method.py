@@ -1,4 +1,4 @@
-"""A way of computing a hypergradient, and putting it in the place of another."""
+"""Methods: pairs of a solver and a derivative, and objectives with another method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from ..derivatives import AbstractDerivative, Implicit
 
 
 class Method(NamedTuple):
-    """A solver and how its solution is differentiated."""
+    """A solver and a derivative of its solution."""
 
     solver: AbstractSolver
     derivative: AbstractDerivative
@@ -27,7 +27,7 @@ Methods = Mapping[str, AbstractDerivative | Method] | Sequence[AbstractDerivativ
 
 
 def named(objective: AbstractBilevel, methods: Methods) -> dict[str, Method]:
-    """Methods by name; a derivative alone goes with the objective's own solver."""
+    """Methods by name; a derivative without a solver gets the objective's. ValueError if empty."""
     pairs: dict[str, AbstractDerivative | Method] = {}
     if isinstance(methods, Sequence):
         pairs.update({str(entry): entry for entry in methods})
@@ -42,12 +42,12 @@ def named(objective: AbstractBilevel, methods: Methods) -> dict[str, Method]:
 
 
 def using(objective: AbstractBilevel, method: Method) -> AbstractBilevel:
-    """The same objective, differentiated another way."""
+    """The same objective with another method."""
     return objective.using(*method)
 
 
 class Evaluation(NamedTuple):
-    """One hypergradient and what came with it."""
+    """Value, hypergradient and report of one evaluation."""
 
     value: Float[Array, ""]
     gradient: PyTree
@@ -68,13 +68,13 @@ def compiled(objective: AbstractBilevel) -> Callable[[PyTree], jax.stages.Lowere
 
 
 def evaluated(objective: AbstractBilevel, z: PyTree) -> Evaluation:
-    """Value and hypergradient, compiled once and thrown away."""
+    """Value and hypergradient, by a program that is not kept."""
     arrays = eqx.filter(objective, eqx.is_array)
     return compiled(objective)(z).compile()(arrays, z)
 
 
 def certified(objective: AbstractBilevel, methods: Mapping[str, Method], z: PyTree):
-    """The implicit ones' certificates."""
+    """Certificates of the methods with an implicit derivative, by name."""
     return {
         name: certify(using(objective, method), z)
         for name, method in methods.items()
@@ -83,7 +83,7 @@ def certified(objective: AbstractBilevel, methods: Mapping[str, Method], z: PyTr
 
 
 def best(certificates: Mapping[str, Certificate]) -> str | None:
-    """The name of the certificate with the least bound, if any is finite."""
+    """The name of the certificate with the smallest bound; None if no bound is finite."""
     bounds = {name: float(c.error_bound) for name, c in certificates.items()}
     finite = {name: bound for name, bound in bounds.items() if bound < float("inf")}
     return min(finite, key=lambda name: finite[name]) if finite else None
@@ -96,7 +96,7 @@ def relative(a: PyTree, b: PyTree) -> float:
 
 
 def degrees(a: PyTree, b: PyTree) -> float:
-    """Angle between two gradients, accurate for small ones too."""
+    """Angle between two gradients in degrees, accurate for small angles."""
     sizes = float(norm(a)), float(norm(b))
     if not all(0 < size < float("inf") for size in sizes):
         return float("nan")

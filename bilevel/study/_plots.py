@@ -1,4 +1,4 @@
-"""Figures of the studies. matplotlib is imported when one is drawn."""
+"""Figures of the studies. matplotlib is imported when a figure is drawn."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .compare import Comparison
     from .lag import Lag
 
-FLOOR = 1e-17  # where an error of zero is drawn on a logarithmic axis
+FLOOR = 1e-17  # stands for an error of zero on a logarithmic axis
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -22,15 +22,15 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def draw_comparison(comparison: "Comparison") -> "Figure":
-    """Error against CPU time, a mark per method; its area grows with the memory."""
+    """Error against CPU time, with a mark per method whose area grows with the memory."""
     figure = _figure(8, 5)
     axes = figure.subplots()
     rows = [row for row in comparison.rows if math.isfinite(row.error)]
-    most = max((row.memory for row in rows), default=1)
+    largest = max((row.memory for row in rows), default=1)
     for row in rows:
         x, y = 1e3 * row.seconds, max(row.error, FLOOR)
         colour = "#2f6db5" if row.bound is not None else "#e08a1e"
-        area = 30 + 500 * row.memory / max(most, 1)
+        area = 30 + 500 * row.memory / max(largest, 1)
         axes.scatter(x, y, s=area, color=colour, alpha=0.6, linewidths=0)
         if row.bound is not None and math.isfinite(row.bound):
             axes.plot([x, x], [y, max(row.bound, FLOOR)], color=colour, linewidth=1)
@@ -48,9 +48,9 @@ def draw_lag(lag: "Lag") -> "Figure":
     axes = figure.subplots()
     rows = [r for r in lag.rows if math.isfinite(r.inner_error) and math.isfinite(r.gradient_error)]
     for name in dict.fromkeys(row.name for row in rows):
-        mine = [row for row in rows if row.name == name]
-        x = [max(row.inner_error, FLOOR) for row in mine]
-        y = [max(row.gradient_error, FLOOR) for row in mine]
+        of_name = [row for row in rows if row.name == name]
+        x = [max(row.inner_error, FLOOR) for row in of_name]
+        y = [max(row.gradient_error, FLOOR) for row in of_name]
         axes.plot(x, y, marker="o", label=name)
     ends = [max(row.inner_error, FLOOR) for row in rows]
     if ends:

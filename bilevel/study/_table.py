@@ -1,10 +1,10 @@
-"""Tables for people, in plain text."""
+"""Tables as plain text."""
 
 from collections.abc import Mapping, Sequence
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Columns under their names, the first one to the left, the others to the right."""
+    """Columns under their names; the first is aligned left, the others right."""
     names = list(rows[0])
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
 

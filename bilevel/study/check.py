@@ -1,4 +1,4 @@
-"""Is this hypergradient right, and if not, which part of it is off?"""
+"""`check`: test a hypergradient, whole and in parts, by central differences."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,7 +22,9 @@ from ._method import relative
 
 
 class Finding(NamedTuple):
-    """One part of a bilevel problem, what was tested, the error seen, and whether it passed."""
+    """The test of one part of a bilevel problem: its name, the relative error, whether it passed,
+    and a sentence.
+    """
 
     part: str
     error: float
@@ -31,9 +33,11 @@ class Finding(NamedTuple):
 
 
 class Check(NamedTuple):
-    """All findings. `ok`: nothing is wrong. `wrong`: names of the parts that are. `str()` explains.
-    `degenerate`: the certificate says that the derivative is one-sided here, so that differences
-    cannot judge it; choose another z.
+    """Result of `check`; `str()` explains it.
+
+    - `findings`: one per test. `ok`: all passed. `wrong`: names of the parts that failed.
+    - `degenerate`: the certificate says that the derivative is one-sided at z, so that differences
+      cannot test it; choose another z.
     """
 
     findings: list[Finding]
@@ -41,10 +45,12 @@ class Check(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether all tests passed."""
         return all(finding.ok for finding in self.findings)
 
     @property
     def wrong(self) -> list[str]:
+        """Names of the parts that failed."""
         return [finding.part for finding in self.findings if not finding.ok]
 
     def __str__(self) -> str:
@@ -60,15 +66,17 @@ class Check(NamedTuple):
 def check(objective: AbstractBilevel, z: PyTree, *, tol: float = 1e-6, seed: int = 0) -> Check:
     """Test the hypergradient of `objective` at z, whole and in parts, by central differences.
 
-    Each part is compared with its own differences along random directions: the outer objective in
-    z and in the solution, the inner problem in z, the conditions in the unknowns, what the solver
-    makes of them; then the solve (residual), the adjoint (residual), and the whole. Casts to
-    fewer bits and functions that are not functions (randomness) are looked for as well.
+    Each part is compared with differences along random directions: the outer objective in z and in
+    the solution, the inner problem in z, the conditions in z and in the unknowns, and the solution
+    as a function of these. Then the solve and the adjoint are tested by their residuals, and the
+    whole by differences. Casts to fewer bits and random functions are reported too.
 
-    - `z`: a point in general position; at a kink no test can pass.
-    - `tol`: relative error above which a part is wrong. Steps and rounding leave some 1e-9.
+    - `objective`: a composed attack or a `Bilevel`.
+    - `z`: a point in general position: at a kink every test fails.
+    - `tol`: relative error above which a part is wrong. Correct parts have errors of about 1e-9.
+    - `seed`: of the random directions.
 
-    Raises `ValueError` if z is not finite and floating. Takes seconds: a program per part.
+    Raises `ValueError` if z is not finite and floating. It takes seconds: one program per part.
     """
     if not jax.tree.leaves(z) or not all(
         jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in jax.tree.leaves(z)
@@ -88,7 +96,7 @@ def check(objective: AbstractBilevel, z: PyTree, *, tol: float = 1e-6, seed: int
 
 
 def _purity(objective: AbstractBilevel, z: PyTree) -> Iterator[Finding]:
-    """Two traces of the same function must agree."""
+    """Findings about functions that differ between two calls at the same z."""
     for part, function in (
         ("inner problem", lambda: objective.pose(z).problem),
         ("value", lambda: objective.evaluate(z)[0]),
@@ -97,8 +105,8 @@ def _purity(objective: AbstractBilevel, z: PyTree) -> Iterator[Finding]:
         same = first.shape == second.shape and bool(jnp.all(first == second))
         if not same:
             gap = relative(first, second) if first.shape == second.shape else float("inf")
-            said = "two calls at the same z differ; pass random keys in z or in the data"
-            yield Finding(part, gap, False, said)
+            message = "two calls at the same z differ; pass random keys in z or in the data"
+            yield Finding(part, gap, False, message)
 
 
 def _parts(objective: AbstractBilevel, z: PyTree, tol: float, key) -> Iterator[Finding]:
@@ -136,10 +144,10 @@ def _parts(objective: AbstractBilevel, z: PyTree, tol: float, key) -> Iterator[F
 
 
 def _compared(part: str, function: Callable, x: PyTree, tol: float, key) -> Finding:
-    """All of x at once; then, if that is off, leaf by leaf, so that the message can name it."""
+    """The test of all of x; if it fails, also of each leaf, for the message."""
     error = difference(function, x, key)
     if error <= tol:
-        return Finding(part, error, True, "agrees with its differences")
+        return Finding(part, error, True, "the derivative agrees with differences")
     paths, structure = jax.tree_util.tree_flatten_with_path(x)
     leaves = [leaf for _, leaf in paths]
     off = []
@@ -151,11 +159,11 @@ def _compared(part: str, function: Callable, x: PyTree, tol: float, key) -> Find
         if len(paths) > 1 and difference(in_leaf, leaf, key) > tol:
             off.append(jax.tree_util.keystr(path))
     where = f", in {', '.join(off)}" if off else ""
-    return Finding(part, error, False, f"its derivative is not that of its values{where}")
+    return Finding(part, error, False, f"the derivative disagrees with differences{where}")
 
 
 def _stationarity(objective, problem, u, frozen, tol: float, key) -> Finding:
-    """The conditions of a smooth problem are the slope of its objective, near the solution too."""
+    """Test that the conditions of a smooth problem are the gradient of its objective near u."""
 
     def slope(u, direction):
         return dot(objective.solver.conditions(problem, u, frozen), direction)
@@ -168,8 +176,8 @@ def _stationarity(objective, problem, u, frozen, tol: float, key) -> Finding:
     near = unravel(flat + 0.1 * (norm(u) / flat.size**0.5 + 0.1) * shift)
     error = difference(values, near, key, slope)
     ok = error <= tol
-    said = "are the slope of the inner objective" if ok else "are not the slope of its values"
-    return Finding("inner objective, its gradient", error, ok, f"the conditions {said}")
+    message = "the conditions are " + ("" if ok else "not ") + "the slope of the inner objective"
+    return Finding("inner objective, its gradient", error, ok, message)
 
 
 def _solve(objective: AbstractBilevel, certificate, tol: float) -> Iterator[Finding]:
@@ -177,15 +185,14 @@ def _solve(objective: AbstractBilevel, certificate, tol: float) -> Iterator[Find
     converged = int(certificate.result) == CONVERGED
     moved = float(certificate.inner_error) / size if size > 0 else 0.0
     name = type(objective.solver).__name__
-    if converged:
-        said = "what is left of the inner residual moves the gradient by this share of it"
-    else:
-        said = sentence(certificate.result)
-    yield Finding(f"solve by {name}", moved, converged and moved <= tol, said)
+    message = "relative error of the gradient from the inner residual"
+    if not converged:
+        message = sentence(certificate.result)
+    yield Finding(f"solve by {name}", moved, converged and moved <= tol, message)
     adjoint = float(certificate.adjoint_error) / size if size > 0 else 0.0
     name = type(objective.linear).__name__
-    said = "what is left of the adjoint system moves the gradient by this share of it"
-    yield Finding(f"adjoint by {name}", adjoint, adjoint <= tol, said)
+    message = "relative error of the gradient from the residual of the adjoint system"
+    yield Finding(f"adjoint by {name}", adjoint, adjoint <= tol, message)
 
 
 def _whole(objective: AbstractBilevel, z: PyTree, tol: float, key, findings) -> Finding:
@@ -196,9 +203,10 @@ def _whole(objective: AbstractBilevel, z: PyTree, tol: float, key, findings) -> 
 
     finding = _compared("hypergradient", value, z, tol, key)
     if not math.isfinite(finding.error):
-        return Finding("hypergradient", float("inf"), False, "it, or the value, is not finite")
+        message = "the gradient or the value is not finite"
+        return Finding("hypergradient", float("inf"), False, message)
     if not finding.ok and all(f.ok for f in findings):
         name = type(objective.derivative).__name__
-        said = f"every part is right, so the derivative ({name}) is what is off, or z is at a kink"
-        return Finding(f"derivative {name}", finding.error, False, said)
+        message = f"all parts are right, so the derivative ({name}) is wrong, or z is at a kink"
+        return Finding(f"derivative {name}", finding.error, False, message)
     return finding

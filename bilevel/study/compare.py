@@ -1,4 +1,4 @@
-"""One hypergradient, many derivatives: error, cost and memory side by side."""
+"""`compare`: error, cost and memory of one hypergradient by several derivatives."""
 
 import time
 from typing import Any, NamedTuple
@@ -16,15 +16,17 @@ from ._table import table
 
 
 class Measured(NamedTuple):
-    """What one method did.
+    """Measurements of one method.
 
-    - `error`: |gradient - reference| / |reference|; `angle` to it, in degrees.
-    - `bound`: its certificate's error bound over its size; None for a derivative of a path.
+    - `name`; `value` of the objective and its `gradient`.
+    - `error`: |gradient - reference| / |reference|. `angle` to the reference, in degrees.
+    - `bound`: error bound of its certificate over |gradient|; None for a derivative of a path.
     - `seconds`, `compile_seconds`: CPU time of value and gradient (fastest repeat), and of tracing
       and compiling them (short if a persistent compilation cache holds the program).
-    - `memory`: bytes that the compiled program allocates beside its arguments.
-    - `steps`: what the inner solver counted.
-    - `message`: how the inner solve ended.
+    - `memory`: bytes that the compiled program allocates, without its arguments; 0 if the backend
+      does not report them.
+    - `steps`: steps of the inner solver; None if it reports none.
+    - `message`: sentence of the result of the inner solve.
     """
 
     name: str
@@ -41,9 +43,11 @@ class Measured(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """`rows`, one per method, in the order given. `reference` names the gradient they are judged
-    by: the certified one with the least bound, None if no method could be certified.
-    `str()` is a table, `plot()` a figure.
+    """Result of `compare`; `str()` is a table, `plot()` a figure.
+
+    - `rows`: one per method, in the given order.
+    - `reference`: name of the method whose gradient is the reference for errors: the one with the
+      smallest certified bound; None if no bound is finite.
     """
 
     rows: list[Measured]
@@ -68,7 +72,7 @@ class Comparison(NamedTuple):
         if self.reference is None:
             lines.append("errors: unknown, no gradient could be certified")
         else:
-            lines.append(f"errors: against {self.reference}, certified with the least bound")
+            lines.append(f"errors: against {self.reference}, with the smallest certified bound")
         lines += [f"{r.name}: {r.message}" for r in self.rows if r.message != SENTENCES[CONVERGED]]
         return "\n".join(lines)
 
@@ -82,11 +86,15 @@ class Comparison(NamedTuple):
 def compare(
     objective: AbstractBilevel, z: PyTree, derivatives: Methods, *, seconds: float = 1.0
 ) -> Comparison:
-    """Measure value and hypergradient of `objective` at z under several derivatives.
+    """Measure value and hypergradient of `objective` at z by several derivatives.
 
-    - `derivatives`: derivatives, or a mapping from names to derivatives or to
-      `Method(solver, derivative)` where a derivative needs a solver of its own.
-    - `seconds`: CPU time to spend on repeats of each.
+    - `objective`: a composed attack or a `Bilevel`.
+    - `z`: the point, a pytree of floating arrays.
+    - `derivatives`: a sequence of derivatives, or a mapping from names to derivatives or to
+      `Method(solver, derivative)`, for derivatives that need another solver.
+    - `seconds`: CPU time for repeats of each, in seconds.
+
+    Raises `ValueError` if there are no derivatives.
     """
     methods = named(objective, derivatives)
     certificates = certified(objective, methods, z)
@@ -135,6 +143,6 @@ def _share(certificate: Certificate) -> float:
 
 def _memory(program: jax.stages.Compiled) -> int:
     analysis = program.memory_analysis()
-    if analysis is None:  # not every backend tells
+    if analysis is None:  # some backends have no analysis
         return 0
     return analysis.temp_size_in_bytes + analysis.output_size_in_bytes

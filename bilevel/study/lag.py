@@ -1,4 +1,4 @@
-"""How far a gradient lags behind the iterate it is taken at."""
+"""`lag`: errors of the iterate and of its gradient along a path."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from ._table import table
 
 
 class Measured(NamedTuple):
-    """`inner_error` and `gradient_error`, both relative, of one method at `steps` inner steps."""
+    """Relative errors of inner solution and gradient, by the method `name` with `steps` steps."""
 
     name: str
     steps: int
@@ -24,7 +24,9 @@ class Measured(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """`rows` per method and number of steps. `str()` is a table, `plot()` a figure."""
+    """Result of `lag`: `rows`, one per method and number of steps. `str()` is a table, `plot()` a
+    figure.
+    """
 
     rows: list[Measured]
 
@@ -54,15 +56,19 @@ def lag(
     methods: Mapping[str, Callable[[int], Method]],
     steps: Sequence[int],
 ) -> Lag:
-    """Errors of the inner solution and of the hypergradient as the inner solve gets longer.
+    """Measure errors of the inner solution and of the hypergradient for several path lengths.
 
-    - `objective`: differentiated implicitly by a solver that converges: the reference for both.
-    - `methods`: names to `steps -> Method`, for example
+    - `objective`: with a solver that converges and an implicit derivative, the reference for both.
+    - `z`: the point, a pytree of floating arrays.
+    - `methods`: mapping from names to functions steps -> `Method`, for example
       `lambda steps: Method(Descent(optax.sgd(.1), steps), Unroll())`.
+    - `steps`: the path lengths.
+
+    Raises `SolveError` if the reference has not converged or is degenerate.
     """
     certificate = certify(objective, z)
     if int(certificate.result) != CONVERGED or bool(certificate.degenerate):
-        raise SolveError(f"lag: the reference at z is no reference. {certificate}")
+        raise SolveError(f"lag: the reference at z is degenerate or not solved. {certificate}")
 
     exact = _minimiser(objective, z)
     rows = []

@@ -224,7 +224,7 @@ ROW = np.full((1, D), 0.5)
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: FlipLabels(ROWS, 7), r"^budget: got 7, expected how many labels to flip, 1 to 6"),
+        (lambda: FlipLabels(ROWS, 7), r"^budget: got 7, expected the number of labels.* 1 to 6"),
         (lambda: FlipLabels(ROWS, 0), r"^budget: got 0"),
         (lambda: FlipLabels(ROWS, budget=1.5), r"^budget: got 1.5"),  # pyright: ignore[reportArgumentType]
         (lambda: FlipLabels([1, 2, 1], 1), r"^rows: index 1 is given twice"),
@@ -238,7 +238,7 @@ ROW = np.full((1, D), 0.5)
         (lambda: Perturb([0, 0], MIXED), r"^rows: index 0 is given twice"),
         (lambda: Perturb([0], LinfBall(X[:2], 1.0, Box(0, 1))).check(DATA),
          r"^domain.centre: got shape \(2, 5\), expected \(1, 5\)"),
-        (lambda: InsertXY(0, MIXED, Box(0, 1)), r"^rows: got 0, expected how many rows"),
+        (lambda: InsertXY(0, MIXED, Box(0, 1)), r"^rows: got 0, expected the number of rows"),
         (lambda: InsertXY(2, MIXED, Box(np.zeros(3), 1)).check(DATA),
          r"^targets.lower: got shape \(3,\), expected \(\) or \(2,\)"),
         (lambda: start(InsertXY(1, MIXED, Box(0, 1)), XY(jnp.asarray(ROW), 2 * jnp.ones(1))),

@@ -1,8 +1,8 @@
 """One step of a primal-dual interior point method for smooth problems that need not be convex.
 
-Inequalities carry slacks s > 0 kept by a logarithmic barrier mu; equalities, and inequalities
-with their slacks, are met through an augmented Lagrangian of penalty 1 / rho around estimates of
-the multipliers, the `anchor` (Armand & Omheni 2017, "A mixed logarithmic barrier-augmented
+Inequalities have slacks s > 0 with a logarithmic barrier of weight mu. Equalities, and inequalities
+with their slacks, enter an augmented Lagrangian of penalty 1 / rho around estimates of the
+multipliers, the `anchor` (Armand & Omheni 2017, "A mixed logarithmic barrier-augmented
 Lagrangian method for nonlinear optimization"). Its Newton system is
 
     (H + delta + J' W J) dx = -(gradient + J'(y + W t)),   W = 1 / (rho + (0, s / lam)),
@@ -11,7 +11,7 @@ positive definite after the correction delta (its Cholesky factor exists), so th
 
     merit(x, s) = cost - mu sum log s + anchor'c + |c|^2 / (2 rho),   c = (equality, inequality + s)
 
-also where constraints depend on each other or cannot be met.
+even if constraints depend on each other or are infeasible.
 """
 
 import equinox as eqx
@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from ._kkt import Flat, Local
 
 PATIENCE = 20
-"""Steps in a row without progress after which there will be none."""
+"""Consecutive steps without progress after which the method gives up."""
 
 
 class Scales(eqx.Module):
@@ -34,7 +34,7 @@ class Scales(eqx.Module):
 
 
 class Iterate(eqx.Module):
-    """All in scaled terms. `y` and `anchor` hold the multipliers of both kinds."""
+    """An iterate in scaled units. `y` and `anchor` have the multipliers of both kinds."""
 
     x: Float[Array, " n"]
     s: Float[Array, " m"]
@@ -42,14 +42,16 @@ class Iterate(eqx.Module):
     anchor: Float[Array, " c"]
     mu: Float[Array, ""]
     rho: Float[Array, ""]
-    unmet: Float[Array, ""]  # of the constraints, when the anchor moved last
-    delta: Float[Array, ""]  # last that was needed
-    boost: Float[Array, ""]  # least to begin with, after a failed line search
-    stalls: Array  # steps in a row that failed, or had no smaller barrier to go to
+    unmet: Float[Array, ""]  # largest violation when the anchor moved last
+    delta: Float[Array, ""]  # last correction that was needed
+    boost: Float[Array, ""]  # smallest correction to try, after a failed line search
+    stalls: Array  # consecutive steps that failed, or were at the smallest barrier
 
 
 class Errors(eqx.Module):
-    """What is left: of the problem, of the present barrier problem, and of hope."""
+    """Errors of the problem and of the current barrier problem, and whether the problem looks
+    infeasible or unbounded.
+    """
 
     total: Float[Array, ""]
     barrier: Float[Array, ""]
@@ -58,13 +60,13 @@ class Errors(eqx.Module):
     finite: Bool[Array, ""]
 
 
-def most(a: Array) -> Array:
-    """Largest magnitude; zero if there is none."""
+def magnitude(a: Array) -> Array:
+    """Largest magnitude of the entries; zero if a is empty."""
     return jnp.max(jnp.abs(a), initial=0)
 
 
 def scales(local: Local) -> Scales:
-    steep = jnp.maximum(most(local.gradient), most(jnp.diagonal(local.H)))
+    steep = jnp.maximum(magnitude(local.gradient), magnitude(jnp.diagonal(local.H)))
     size = jnp.sqrt(jnp.sum(local.J**2, axis=1))
     rows = jnp.where(size > 0, 1 / jnp.clip(size, 1e-2), 1)
     return Scales(jnp.where(steep > 0, 1 / steep, 1), rows)
@@ -82,7 +84,7 @@ def begin(local: Local, it: Iterate) -> Iterate:
     mu = jnp.full_like(it.mu, 0.1)
     s = jnp.maximum(-g, 0.1)
     y = jnp.concatenate([jnp.zeros(it.y.size - it.s.size, g.dtype), mu / s])
-    unmet = most(_excess(local, s))
+    unmet = magnitude(_excess(local, s))
     rho, zero = jnp.full_like(mu, 0.01), jnp.zeros_like(mu)
     return Iterate(it.x, s, y, y, mu, rho, unmet, zero, zero, jnp.int32(0))
 
@@ -92,7 +94,7 @@ def _excess(local: Local, s: Array) -> Array:
 
 
 def _slacks(it: Iterate, g: Array) -> Array:
-    """Where the merit function is least in s: the positive root of a quadratic."""
+    """The minimiser of the merit function in s: the positive root of a quadratic."""
     b = g + it.rho * it.anchor[it.anchor.size - g.size :]
     root = jnp.sqrt(b**2 + 4 * it.rho * it.mu)
     return jnp.where(b > 0, 2 * it.rho * it.mu / (b + root), (root - b) / 2)
@@ -101,25 +103,26 @@ def _slacks(it: Iterate, g: Array) -> Array:
 def errors(local: Local, it: Iterate, start: Array) -> Errors:
     p, eps = it.y.size - it.s.size, jnp.finfo(it.s.dtype).eps
     c, lam = _excess(local, it.s), it.y[p:]
-    # large multipliers are large terms that cancel
+    # large multipliers mean large terms that cancel
     size = jnp.maximum(1, jnp.sum(jnp.abs(it.y)) / (100 * max(it.y.size, 1)))
-    dual = most(local.gradient + local.J.T @ it.y) / size
-    total = jnp.maximum(jnp.maximum(dual, most(c)), most(it.s * lam) / size)
-    barrier = jnp.maximum(dual, most(it.s * lam - it.mu) / size)
-    barrier = jnp.maximum(barrier, most(c + it.rho * (it.anchor - it.y)))
+    dual = magnitude(local.gradient + local.J.T @ it.y) / size
+    total = jnp.maximum(jnp.maximum(dual, magnitude(c)), magnitude(it.s * lam) / size)
+    barrier = jnp.maximum(dual, magnitude(it.s * lam - it.mu) / size)
+    barrier = jnp.maximum(barrier, magnitude(c + it.rho * (it.anchor - it.y)))
     violation = jnp.concatenate([local.c[:p], jnp.maximum(local.c[p:], 0)])
-    unmet, rough = most(violation), eps**0.375
+    unmet, rough = magnitude(violation), eps**0.375
     near = jnp.where(it.stalls > PATIENCE, eps**0.25, rough)
-    infeasible = (unmet > rough) & (most(local.J.T @ violation) <= near * unmet)
-    unbounded = (most(it.x) > eps**-0.75 * (1 + most(start))) & (unmet <= rough * most(it.x))
+    infeasible = (unmet > rough) & (magnitude(local.J.T @ violation) <= near * unmet)
+    size = magnitude(it.x)
+    unbounded = (size > eps**-0.75 * (1 + magnitude(start))) & (unmet <= rough * size)
     return Errors(total, barrier, infeasible, unbounded, jnp.isfinite(total + local.cost))
 
 
 def tighten(local: Local, it: Iterate, left: Errors, floor: Array) -> Iterate:
-    """Move on to the next barrier problem if the present one is solved well enough for it."""
+    """Go to the next barrier problem if the current one is solved to its tolerance."""
     eps = float(jnp.finfo(it.s.dtype).eps)
     over = left.barrier <= 10 * it.mu
-    unmet = most(_excess(local, it.s))
+    unmet = magnitude(_excess(local, it.s))
     better = over & (unmet <= jnp.maximum(0.5 * it.unmet, it.mu))
     mu = jnp.maximum(floor, jnp.minimum(0.2 * it.mu, it.mu**1.5))
     rho = jnp.minimum(it.rho, mu) * jnp.where(better, 1, 0.1)
@@ -136,22 +139,22 @@ def tighten(local: Local, it: Iterate, left: Errors, floor: Array) -> Iterate:
 
 
 def step(flat: Flat, scale: Scales, local: Local, it: Iterate, floor: Array) -> Iterate:
-    """Newton's direction and a line search on the merit function."""
+    """A step in Newton's direction, with a line search on the merit function."""
     p, n, dtype = flat.p, it.x.size, it.x.dtype
     eps = float(jnp.finfo(dtype).eps)
-    lam, none = it.y[p:], jnp.zeros(p, dtype)
+    lam, zeros = it.y[p:], jnp.zeros(p, dtype)
     c = _excess(local, it.s)
-    W = 1 / (it.rho + jnp.concatenate([none, it.s / lam]))
-    t = local.c + it.rho * (it.anchor - it.y) + jnp.concatenate([none, it.mu / lam])
+    W = 1 / (it.rho + jnp.concatenate([zeros, it.s / lam]))
+    t = local.c + it.rho * (it.anchor - it.y) + jnp.concatenate([zeros, it.mu / lam])
     matrix = local.H + local.J.T @ (W[:, None] * local.J)
     identity = jnp.eye(n, dtype=dtype)
-    least = jnp.maximum(it.delta / 3, 1e-4)
+    smallest = jnp.maximum(it.delta / 3, 1e-4)
 
     def correct(state):
         delta, _, _ = state
         chol = lax.linalg.cholesky(matrix + delta * identity, symmetrize_input=False)
         good = jnp.all(jnp.isfinite(chol))
-        return jnp.where(good, delta, jnp.maximum(8 * delta, least)), chol, good
+        return jnp.where(good, delta, jnp.maximum(8 * delta, smallest)), chol, good
 
     start = it.boost, identity, jnp.bool_(False)
     delta, chol, _ = lax.while_loop(lambda s: ~s[2] & (s[0] < 1e20), correct, start)
@@ -161,7 +164,7 @@ def step(flat: Flat, scale: Scales, local: Local, it: Iterate, floor: Array) -> 
     ds = (it.mu - it.s * (lam + dlam)) / lam
 
     def merit(cost, c, s):
-        """Its value, and what rounding leaves of that."""
+        """Its value, and a bound on the rounding of that."""
         log, linear, square = it.mu * jnp.log(s), it.anchor * c, c**2 / (2 * it.rho)
         size = jnp.abs(cost) + jnp.sum(jnp.abs(log)) + jnp.sum(jnp.abs(linear)) + jnp.sum(square)
         return cost - jnp.sum(log) + jnp.sum(linear + square), 8 * eps * size
@@ -176,9 +179,9 @@ def step(flat: Flat, scale: Scales, local: Local, it: Iterate, floor: Array) -> 
         a, _, _, tries = state
         a = jnp.where(tries > 0, a / 2, a)
         at = factors * flat.functions(it.x + a * dx)
-        # not s + a ds, which merit falls along, but better: the s where it is least
+        # s minimises the merit at this x; it falls along s + a ds too, but less
         s = _slacks(it, at[1 + p :])
-        new, _ = merit(at[0], at[1:] + jnp.concatenate([none, s]), s)
+        new, _ = merit(at[0], at[1:] + jnp.concatenate([zeros, s]), s)
         return a, s, new <= value + 1e-4 * a * slope + noise, tries + 1
 
     start = jnp.ones((), dtype), it.s, jnp.bool_(False), jnp.int32(0)
@@ -187,7 +190,7 @@ def step(flat: Flat, scale: Scales, local: Local, it: Iterate, floor: Array) -> 
     ratio = jnp.where(dlam < 0, lam / jnp.where(dlam < 0, -dlam, 1), jnp.inf)
     a = jnp.minimum(1, 0.995 * jnp.min(ratio, initial=jnp.inf))
     y = it.y + jnp.where(good, a, 0) * dy
-    # far from mu / s a multiplier says nothing
+    # a multiplier far from mu / s has no information
     y = jnp.concatenate([y[:p], jnp.clip(y[p:], 1e-8 * it.mu / s, 1e8 * it.mu / s)])
     stalls = jnp.where(good & (it.mu > floor), 0, it.stalls + 1)
     boost = jnp.where(good, 0, jnp.maximum(10 * delta, 1e-4))

@@ -27,8 +27,8 @@ class KKTPoint(NamedTuple):
 
 
 class _Box(AbstractConstrained):
-    """A `BoxQP` as its solvers here see it. A missing bound reads as -1 <= 0; a pinned variable
-    is a dummy that only its own square holds.
+    """A `BoxQP` as an `AbstractConstrained`. A missing bound becomes -1 <= 0. A pinned variable
+    is a dummy with its own square in the cost.
     """
 
     qp: BoxQP
@@ -65,13 +65,13 @@ def constrained(problem: PyTree) -> AbstractConstrained:
         return _Box(problem)
     raise ValueError(
         f"problem: got {type(problem).__name__}; expected Constrained, QP or BoxQP, or another "
-        "AbstractConstrained; for other problems choose their own solvers"
+        "AbstractConstrained; use another solver for this problem"
     )
 
 
 class Flat:
-    """A problem over the raveled x: `functions(x)` is the cost, the equalities, the inequalities,
-    in one vector of 1 + p + m. The user gave `given` inequalities.
+    """A problem over the raveled x. `functions(x)` is a vector of 1 + p + m: the cost, the
+    equalities and the inequalities, of which `given` are the user's.
     """
 
     def __init__(self, problem: AbstractConstrained):
@@ -84,14 +84,14 @@ class Flat:
                 expected = "a scalar" if rank == 0 else "a vector"
                 raise ValueError(f"{name}: returned shape {part.shape}, expected {expected}")
         self.p, self.given = shapes[1].size, shapes[2].size
-        # without inequalities there is one that always holds: XLA:CPU on a single core fails to
-        # compile some loops over empty arrays
+        # Without inequalities, add one that always holds: XLA:CPU on a single core fails to
+        # compile some loops over empty arrays.
         self.m = max(self.given, 1)
 
     def _parts(self, x):
-        none = jnp.zeros(0, self.start.dtype)
+        empty = jnp.zeros(0, self.start.dtype)
         parts = self.problem.cost(x), self.problem.equality(x), self.problem.inequality(x)
-        return tuple(none if part is None else part for part in parts)
+        return tuple(empty if part is None else part for part in parts)
 
     def functions(self, x: Float[Array, " n"]) -> Float[Array, " k"]:
         cost, equal, unequal = self._parts(self.unravel(x))
@@ -102,7 +102,7 @@ class Flat:
         return jnp.concatenate([lam, jnp.zeros(self.m - self.given, lam.dtype)])
 
     def local(self, x: Float[Array, " n"], y: Float[Array, " c"]) -> "Local":
-        """Everything Newton's method asks for at x and the multipliers y = (nu, lam)."""
+        """The terms of Newton's method at x and the multipliers y = (nu, lam)."""
         weights = jnp.concatenate([jnp.ones(1, x.dtype), y])
         jacobian = jax.jacfwd if x.size < weights.size else jax.jacrev
         J = jacobian(self.functions)(x)
@@ -126,16 +126,16 @@ class Local(eqx.Module):
 
 
 class Factor(eqx.Module):
-    """Of [[H, J'], [J, -D]] with D >= 0 diagonal, by two Cholesky factors.
+    """Factorisation of [[H, J'], [J, -D]] with D >= 0 diagonal, by two Cholesky factors.
 
-    With the rows of J normalised, the system is that of M = H + J' Sigma J for any diagonal Sigma
-    with Sigma D < 1, its multipliers scaled. A Sigma large enough makes M positive definite if,
-    and only if, H is so on the null space of the rows with D = 0 (Debreu 1952): that is the
-    second-order condition. The Schur complement of M is singular if, and only if, rows with
-    D = 0 depend on each other.
+    With the rows of J normalised, the system is equivalent to that of M = H + J' Sigma J, with
+    scaled multipliers, for any diagonal Sigma with Sigma D < 1. For large Sigma, M is positive
+    definite if, and only if, H is positive definite on the null space of the rows with D = 0
+    (Debreu 1952): this is the second-order condition. The Schur complement of M is singular if, and
+    only if, the rows with D = 0 depend on each other.
 
-    - `curved`, `independent`: whether both hold beyond rounding; a ridge keeps the factors
-      defined where they do not, and refinement takes its effect away.
+    - `curved`, `independent`: whether both conditions hold beyond rounding. If they do not, a ridge
+      makes the factors exist, and iterative refinement corrects for it.
     """
 
     size: Float[Array, " c"]
@@ -159,6 +159,7 @@ class Factor(eqx.Module):
 
 
 def factorise(H: Array, J: Array, D: Array) -> Factor:
+    """The `Factor` of H (n, n), J (c, n) and D (c,)."""
     n, k, eps = H.shape[0], J.shape[0], float(jnp.finfo(H.dtype).eps)
     size = jnp.sqrt(jnp.sum(J**2, axis=1))
     size = jnp.where(size > 0, size, 1)
@@ -167,21 +168,21 @@ def factorise(H: Array, J: Array, D: Array) -> Factor:
     top = jnp.where(top > 0, top, 1)
 
     def attempt(state):
-        """Cholesky factor of M for a Sigma of one size; a larger one where that was too small."""
+        """Cholesky factor of M for this Sigma; the next attempt has a larger one."""
         sigma, *_, tries = state
         shrink = 1 + sigma * D
         rows = sigma / shrink
         M = H + J.T @ (rows[:, None] * J)
-        most = jnp.max(jnp.abs(jnp.diagonal(M)))
-        chol = lax.linalg.cholesky(M + 16 * n * eps * most * jnp.eye(n, dtype=H.dtype),
+        widest = jnp.max(jnp.abs(jnp.diagonal(M)))
+        chol = lax.linalg.cholesky(M + 16 * n * eps * widest * jnp.eye(n, dtype=H.dtype),
                                    symmetrize_input=False)  # fmt: skip
-        curved = jnp.min(jnp.diagonal(chol)) ** 2 > 64 * n * eps * most
+        curved = jnp.min(jnp.diagonal(chol)) ** 2 > 64 * n * eps * widest
         return 100 * sigma, chol, rows, shrink, curved, tries + 1
 
     zero = jnp.zeros((n, n), H.dtype)
     start = top, zero, D, D, jnp.bool_(False), jnp.int32(0)
     _, chol, rows, shrink, curved, _ = lax.while_loop(lambda s: ~s[4] & (s[5] < 4), attempt, start)
-    # An indefinite M has no factor; any other will do where the answer is "singular".
+    # An indefinite M has no factor. Any other can replace it: the result is "singular".
     usable = jnp.all(jnp.isfinite(chol))
     chol = jnp.where(usable, chol, jnp.sqrt(top) * jnp.eye(n, dtype=H.dtype))
     T = cho_solve((chol, True), J.T)

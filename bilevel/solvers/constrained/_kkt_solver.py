@@ -1,4 +1,4 @@
-"""What solvers of constrained problems share: an interior point, then Newton on the conditions."""
+"""Base of the solvers of constrained problems: interior point, then Newton on the conditions."""
 
 import abc
 
@@ -22,12 +22,12 @@ from ...results import (
     UNBOUNDED,
 )
 from . import _barrier
-from ._barrier import Iterate, Scales, most
+from ._barrier import Iterate, Scales, magnitude
 from ._kkt import Factor, Flat, KKTPoint, Local, constrained, factorise
 
 
 class Warm(eqx.Module):
-    """Where the last solve ended. Unless `known`, it stands for none."""
+    """The point of an earlier solve, or a cold start unless `known`."""
 
     x: Float[Array, " n"]
     y: Float[Array, " c"]
@@ -36,20 +36,20 @@ class Warm(eqx.Module):
 
 
 class Face(eqx.Module):
-    """Which inequalities are active, the factorised KKT matrix there, and the units in which
-    distances to the next change are small or not.
+    """The active inequalities, the factorised KKT matrix, and the units of distances to the next
+    change: `force` for multipliers, `length` for constraints.
     """
 
     active: Bool[Array, " m"]
     factor: Factor
     force: Float[Array, " m"]
     length: Float[Array, " m"]
-    regular: Bool[Array, ""]  # solved, and the matrix is not singular
+    regular: Bool[Array, ""]  # solved, and the KKT matrix is not singular
 
 
 class Rows(eqx.Module):
-    """How inequalities enter the conditions: those kept in the Lagrangian, the conditions, and
-    minus their derivative in their own multiplier (in x it is the kept gradient).
+    """The inequalities in the conditions: which ones enter the Lagrangian, their conditions, and
+    minus the derivative of these in their own multiplier (in x it is the kept gradient).
     """
 
     keep: Bool[Array, " m"]
@@ -58,54 +58,54 @@ class Rows(eqx.Module):
 
 
 class State(eqx.Module):
-    """Of a loop whose steps are the interior point's or, when `polishing`, Newton's."""
+    """State of a loop whose steps are the interior point's or, if `polishing`, Newton's."""
 
     it: Iterate
     scales: Scales
-    fresh: Bool[Array, ""]  # the interior point has not begun
+    fresh: Bool[Array, ""]  # before the first interior-point step
     x: Float[Array, " n"]
     y: Float[Array, " c"]
     face: Face
     polishing: Bool[Array, ""]
-    last: Bool[Array, ""]  # attempt to polish
+    last: Bool[Array, ""]  # this attempt to polish is the last
     target: Float[Array, ""]
     before: Float[Array, ""]
     updates: Int[Array, ""]
     interior: Int[Array, ""]
     total: Int[Array, ""]
     residual: Float[Array, ""]
-    seen: Bool[Array, ""]  # a degenerate face on which Newton settled
+    seen: Bool[Array, ""]  # Newton has settled on a degenerate face
     result: Int[Array, ""]
 
 
 UPDATES = 12
-"""Newton steps per attempt: from a face found they are four or five."""
+"""Newton steps per attempt; on the right face they are four or five."""
 
 RUNNING = -1
 
 
 class AbstractKKTSolver(AbstractSolver):
-    """Interior point until `target`, then Newton on the conditions until rounding; where that
-    does not settle, more of the interior point.
+    """Interior point until `target`, then Newton on the conditions until rounding. If Newton does
+    not settle, the interior point continues.
     """
 
     max_steps: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def barrier(self) -> float:
-        """The complementarity s lam to end at."""
+        """The complementarity s lam of the solution."""
 
     @abc.abstractmethod
     def rows(self, g: Array, lam: Array, active: Array) -> Rows:
-        """The conditions on inequalities, differentiable."""
+        """The conditions on the inequalities; differentiable."""
 
     @abc.abstractmethod
     def update(self, g: Array, lam: Array, active: Array, tolerances: tuple[Array, Array]) -> Array:
-        """The active set after a step to g and lam, violations within tolerance being none."""
+        """The active set after a step to g and lam; violations within tolerance do not count."""
 
     @abc.abstractmethod
     def margin(self, g: Array, lam: Array, face: Face) -> Array:
-        """Per inequality, the scaled distance to a change; not positive if it is on the point."""
+        """Per inequality, the scaled distance to a change; <= 0 if it is about to change."""
 
     def cold(self, problem: PyTree) -> Warm:
         flat = Flat(constrained(problem))
@@ -155,8 +155,8 @@ class AbstractKKTSolver(AbstractSolver):
 
     def _interior(self, flat: Flat, local: Local, state: State) -> State:
         eps = float(jnp.finfo(flat.start.dtype).eps)
-        found = _barrier.scales(local)
-        scale = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), found, state.scales)
+        scales = _barrier.scales(local)
+        scale = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), scales, state.scales)
         local = local.scaled(scale.cost, scale.rows)
         begun = _barrier.begin(local, state.it)
         it = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), begun, state.it)
@@ -193,7 +193,7 @@ class AbstractKKTSolver(AbstractSolver):
         eps, p = float(jnp.finfo(flat.start.dtype).eps), flat.p
         g, lam = local.c[p:], state.y[p:]
         norms = jnp.sqrt(jnp.sum(local.J[p:] ** 2, axis=1))
-        steep, far = 1 + most(local.gradient), 1 + most(state.x)
+        steep, far = 1 + magnitude(local.gradient), 1 + magnitude(state.x)
         length = far * jnp.where(norms > 0, norms, 1)
         force = steep / jnp.where(norms > 0, norms, 1)
         noise = 64 * eps + jnp.minimum(8 * state.before, eps**0.625)
@@ -209,10 +209,10 @@ class AbstractKKTSolver(AbstractSolver):
         residual = jnp.concatenate([local.c[:p], rows.residual])
         dx, dy = factor.solve(-dual, -residual)
         x, y = state.x + dx, jnp.where(keep, state.y + dy, 0)
-        step = jnp.maximum(most(dx) / far, most(dy) / (1 + most(state.y)))
+        step = jnp.maximum(magnitude(dx) / far, magnitude(dy) / (1 + magnitude(state.y)))
         rough = eps**0.5
         settled = same & ((step <= 4 * eps) | ((step < rough) & (step > 0.25 * state.before)))
-        settled &= most(dual) <= rough * (steep + most(state.y))
+        settled &= magnitude(dual) <= rough * (steep + magnitude(state.y))
         singular = ~factor.curved | ~factor.independent
         face = Face(active, factor, force, length, settled & ~singular)
         finite = all_finite((x, y))
@@ -222,7 +222,7 @@ class AbstractKKTSolver(AbstractSolver):
         good = settled & ~singular & (margin > eps**0.75 + 8 * step)
         short = jnp.where(state.interior >= self.max_steps, MAX_STEPS, ACTIVE_SET)
         why = jnp.where(settled, DEGENERATE, short)
-        # A degenerate face met twice is what there is.
+        # The same degenerate face twice: the solution is degenerate.
         last = state.last | (settled & state.seen)
         result = jnp.where(good, CONVERGED, jnp.where(over & last, why, RUNNING))
         back = over & ~good & ~last
@@ -233,12 +233,12 @@ class AbstractKKTSolver(AbstractSolver):
             polishing=~back, last=state.last,
             target=jnp.where(back & ~state.fresh, eps**0.125, 1) * state.target,
             before=jnp.where(same, step, jnp.inf), updates=updates, interior=state.interior,
-            total=state.total + 1, residual=jnp.maximum(most(dual), most(residual)),
+            total=state.total + 1, residual=jnp.maximum(magnitude(dual), magnitude(residual)),
             seen=state.seen | (settled & ~state.fresh), result=result.astype(jnp.int32),
         )  # fmt: skip
 
     def conditions(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> KKTPoint:
-        """Gradient of the Lagrangian, equalities, and what `rows` says of the inequalities."""
+        """Gradient of the Lagrangian, equalities, and the conditions of `rows`."""
         flat = Flat(constrained(problem))
         x, unravel = ravel_pytree(unknowns.x)
         values, pull = jax.vjp(flat.functions, x)
@@ -251,7 +251,7 @@ class AbstractKKTSolver(AbstractSolver):
         return KKTPoint(unravel(slope), values[1 : 1 + flat.p], residual)
 
     def value(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> PyTree:
-        """`KKTPoint(x, nu, lam)`; of a `BoxQP` (x, multiplier of the equality)."""
+        """`KKTPoint(x, nu, lam)`; for a `BoxQP` (x, multiplier of the equality)."""
         if isinstance(problem, BoxQP):
             x = jnp.where(problem.lower >= problem.upper, problem.lower, unknowns.x)
             nu = unknowns.nu[0] if problem.e is not None else jnp.zeros((), x.dtype)
@@ -263,13 +263,13 @@ class AbstractKKTSolver(AbstractSolver):
         flat = Flat(constrained(problem))
         p, k = flat.p, flat.p + flat.given
         dx, dy = frozen.factor.solve(x, jnp.concatenate([rhs.nu, flat.padded(rhs.lam)]))
-        # A singular system may have answers, none of which is the derivative: no answer at all,
-        # from which the linear solver sees that it has none.
+        # A singular system may have solutions, but none is the derivative. Zero makes the residual
+        # large, so that the linear solver fails.
         dx, dy = jnp.where(frozen.regular, dx, 0), jnp.where(frozen.regular, dy, 0)
         return KKTPoint(unravel(dx), dy[:p], dy[p:k])
 
     def slack(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> Array:
-        """Per inequality, see `margin`; and zero for a singular face."""
+        """`margin` for each inequality, and one entry more: zero for a singular face."""
         flat = Flat(constrained(problem))
         g = flat.functions(ravel_pytree(unknowns.x)[0])[1 + flat.p :]
         margin = self.margin(g, flat.padded(unknowns.lam), frozen)[: flat.given]

@@ -1,4 +1,4 @@
-"""General constrained problems: a primal-dual interior point, polished on its active set."""
+"""General constrained problems: a primal-dual interior point, then Newton on the active set."""
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -9,22 +9,20 @@ from ._kkt_solver import AbstractKKTSolver, Face, Rows
 class PrimalDual(AbstractKKTSolver):
     """Local minimisers of `Constrained`, `QP` and `BoxQP` with up to some hundred unknowns.
 
-    A primal-dual interior point (see `_barrier`) comes close and says which inequalities are
-    active; Newton's method solves the KKT system of that face until rounding, exchanging
-    inequalities of the wrong sign as it goes. `value` is `KKTPoint(x, nu, lam)`, all of it
-    differentiable.
+    A primal-dual interior point (see `_barrier`) finds the active inequalities. Newton's method
+    solves the KKT system of that face until rounding, and exchanges inequalities of the wrong sign.
+    `value` is `KKTPoint(x, nu, lam)`, differentiable in all parts.
 
-    The result is `CONVERGED` only where the derivative exists: gradients of the active constraints
-    independent, multipliers of active inequalities positive, the Lagrangian's Hessian positive
-    definite on their tangent space (Fiacco 1976). A point where these fail is `DEGENERATE`, and
-    x is its answer all the same. `INFEASIBLE` is a minimiser of the violation: proof, if the
-    constraints are convex.
+    The result is `CONVERGED` only if the derivative exists: gradients of the active constraints are
+    independent, multipliers of active inequalities are positive, and the Lagrangian's Hessian is
+    positive definite on their tangent space (Fiacco 1976). Otherwise the result is `DEGENERATE`;
+    x is still a minimiser. A result `INFEASIBLE` has a minimiser of the violation as x; for convex
+    constraints this proves infeasibility.
 
-    A warm start whose face still holds costs two or three factorisations; where it does not the
-    solve is the cold one. If the problem has several minimisers, a warm start may end at the one
-    nearby.
+    A warm start on the right face takes two or three factorisations; on another face the cold solve
+    follows. If the problem has several minimisers, a warm start may end at one nearby.
 
-    - `max_steps`: of the interior point.
+    - `max_steps`: interior-point steps, at most.
     """
 
     max_steps: int = 200
@@ -33,7 +31,7 @@ class PrimalDual(AbstractKKTSolver):
         return 0.0
 
     def rows(self, g: Array, lam: Array, active: Array) -> Rows:
-        # the multiplier of an inactive inequality is a dummy, held at zero
+        # the multiplier of an inactive inequality is a dummy, fixed at zero
         return Rows(active, jnp.where(active, g, -lam), jnp.where(active, 0.0, 1.0).astype(g.dtype))
 
     def update(self, g: Array, lam: Array, active: Array, tolerances: tuple[Array, Array]) -> Array:

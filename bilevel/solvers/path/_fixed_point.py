@@ -1,8 +1,8 @@
-"""Integers in place of floating-point weights, so that a decaying velocity can be run backwards.
+"""Weights as integers, so that steps with a decaying velocity can be reversed exactly.
 
-Multiplying by a decay below 1 forgets bits. Here they are pushed onto an integer beside each
-velocity, log2(1/decay) of them a step, and taken back on the way back (Maclaurin, Duvenaud &
-Adams 2015, algorithm 3). Additions of integers are exact, so nothing else is lost.
+Multiplication by a decay below 1 loses bits. Here they are pushed onto an integer beside each
+velocity, log2(1/decay) bits per step, and popped in the reversal (Maclaurin, Duvenaud & Adams 2015,
+algorithm 3). Additions of integers are exact, so that no other bits are lost.
 """
 
 import equinox as eqx
@@ -12,16 +12,16 @@ from jax import dtypes
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 FRACTION = 48  # bits after the binary point of weights
-# The division leaves a velocity uncertain in its last bits: these lie below those of weights.
+# A reversed division is uncertain in the last bits of a velocity: they are below the weights'.
 DENOMINATOR_BITS = 8
 DENOMINATOR = 2**DENOMINATOR_BITS  # decays are multiples of 1/256
 FINE = FRACTION + DENOMINATOR_BITS  # bits after the binary point of velocities
-# Below this in size, sums of weights and velocities fit into 64 bits.
+# Sums of weights and velocities below this size fit into 64 bits.
 ROOM = 2**61
 
 
 class Phase(eqx.Module):
-    """Weights in units of 2^-48, velocities of 2^-56, and the bits forgotten since a spill."""
+    """Weights in units of 2^-48, velocities in units of 2^-56, and the bits lost since a spill."""
 
     w: Int[Array, " d"]
     v: Int[Array, " d"]
@@ -31,13 +31,13 @@ class Phase(eqx.Module):
         return (self.w.astype(jnp.float64) * 2.0**-FRACTION).astype(dtype)
 
     def within(self, push: Float[Array, " d"]) -> Bool[Array, ""]:
-        """Whether this phase and the push that led to it are in range. Not so if it was NaN."""
+        """Whether this phase and the push that led to it are in range; False for NaN."""
         small = (jnp.abs(self.w) < ROOM) & (jnp.abs(self.v) < ROOM)
         return jnp.all(small & (jnp.abs(push) < ROOM * 2.0**-FINE))
 
 
 def representable(start: Float[Array, " d"]) -> Bool[Array, ""]:
-    """Whether these weights are in range; NaN is not."""
+    """Whether these weights are in range; False for NaN."""
     return jnp.all(jnp.abs(start) < ROOM * 2.0**-FRACTION)
 
 
@@ -55,8 +55,8 @@ def at_rest(start: Float[Array, " d"]) -> Phase:
 def forth(phase: Phase, push: Float[Array, " d"], numerator: int) -> Phase:
     """One step: v <- v * numerator / 256 - push;  w <- w + v.
 
-    A division of v with remainder by 256, whose remainder is pushed onto the bits; then a
-    multiplication by the numerator, which leaves room for a remainder popped from them.
+    v is divided by 256 with remainder, and the remainder is pushed onto the bits. The product with
+    the numerator has room for a remainder, which is popped from the bits.
     """
     p, q = jnp.uint64(numerator), jnp.uint64(DENOMINATOR)
     bits = phase.bits * q + (phase.v & (DENOMINATOR - 1)).astype(jnp.uint64)
@@ -66,12 +66,12 @@ def forth(phase: Phase, push: Float[Array, " d"], numerator: int) -> Phase:
 
 
 def before(phase: Phase) -> Phase:
-    """With the weights that `forth` came from: where its push is to be computed."""
+    """`phase` with the weights before `forth`, at which its push was computed."""
     return Phase(phase.w - _coarse(phase.v), phase.v, phase.bits)
 
 
 def back(phase: Phase, push: Float[Array, " d"], numerator: int) -> Phase:
-    """`forth`, undone to the last bit, from what `before` returned."""
+    """The exact inverse of `forth`, for the result of `before`."""
     p, q = jnp.uint64(numerator), jnp.uint64(DENOMINATOR)
     v = phase.v + _to_integer(push, FINE)
     whole = v // numerator
@@ -81,10 +81,10 @@ def back(phase: Phase, push: Float[Array, " d"], numerator: int) -> Phase:
 
 
 def stride(numerator: int) -> int:
-    """For how many steps an empty buffer of 64 bits is sure to hold what is forgotten."""
-    most, steps = 0, 0
-    while most * DENOMINATOR + DENOMINATOR - 1 < 2**64:
-        most = (most * DENOMINATOR + DENOMINATOR - 1) // numerator
+    """Number of steps whose lost bits always fit into an empty buffer of 64 bits."""
+    largest, steps = 0, 0
+    while largest * DENOMINATOR + DENOMINATOR - 1 < 2**64:
+        largest = (largest * DENOMINATOR + DENOMINATOR - 1) // numerator
         steps += 1
     return steps
 
@@ -94,5 +94,5 @@ def _to_integer(x: Float[Array, " d"], fraction: int) -> Int[Array, " d"]:
 
 
 def _coarse(v: Int[Array, " d"]) -> Int[Array, " d"]:
-    """Velocities to the nearest unit of weights."""
+    """Velocities, rounded to units of weights."""
     return (v + DENOMINATOR // 2) >> DENOMINATOR_BITS

@@ -1,4 +1,4 @@
-"""What the solvers that follow a training path share: what its end is worth."""
+"""Base of the solvers that follow a training path: the result at its end."""
 
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,10 @@ from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 class AbstractPath(AbstractIteration):
     """A path over `Smooth` or `Stochastic` problems whose unknowns are the weights at its end.
 
-    - `tol`: with a norm of the gradient above it the solve counts as failed.
+    - `tol`: the solve has failed if the norm of the last gradient is above it.
     """
 
-    if TYPE_CHECKING:  # a property, lest it come first among a subclass's arguments
+    if TYPE_CHECKING:  # a property: as a field it would come first in a subclass's arguments
 
         @property
         def tol(self) -> float: ...
@@ -33,7 +33,7 @@ class AbstractPath(AbstractIteration):
         return problem.start
 
     def end(self, problem: Smooth | Stochastic, w: PyTree) -> Point:
-        """The point that these last weights are."""
+        """The point of the last weights w."""
         residual = norm(jax.grad(problem.at(jnp.int32(self.steps)))(w))
         result = jnp.where(residual <= self.tol, CONVERGED, MAX_STEPS)
         result = jnp.where(all_finite((w, residual)), result, NON_FINITE).astype(jnp.int32)
@@ -51,7 +51,7 @@ class AbstractPath(AbstractIteration):
         return unknowns
 
     def backsolve(self, problem: Smooth, frozen: PyTree, rhs: PyTree) -> PyTree:
-        """No factor is kept: conjugate gradients at the end of the path."""
+        """By conjugate gradients at the end of the path: no factor is kept."""
         _, product = jax.linearize(lambda w: self.conditions(problem, w, None), frozen)
         return CG(precondition=False).solve(product, lambda r: r, rhs)
 

@@ -1,4 +1,4 @@
-"""A path of momentum in integers: the way out, the way back, and derivatives along them."""
+"""A momentum path in integers: the forward path, its reversal, and derivatives along them."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,10 @@ from ._fixed_point import DENOMINATOR, Phase, at_rest, back, before, forth, repr
 
 
 class Arrival(eqx.Module):
-    """Where the way out ended: all that the way back needs."""
+    """The end of the forward path: the input of the reversal."""
 
-    phase: Phase  # its buffer of bits is empty
-    words: UInt[Array, "k d"]  # the buffer as it was at the end of each segment
+    phase: Phase  # with an empty buffer of bits
+    words: UInt[Array, "k d"]  # the buffer at the end of each segment
     valid: Bool[Array, ""]
 
     def weights(self, dtype) -> Float[Array, " d"]:
@@ -27,7 +27,7 @@ class Arrival(eqx.Module):
 
 
 class Track(eqx.Module):
-    """What a path is made of besides its start. Its arrays are what a derivative is taken in."""
+    """A path without its start; differentiable in its arrays."""
 
     problem: Smooth | Stochastic
     rate: Array | float
@@ -41,12 +41,12 @@ class Track(eqx.Module):
 
     @property
     def segments(self) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-        """First and last (excluded) step of each stretch whose forgotten bits share a word."""
+        """First and last (excluded) step of each segment, whose lost bits fit into one word."""
         firsts = np.arange(0, self.steps, stride(self.numerator), dtype=np.int32)
         return firsts, np.append(firsts[1:], np.int32(self.steps))
 
     def stored_bits(self, size: int) -> int:
-        """What the way back has to be given, besides the arrival, for this number of weights."""
+        """Bits that the reversal needs besides the last phase, for `size` weights."""
         return 64 * len(self.segments[0]) * size
 
     def gradient(self, w: Float[Array, " d"], index: Int[Array, ""]) -> Float[Array, " d"]:
@@ -58,7 +58,7 @@ class Track(eqx.Module):
     def push(
         self, w: Float[Array, " d"], index: Int[Array, ""]
     ) -> tuple[Float[Array, " d"], Callable[[Array], tuple[Array, PyTree]]]:
-        """`gradient`, bitwise the same wherever it is called, and its transposed derivative:
+        """`gradient`, with the same bits in every call, and its transposed derivative:
         cotangent -> (in w, in the inexact arrays of this track).
         """
         moving, fixed = eqx.partition(self, eqx.is_inexact_array)
@@ -66,10 +66,10 @@ class Track(eqx.Module):
         def gradient(w, moving):
             return eqx.combine(moving, fixed).gradient(w, index)
 
-        # Reversal multiplies a differing last bit by 1/decay a step. How XLA fuses operations,
-        # and so how it rounds, depends on what else uses their results. So what lies between
-        # two barriers is the same on the way out and back: the gradient with all that its
-        # derivative needs. XLA drops what nobody uses of a barrier's results: hence `used`.
+        # Reversal amplifies a different last bit by 1/decay per step. XLA's fusion of operations,
+        # and so their rounding, depends on the other uses of their results. Therefore the code
+        # between the two barriers is the same in both directions: the gradient with all that its
+        # derivative needs. XLA removes unused results of a barrier; `used` prevents that.
         push, pull = jax.vjp(gradient, lax.optimization_barrier(w), moving)
         push, pull = lax.optimization_barrier((push, pull))
         used = sum(_entry(leaf) for leaf in jax.tree.leaves(pull) if leaf.size)
@@ -81,8 +81,8 @@ class Track(eqx.Module):
         passenger: PyTree = None,
         carry: Callable[[PyTree, Array, Array], PyTree] = lambda passenger, w, index: passenger,
     ) -> tuple[Arrival, PyTree]:
-        """Run the path. `carry(passenger, w, index)` is called with the weights before each step
-        and takes the passenger over it.
+        """Run the path from `start`. `carry(passenger, w, index)`, with the weights before step
+        `index`, returns the passenger after it. Returns (arrival, last passenger).
         """
 
         def step(index, state):
@@ -110,9 +110,9 @@ class Track(eqx.Module):
         cotangent: Float[Array, " d"],
         moving: PyTree,
     ) -> tuple[Array, PyTree, Bool[Array, ""]]:
-        """Run the path backwards: cotangents of the start and of what is `moving` of this track
-        (a tree of booleans), and whether the path closed: ended at the start, at rest, and with
-        an empty buffer at the beginning of each segment.
+        """Reverse the path. Returns the cotangents of the start and of the leaves of this track
+        that are `moving` (a tree of booleans), and whether the path closed: it ended at the
+        start, with velocity zero, and with an empty buffer at the first step of each segment.
         """
 
         def step(i, state, last):
@@ -148,7 +148,7 @@ class Track(eqx.Module):
     def forward(
         self, start: Float[Array, " d"], t_start: Float[Array, " d"], t_track: PyTree
     ) -> Float[Array, " d"]:
-        """The tangent of the last weights; `t_track` is None where this track does not move."""
+        """The tangent of the last weights; leaves of `t_track` are None for constant leaves."""
         moved, fixed = eqx.partition(
             self, jax.tree.map(lambda t: t is not None, t_track, is_leaf=lambda t: t is None)
         )
@@ -168,7 +168,7 @@ class Track(eqx.Module):
 
 
 def rate_at(rate: Array | float, index: Int[Array, ""], dtype) -> Float[Array, ""]:
-    """The rate of one step, of a rate for all of them or of one for each."""
+    """The rate of step `index`, from one rate for all steps or one for each."""
     rate = jnp.asarray(rate, dtype)
     return rate[index] if rate.ndim else rate
 

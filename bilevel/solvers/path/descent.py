@@ -1,4 +1,4 @@
-"""First-order training: any optax optimiser for a given number of steps."""
+"""First-order training: an optax optimiser for a given number of steps."""
 
 import jax
 import optax
@@ -12,13 +12,13 @@ from ._path import AbstractPath
 class Descent(AbstractPath):
     """`steps` updates of an optax optimiser on a `Smooth` or `Stochastic` problem.
 
-    What it returns is the end of that path, a function of the problem in its own right: `Unroll`
-    differentiates it exactly. It is a minimiser only as far as the path got; `Implicit` assumes
-    that it is one, and its certificate says what that assumption costs.
+    The solution is the end of the path, which need not be a minimiser. `Unroll` differentiates the
+    path exactly. `Implicit` assumes a minimiser; its certificate bounds the error of that.
 
     - `optimizer`: `optax.sgd(.1, momentum=.9)`, `optax.adam(1e-3)`, ...
-    - `tol`: with a norm of the gradient above it the solve counts as failed. Infinite by default:
-      a path of this length is what was asked for. Of a `Stochastic` problem, the last mini-batch's.
+    - `steps`: number of updates, >= 1; otherwise `ValueError`.
+    - `tol`: the solve has failed if the norm of the last gradient is above it. For a `Stochastic`
+      problem that is the gradient on the last mini-batch. Infinite by default.
     """
 
     optimizer: optax.GradientTransformation
@@ -35,7 +35,7 @@ class Descent(AbstractPath):
     def step(self, problem: Smooth | Stochastic, state: PyTree, index: Array) -> PyTree:
         w, memory = state
         gradient = jax.grad(problem.at(index))(w)
-        # optax relies on the usual promotion of dtypes, whatever our caller chose
+        # optax needs the standard promotion of dtypes, whatever the caller set
         with jax.numpy_dtype_promotion("standard"):
             updates, memory = self.optimizer.update(gradient, memory, w)
             return optax.apply_updates(w, updates), memory

@@ -1,4 +1,4 @@
-"""Gradient descent with momentum in integer arithmetic, which can be run backwards exactly."""
+"""Gradient descent with momentum in integer arithmetic, which can be reversed exactly."""
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +18,21 @@ from ._reversible import Track, rate_at
 class Momentum(AbstractPath):
     """v <- decay v - rate grad(w);  w <- w + v, `steps` times from v = 0.
 
-    The same map as `Descent(optax.sgd(rate, momentum=decay), steps)`, on weights and velocities
-    that are integers, multiples of 2^-48 = 3.6e-15. `BackGradient` runs it backwards to the last
-    bit instead of remembering the path. Derivatives that follow the path in floating point
+    The same map as `Descent(optax.sgd(rate, momentum=decay), steps)`, on weights that are integer
+    multiples of 2^-48 = 3.6e-15 and velocities that are multiples of 2^-56. `BackGradient`
+    reverses it exactly and stores no states. Derivatives that follow the path in floating point
     (`Unroll`, ...) ignore this rounding.
 
+    - `steps`: number of updates, >= 1.
     - `rate`: a number, or one for each step, (steps,); as a floating array it is differentiable.
-    - `decay`: from 1/256 to 255/256; the nearest multiple of 1/256 is used (.9 becomes 230/256 =
-      .8984). Static, because it decides the memory of the way back: log2(1/decay) bits per weight
-      and step, in words of 64 bits.
-    - `tol`: with a norm of the gradient above it the solve counts as failed. Infinite by default:
-      a path of this length is what was asked for.
+    - `decay`: from 1/256 to 255/256, rounded to a multiple of 1/256 (.9 becomes 230/256 = .8984).
+      Static, because it determines the memory of the reversal: log2(1/decay) bits per weight and
+      step, in words of 64 bits.
+    - `tol`: the solve has failed if the norm of the last gradient is above it. Infinite by default.
 
-    Weights and steps must stay below 2^13 = 8192 in size; a path that leaves this range ends in a
-    failed result and NaN. Needs 64-bit types enabled, whatever the precision of the weights.
+    |Weights| and |steps| must stay below 2^13 = 8192; otherwise the result is `OUT_OF_RANGE` and
+    the weights are NaN. Raises `ValueError` for an argument out of range; `argmin` raises it if
+    JAX's 64-bit types are not enabled, which weights of any precision need.
     """
 
     steps: int
@@ -57,7 +58,7 @@ class Momentum(AbstractPath):
 
     @property
     def numerator(self) -> int:
-        """The decay that is used, in units of 1/256."""
+        """The rounded decay in units of 1/256."""
         return round(self.decay * DENOMINATOR)
 
     def begin(self, problem: Smooth | Stochastic, warm: PyTree) -> PyTree:
@@ -98,7 +99,7 @@ class Momentum(AbstractPath):
         w: Float[Array, " d"],
         valid: Bool[Array, ""],
     ) -> Point:
-        """The point that the last weights of an integer path are."""
+        """The point of the last weights of an integer path."""
         point = self.end(problem, track.unravel(w))
         result = jnp.where(valid, point.result, OUT_OF_RANGE).astype(jnp.int32)
         stats = point.stats | {"stored_bits": jnp.int64(track.stored_bits(w.size))}

@@ -1,4 +1,4 @@
-"""Projected gradient steps of fixed length on a quadratic program: a path."""
+"""A path of projected gradient steps of fixed rate, for quadratic programs."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -17,11 +17,14 @@ State = tuple[Array, Array, Array]
 class ProjectedGradient(AbstractIteration):
     """`steps` times x <- P(x - rate (Qx + q)) on a `BoxQP`, with Nesterov's momentum.
 
-    P projects onto the box and the equality. A path to differentiate, as unrolled attacks on an
-    SVM do; `ActiveSet` is the solver that ends at the solution. `value` is (x, nu) as there.
+    P projects onto the box and the equality. For derivatives along the path, as in unrolled attacks
+    on an SVM; `ActiveSet` converges to the solution. `value` is (x, nu), as for `ActiveSet`.
 
-    - `rate`: below 1 / |Q|; by default 1 over the largest absolute row sum of Q, which is one.
-    - `tol`: with |P(...) - x| above it the solve counts as failed. Infinite by default.
+    - `steps`: number of steps, >= 1.
+    - `rate`: below 1 / |Q|; by default 1 over the largest absolute row sum of Q, which is below it.
+    - `tol`: the solve has failed if |P(...) - x| is above it. Infinite by default.
+
+    Raises `ValueError` for steps or rate out of range; an implicit derivative raises it too.
     """
 
     steps: int
@@ -69,7 +72,7 @@ class ProjectedGradient(AbstractIteration):
     def conditions(self, problem, unknowns, frozen):
         raise ValueError(
             "derivative: ProjectedGradient is a path; differentiate it with Unroll(), Truncated() "
-            "or Forward(), or take ActiveSet() for the implicit derivative"
+            "or Forward(), or use ActiveSet() for the implicit derivative"
         )
 
     def value(self, problem: BoxQP, unknowns, frozen):
@@ -84,10 +87,10 @@ class ProjectedGradient(AbstractIteration):
 
 
 def _project(qp: BoxQP, v: Float[Array, " n"]) -> tuple[Array, Array]:
-    """The nearest point to v in the box that meets the equality, x = clip(v - nu e), and nu.
+    """The point of the box nearest to v that meets the equality, x = clip(v - nu e), and nu.
 
-    nu is found by bisection, then written as a function of v, e, b and the bounds on its face, so
-    that it is exact and has exact derivatives.
+    Bisection finds the face. nu is then computed from v, e, b and the bounds on that face, so that
+    it is exact and has exact derivatives.
     """
     e, b = _face.equality(qp)
     still = stop_gradient((v, e, b, qp.lower, qp.upper))
@@ -102,7 +105,7 @@ def _project(qp: BoxQP, v: Float[Array, " n"]) -> tuple[Array, Array]:
         above = jnp.sum(still[1] * at(middle)) > still[2]
         return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
-    # beyond these every entry is at the bound that it is pushed to, or would be
+    # for nu outside (-end, end) every bounded entry is at a bound
     reach = jnp.abs(still[0]) + jnp.where(jnp.isfinite(qp.lower), jnp.abs(still[3]), 0)
     reach = reach + jnp.where(jnp.isfinite(qp.upper), jnp.abs(still[4]), 0)
     unit = jnp.min(jnp.where(still[1] != 0, jnp.abs(still[1]), jnp.inf))

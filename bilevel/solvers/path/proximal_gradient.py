@@ -1,4 +1,4 @@
-"""Proximal gradient steps of fixed length: a path, for problems with a penalty."""
+"""A path of proximal gradient steps of fixed rate, for problems with a penalty."""
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,16 @@ from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 class ProximalGradient(AbstractIteration):
     """`steps` times w <- prox(w - rate grad loss(w)), plain (ISTA) or with Nesterov's momentum.
 
-    A path to differentiate, or to stop early; `FISTA` is the solver that ends at the solution.
-    `Unroll` differentiates it exactly; `Implicit` takes its end for the fixed point w = prox(...),
-    whose Jacobian is not symmetric.
+    For derivatives along the path, or for early stopping; `FISTA` converges to the solution.
+    `Unroll` differentiates the path exactly. `Implicit` assumes that its end is the fixed point
+    w = prox(...), whose Jacobian is not symmetric.
 
-    - `rate`: below 2 / L (below 1 / L with momentum), with L the largest curvature of the loss.
+    - `steps`: number of steps, >= 1.
+    - `rate`: > 0, below 2 / L (below 1 / L with momentum); L is the largest curvature of the loss.
     - `momentum`: Nesterov's, t_k = (k + 2) / 2 (Beck & Teboulle 2009 up to constants).
-    - `tol`: with |prox(...) - w| above it the solve counts as failed. Infinite by default.
+    - `tol`: the solve has failed if |prox(...) - w| is above it. Infinite by default.
+
+    Raises `ValueError` for steps or rate out of range.
     """
 
     steps: int

@@ -1,4 +1,4 @@
-"""What the solvers of smooth problems share: conditions, and a step that insists on descent."""
+"""Base of the solvers of smooth problems: optimality conditions, and a line search."""
 
 from collections.abc import Callable
 
@@ -13,20 +13,22 @@ from ...problems import Smooth
 
 
 def move(w: PyTree, t: Array, direction: PyTree) -> PyTree:
+    """Return w + t direction."""
     return jax.tree.map(lambda a, d: a + t * d, w, direction)
 
 
 def descends(value: Array, new_value: Array, fall: Array, size: Array, new_size: Array) -> Array:
-    """Whether a step is good: the value falls enough (Armijo), or, where its differences drown in
-    rounding, it does not rise and either the gradient shrinks or no fall was to be seen.
+    """Whether to accept a step: the value falls enough (Armijo), or, if its change is below
+    rounding, it does not rise and either the gradient shrinks or the expected fall is below
+    rounding too.
 
-    `fall` is the change that the slope foresees, the sizes are the gradients'.
+    `fall` is the change that the slope predicts; `size` and `new_size` are norms of gradients.
     """
     eps = float(jnp.finfo(value.dtype).eps)
     noise = 8 * eps * jnp.abs(value)
     fell = new_value <= value + 1e-4 * fall
     level = (new_value <= value + noise) & ((new_size <= size) | (-fall <= noise))
-    # sums that cancel are noisier than their value tells: then the gradient decides
+    # The noise of sums that cancel is larger than `noise`; then the gradient decides.
     close = (-fall <= eps**0.5 * jnp.abs(value)) & (new_size <= 0.5 * size)
     return (fell | level | close) & jnp.isfinite(new_value)
 
@@ -38,7 +40,9 @@ def descend(
     gradient: PyTree,
     direction: PyTree,
 ) -> tuple[PyTree, Array, PyTree, Array]:
-    """Halve the step until it `descends`. Returns (w, value, gradient, step length)."""
+    """Halve the step until it `descends`. Returns (w, value, gradient, step length); the length is
+    zero if no step was accepted.
+    """
     slope, size = dot(gradient, direction), norm(gradient)
 
     def body(state):

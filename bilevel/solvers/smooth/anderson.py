@@ -16,12 +16,14 @@ from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 class Anderson(AbstractSolver):
     """Fixed points of a contraction, accelerated over the last `memory` steps (Walker & Ni 2011).
 
-    The derivative is that of w - map(w, args) = 0, whose Jacobian need not be symmetric; it is
-    solved by GMRES on products, so that no matrix is formed.
+    Implicit derivatives are those of w - map(w, args) = 0, whose Jacobian need not be symmetric.
+    GMRES solves its systems by products, so that no matrix is formed.
 
-    - `tol`: |map(w) - w| relative to |w| at which the iteration ends; the result is a failure if
-      it is not reached, or if rounding stops it more than a hundredfold above.
-    - `damping`: share of the plain step in each update.
+    - `tol`: the iteration ends if |map(w) - w| <= tol |w|. The solve has failed if it ends above
+      100 times that, or above 100 units of rounding where these are larger.
+    - `max_steps`: evaluations of the map, at most.
+    - `memory`: number of earlier steps in an extrapolation.
+    - `damping`: weight of the plain step in each update, in (0, 1].
     """
 
     tol: float = 1e-14
@@ -43,14 +45,14 @@ class Anderson(AbstractSolver):
 
         def body(state):
             w, r, dw, dr, best, best_size, stall, step = state
-            # least squares by normal equations, regularised: history columns grow parallel
+            # Least squares by regularised normal equations: the history becomes nearly dependent.
             gram = dr @ dr.T
             ridge = 1e-14 * jnp.trace(gram) + jnp.finfo(w.dtype).tiny
             mix = jnp.linalg.solve(gram + ridge * jnp.eye(self.memory, dtype=w.dtype), dr @ r)
             new = w + self.damping * r - mix @ (dw + self.damping * dr)
             new_r = residual(new)
-            # An extrapolation that did harm is replaced by the plain step, and so is one to where
-            # no contraction leads: |r| / (1 - rate) away at most, rate = 1 - 1e-6.
+            # Replace an extrapolation by the plain step if the residual grows, or if it moves
+            # further than a contraction of rate 1 - 1e-6 can: |r| / (1 - rate).
             bad = ~((norm(new_r) < 2 * norm(r)) & (norm(new - w) < 1e6 * norm(r)))
             new = jnp.where(bad, w + self.damping * r, new)
             new_r = lax.cond(bad, lambda: residual(new), lambda: new_r)
@@ -64,7 +66,7 @@ class Anderson(AbstractSolver):
 
         def go(state):
             _, _, _, _, best, size, stall, step = state
-            # far from rounding a stall is no reason to stop, at rounding it is
+            # A stall ends the iteration only near rounding.
             floor = (stall > 3) & (size <= 1e3 * eps * norm(best))
             return (size > self.tol * norm(best)) & (step < self.max_steps) & ~floor
 

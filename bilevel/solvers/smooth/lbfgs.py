@@ -1,4 +1,4 @@
-"""Limited-memory BFGS, finished by a Newton method: cheap far away, exact at the end."""
+"""Limited-memory BFGS, then a Newton method: cheap far from the solution, exact at the end."""
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,16 @@ from .newton import Newton
 
 
 class LBFGS(AbstractSmoothSolver):
-    """L-BFGS (Nocedal 1980) until the gradient has shrunk by `rtol`, then `finish`.
+    """L-BFGS (Nocedal 1980) until |gradient| has shrunk by `rtol`, then `finish`.
 
-    A first-order method stalls digits short of a solution, and a gradient through it inherits
-    the error. `finish` (`Newton()` or, for many unknowns, `NewtonCG()`) takes the last few steps
-    and keeps what answers the adjoint.
+    A first-order method stalls before working precision, and a gradient through its solution has
+    that error.
+
+    - `rtol`: |gradient| relative to that at the start, at which `finish` begins.
+    - `max_steps`: L-BFGS steps, at most.
+    - `memory`: number of stored pairs.
+    - `finish`: solver of the last steps, which keeps the factor for the adjoint; `Newton()`, or
+      `NewtonCG()` for many unknowns.
     """
 
     rtol: float = 0.03
@@ -68,7 +73,7 @@ class LBFGS(AbstractSmoothSolver):
 
 
 def _two_loops(pairs, gradient: Array, step: Array) -> Array:
-    """Product of the inverse Hessian's estimate with the gradient. Empty pairs have rho = 0."""
+    """The estimate of the inverse Hessian times the gradient. Unused pairs have rho = 0."""
     s, y, rho = pairs
     memory = rho.shape[0]
 

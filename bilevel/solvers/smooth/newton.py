@@ -15,13 +15,13 @@ from ._smooth import AbstractSmoothSolver, descends
 
 
 class Newton(AbstractSmoothSolver):
-    """Damped Newton. The factor is used again for the next step while steps with it shrink the
-    gradient by `reuse` or better, so that near the solution a step costs one gradient.
+    """Damped Newton's method. Near the solution the factor is reused: a step costs one gradient.
 
     - `tol`: the iteration ends with a step shorter than this, relative to the iterate, or when
-      rounding keeps steps with a fresh factor from getting shorter. The gradient's norm is no
-      judge: on an ill-conditioned problem it vanishes long before the error does.
-    - `max_steps`: steps, with or without a new factor.
+      rounding prevents shorter steps with a new factor. The norm of the gradient is not tested: on
+      an ill-conditioned problem it vanishes long before the error.
+    - `max_steps`: steps, with or without a new factor, at most.
+    - `reuse`: the factor is used again while a step reduces |gradient| at least by this factor.
     """
 
     tol: float = 1e-12
@@ -37,8 +37,8 @@ class Newton(AbstractSmoothSolver):
         value_and_grad = jax.value_and_grad(objective)
         tiny, rough = jnp.finfo(w.dtype).tiny, float(jnp.finfo(w.dtype).eps) ** 0.5
 
-        # One evaluation for each turn of the loop, whether it begins, goes on or searches along a
-        # line: one copy of the objective, of its gradient and of what judges them, to compile.
+        # One evaluation per iteration, for the start, for a new step and for the line search: one
+        # copy of the objective, its gradient and the tests to compile.
         def body(state):
             w, gradient, chol, (value, t, before, _), (step, fresh, renew, _) = state
             begins = step < 0
@@ -53,15 +53,15 @@ class Newton(AbstractSmoothSolver):
             slope, (new_size, size, length, width) = sums[4], jnp.sqrt(sums[:4])
             length = length / (width + tiny)
             fits = begins | descends(value, new_value, t * slope, size, new_size)
-            turns = fits | (t <= 2e-10)  # the line ends here: with a step, or without one
+            turns = fits | (t <= 2e-10)  # the line search ends, with or without a step
             slow = ~fits | (t < 1) | (new_size > self.reuse * size)
-            # Rounding: a fresh factor, a short step, and not a shorter one than before.
+            # At rounding: a new factor, and a short step that is not shorter than the last.
             floor = slow & (fresh > 0) & (length < rough) & (length > 0.5 * before)
-            # The error left is that of a step shortened once more as this one was.
+            # The predicted length of the next step, which shrinks as this one has, is within tol.
             near = length * jnp.where(before <= 1, length, 1) <= self.tol * rough * jnp.where(
                 before <= 1, before, 1
             )
-            # A minimiser at zero has no relative length, but then there is nothing to gain.
+            # At a minimiser w = 0 relative lengths fail; then the predicted fall is below rounding.
             flat = -slope <= rough**4 * jnp.abs(value)
             over = ((length <= self.tol) | near | floor | flat) & turns & ~begins
             renew = begins | (turns & slow)
@@ -101,7 +101,7 @@ class Newton(AbstractSmoothSolver):
 
 
 def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
-    """Cholesky factor of the Hessian; of a multiple of the identity where that is indefinite."""
+    """Cholesky factor of the Hessian, or of a multiple of the identity if that is indefinite."""
     if problem.hessian is None:
         _, product = jax.linearize(jax.grad(objective), w)
         hessian = jax.vmap(product)(jnp.eye(w.size, dtype=w.dtype))
@@ -109,5 +109,5 @@ def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
         hessian = problem.hessian(unravel(w), problem.args)
     chol = _cholesky.cholesky(hessian)
     size = jnp.sqrt(jnp.max(jnp.abs(hessian)))
-    # A factor that does not exist is NaN throughout.
+    # The factor of an indefinite matrix is NaN in all entries.
     return jnp.where(jnp.isfinite(chol[0, 0]), chol, size * jnp.eye(w.size, dtype=w.dtype))

@@ -14,11 +14,13 @@ from ._smooth import AbstractSmoothSolver, descend
 
 
 class NewtonCG(AbstractSmoothSolver):
-    """Damped Newton whose steps, and whose adjoint, are solved by CG; no Hessian is formed.
+    """Damped Newton's method with CG for steps and adjoints; it forms no Hessian.
 
-    - `tol`: a step below it, relative to the iterate, ends the iteration; the error is then
-      `step_tol` times that, or at the level of rounding.
-    - `step_tol`, `cg_tol`: relative residual of the linear solves for steps and for adjoints.
+    - `tol`: a step shorter than this, relative to the iterate, ends the iteration. The error is
+      then about `step_tol` times that, or at the level of rounding.
+    - `max_steps`: Newton steps, at most.
+    - `step_tol`, `cg_tol`: relative residuals of the linear solves for steps and for adjoints.
+    - `cg_steps`: Hessian products per linear solve, at most.
     """
 
     tol: float = 1e-11

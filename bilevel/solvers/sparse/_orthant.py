@@ -1,4 +1,4 @@
-"""Small quadratics with a kink at zero in each coordinate: Newton steps from orthant to orthant."""
+"""Small quadratics with a kink at zero in each coordinate, by Newton steps between orthants."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,13 +10,13 @@ from .._reduce import largest, sums
 from . import _support
 
 SHARE = 0.5
-"""Coordinates enter together whose violation is at least this share of the largest."""
+"""Coordinates whose violation is at least this share of the largest enter together."""
 
 
 class Quadratic(eqx.Module):
     """min_w 1/2 w'Gw - c'w + sum_j high_j max(w_j, 0) + low_j min(w_j, 0).
 
-    `kinked` are the coordinates but those with low = high = 0.
+    `kinked` is False for the coordinates with low = high = 0.
     """
 
     gram: Float[Array, "k k"]
@@ -26,17 +26,17 @@ class Quadratic(eqx.Module):
     kinked: Bool[Array, " k"]
 
     def side(self, w: Array) -> Array:
-        """The orthant of w: its signs, one where there is no kink."""
+        """The orthant of w: its signs, and 1 for coordinates without a kink."""
         return jnp.where(self.kinked, jnp.sign(w), 1)
 
     def slope(self, side: Array) -> Float[Array, " k"]:
-        """Of the kinked part, in an orthant."""
+        """Slope of the kinked part in an orthant."""
         return jnp.where(side > 0, self.high, jnp.where(side < 0, self.low, 0))
 
 
 class Minimiser(eqx.Module):
-    """A minimiser, the face it lies on (`sign`) and the factor there, if `settled`. `noise`:
-    how much of a slope is rounding.
+    """A minimiser (if `settled`), its face (`sign`) and the factor on that face. `noise` is the
+    rounding error of a slope.
     """
 
     w: Float[Array, " k"]
@@ -48,20 +48,21 @@ class Minimiser(eqx.Module):
 
 
 def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser:
-    """Minimise from w, exactly: the last step is Newton's on the face of the minimiser.
+    """Minimise exactly, from w: the last step is Newton's on the face of the minimiser.
 
-    Free are the coordinates that are not zero, and those that gain most by leaving zero. The
-    Newton step of the free ones, cut where it leaves the orthant, is taken if the objective falls
-    by it (two-metric projection, Bertsekas 1982). Else the next steps are careful: nothing enters
-    but one coordinate at a time, from the minimiser of a face, and a step ends where the first
-    coordinate becomes zero (feature-sign search, Lee et al. 2006): each face is met at most once.
+    The free coordinates are those that are not zero, and those that gain most by leaving zero.
+    Their Newton step, cut at the boundary of the orthant, is taken if the objective falls
+    (two-metric projection, Bertsekas 1982). Otherwise the next steps are careful: only one
+    coordinate enters at a time, from the minimiser of a face, and a step ends where the first
+    coordinate becomes zero (feature-sign search, Lee et al. 2006). Each face then occurs at most
+    once.
 
-    The columns of the free coordinates are made independent. Where one depends on those before it
-    (a category and its complement, duplicates), there is a direction in which nothing changes:
-    along it w moves until a coordinate with a kink is zero, which then leaves the face. Such a
+    The columns of the free coordinates are made independent. If one depends on those before it (a
+    category and its complement, duplicates), the objective is constant along some direction. w
+    moves along it until a coordinate with a kink is zero; this coordinate leaves the face. Such a
     basic solution always exists (Rosset et al. 2004).
 
-    Few kernels to compile: what is reduced is reduced together, and scalars travel in vectors.
+    To compile few kernels, reductions are done together and scalars are entries of vectors.
     """
     eps, k = jnp.finfo(w.dtype).eps, w.size
     raised, squares = _support.raised(q.gram), _cholesky.diagonal(q.gram)
@@ -77,33 +78,33 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         return jnp.where(q.side(w) != 0, 0, over)
 
     def violations(w, g, free):
-        """The largest outside, and along the face; whether `free` is not that of w."""
+        """The largest violations outside and along the face; whether `free` differs from w's."""
         side = q.side(w)
         along = jnp.where(side != 0, jnp.abs(g + q.slope(side)), 0)
         other = ((side != 0) != free).astype(w.dtype)
         return largest(outside(w, g), along, other)
 
     def terms(w, g):
-        """Of the objective, and what bounds those of a slope."""
+        """Terms of the objective, and bounds on the terms of a slope."""
         return w * (0.5 * (g - q.c) + q.slope(jnp.sign(w))), root * jnp.abs(w)
 
     def body(state):
         w, g, _, (now, size), worst, along, (count, careful, drops, column) = state
         careful, dropping, noise = careful > 0, column < k, noise_at(size)
         over = outside(w, g)
-        least = jnp.where(careful, worst, SHARE * worst)
-        least = jnp.where((careful & (along > noise)) | dropping, jnp.inf, least)
-        side = jnp.where((over >= least) & (over > noise), -jnp.sign(g), q.side(w))
+        bar = jnp.where(careful, worst, SHARE * worst)
+        bar = jnp.where((careful & (along > noise)) | dropping, jnp.inf, bar)
+        side = jnp.where((over >= bar) & (over > noise), -jnp.sign(g), q.side(w))
         free = side != 0
         slope = jnp.where(free, g + q.slope(side), 0)
         chol = _support.masked_cholesky(raised, free)
-        # Inverse iteration finds the direction in which nothing changes.
+        # Inverse iteration finds the direction in which the objective is constant.
         rhs = jnp.where(dropping, jnp.where(order == column, side, 0), slope)
         step = -_cholesky.solve(chol, rhs)
         ahead = w + step
-        # How far to where a coordinate becomes zero; -1 if a new one takes the wrong side.
-        (most,) = largest(jnp.abs(step))
-        moves = jnp.abs(step) > jnp.where(dropping, eps**0.5 * most, 0)  # else it is rounding
+        # The distance until a coordinate becomes zero; -1 if a new one moves to the wrong side.
+        (widest_step,) = largest(jnp.abs(step))
+        moves = jnp.abs(step) > jnp.where(dropping, eps**0.5 * widest_step, 0)  # not rounding
         beyond = moves & (jnp.where(dropping, step, ahead) * side <= 0)
         reach = jnp.where(w == 0, -1, w / jnp.where(step == 0, 1, -step))
         reach = jnp.where(q.kinked & free & beyond, reach, jnp.inf)
@@ -113,9 +114,9 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
         both = _rows(cut, jnp.where(reach <= nearest, 0, w + part * step))
         slopes = both @ q.gram - q.c[None, :]
         change = slope * (both[0] - w)
-        foreseen, *found = sums(change, *terms(both[0], slopes[0]), *terms(both[1], slopes[1]))
+        predicted, *actual = sums(change, *terms(both[0], slopes[0]), *terms(both[1], slopes[1]))
         whole = jnp.isinf(nearest) & ~dropping
-        falls = found[0] <= now + 1e-4 * foreseen + 8 * eps * jnp.abs(now)
+        falls = actual[0] <= now + 1e-4 * predicted + 8 * eps * jnp.abs(now)
         falls = whole | (falls & ~dropping)
         stays = ~falls & ((nearest < 0) | jnp.isinf(nearest))
 
@@ -123,18 +124,18 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
             return jnp.where(falls, a, jnp.where(stays, b, c))
 
         w, g = pick(both[0], w, both[1]), pick(slopes[0], g, slopes[1])
-        now, size = pick(found[0], now, found[2]), pick(found[1], size, found[3])
+        now, size = pick(actual[0], now, actual[2]), pick(actual[1], size, actual[3])
         worst, along, other = violations(w, g, free)
         violation, noise = jnp.maximum(worst, along), noise_at(size)
         settled = (violation <= noise) & (other == 0) & ~dropping
         careful = dropping | ~falls | (careful & ~whole)
-        # A move that changed something was none of these: no more of them.
+        # The objective was not constant along this move: make no more such moves.
         failed = dropping & (stays | ~(violation <= k * noise))
         drops = jnp.where(failed, k, drops + dropping.astype(jnp.int32))
-        # columns that those before them explain
+        # columns that depend on those before them
         spot = jnp.where(free & settled & (drops < k), order, -1)[:, None] == order[None, :]
-        explained = spot & (chol**2 <= (eps**0.5 * squares)[:, None])
-        column = jnp.min(jnp.where(explained, order[:, None], k))
+        dependent = spot & (chol**2 <= (eps**0.5 * squares)[:, None])
+        column = jnp.min(jnp.where(dependent, order[:, None], k))
         column = jnp.where(settled & (column == k), -1, column)
         flags = jnp.stack([count + 1, careful.astype(jnp.int32), drops, column])
         return w, g, chol, jnp.stack([now, size]), worst, along, flags
@@ -153,9 +154,9 @@ def minimise(q: Quadratic, w: Float[Array, " k"], max_updates: int) -> Minimiser
 
 
 def _rows(*vectors: Float[Array, " k"]) -> Float[Array, "r k"]:
-    """The vectors as rows: by selection, which XLA computes along with what comes next."""
+    """The vectors as rows, by selection, which XLA fuses with the next operation."""
     row = jnp.arange(len(vectors), dtype=jnp.int32)[:, None]
-    found = vectors[-1][None, :]
+    rows = vectors[-1][None, :]
     for i, vector in enumerate(vectors[:-1]):
-        found = jnp.where(row == i, vector[None, :], found)
-    return found
+        rows = jnp.where(row == i, vector[None, :], rows)
+    return rows

@@ -1,4 +1,4 @@
-"""Proximal gradient with momentum, ended by Newton's method on the face: any loss, any penalty."""
+"""FISTA, then Newton's method on the face: any smooth loss with any penalty."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from ._support import Place, Support
 
 
 class Face(eqx.Module):
-    """The face of a solution, in the penalty's words, and the factorised Hessian along it."""
+    """The face of a solution, as `penalty.face` returns it, and the factorised Hessian along it."""
 
     face: Array
     support: Support
@@ -28,17 +28,18 @@ class Face(eqx.Module):
 
 class FISTA(AbstractSolver):
     """FISTA (Beck & Teboulle 2009) with backtracking and adaptive restart (O'Donoghue & Candes
-    2015) until the face stays for some steps; then Newton steps along that face, which make the
-    answer exact; then the optimality conditions are looked at, and if the face was not yet that
-    of the solution, more steps follow.
+    2015), then Newton's method on the face, for `Composite` problems.
 
-    - `max_steps`: proximal steps in all.
-    - `patience`: steps for which the face must stay before Newton is tried; doubled whenever that
-      was too early.
-    - `max_newton_steps`: for each trial.
+    FISTA runs until the face stays for some steps. Newton steps along that face make the solution
+    exact. If the optimality conditions do not hold then, FISTA continues.
 
-    The factor kept is that of the Hessian over the free coordinates, found by one product with
-    the Hessian for each, all at once: meant for supports of up to some thousand.
+    - `max_steps`: proximal steps in total, at most.
+    - `patience`: steps for which the face must stay before Newton's method; doubled after each
+      attempt that fails.
+    - `max_newton_steps`: Newton steps per attempt, at most.
+
+    The kept factor is that of the Hessian over the free coordinates, computed by one Hessian
+    product for each of them, in one batch: suitable for supports of up to some thousand.
     """
 
     max_steps: int = 20_000
@@ -55,7 +56,7 @@ class FISTA(AbstractSolver):
         value_and_grad = jax.value_and_grad(lambda w: problem.loss(unravel(w), problem.args))
 
         def forward(y, value, slope, steep):
-            """A proximal step from y, short enough for the loss to stay below its model."""
+            """A proximal step from y, so short that the loss is below its quadratic model."""
 
             def body(state):
                 steep, first, *_ = state
@@ -65,7 +66,7 @@ class FISTA(AbstractSolver):
                 move = new - y
                 model = value + move @ slope + 0.5 * steep * (move @ move)
                 good = new_value <= model + 8 * eps * jnp.abs(value)
-                # where values drown in rounding, slopes still tell the curvature
+                # slopes give the curvature if differences of values are below rounding
                 good |= (new_slope - slope) @ move <= 0.5 * steep * (move @ move)
                 return steep, jnp.bool_(False), new, new_value, new_slope, good
 
@@ -146,8 +147,8 @@ class FISTA(AbstractSolver):
         return _support.backsolve(frozen.support, rhs)
 
     def slack(self, problem: Composite, unknowns: Array, frozen: Face) -> Array:
-        """Per inequality of the penalty: in units of w over the largest of w, in units of the
-        slope over the steepest slope of the loss, here or at the start.
+        """`penalty.slack`: distances in w relative to the largest |w|, distances in the slope
+        relative to the steepest slope of the loss, at w or at the start.
         """
         penalty, w, slope = _at(problem, unknowns, frozen)
         begin = jax.grad(problem.loss)(problem.start, problem.args)
@@ -170,10 +171,10 @@ def _at(problem: Composite, unknowns: Array, frozen: Face) -> tuple[AbstractPena
 
 def _scaled_slack(penalty, w, slope, face, steep) -> Array:
     inside, outside = penalty.slack(w, slope, face)
-    most = jnp.max(jnp.abs(w))
+    largest = jnp.max(jnp.abs(w))
     steep = jnp.maximum(steep, jnp.max(jnp.abs(slope)))
-    most, steep = (lax.stop_gradient(jnp.where(s > 0, s, 1)) for s in (most, steep))
-    return jnp.minimum(inside / most, outside / steep)
+    largest, steep = (lax.stop_gradient(jnp.where(s > 0, s, 1)) for s in (largest, steep))
+    return jnp.minimum(inside / largest, outside / steep)
 
 
 def _newton(
@@ -214,7 +215,7 @@ def _newton(
                 w = w.at[chosen].add(-move)
                 length = norm(move)
                 size = norm(w)
-                # shorter cannot be, or rounding keeps it from getting shorter
+                # over: the step is at rounding, or rounding prevents a shorter one
                 over = (length <= 4 * eps * size) | (
                     (length <= eps**0.625 * size) & (length > 0.25 * before)
                 )

@@ -19,8 +19,8 @@ from ._support import Place, Support
 
 
 class Signs(eqx.Module):
-    """The face of a solution: signs of the coefficients, and the factorised system over those
-    that are not zero.
+    """The face of a solution: signs of the coefficients, and the factorised system of those that
+    are not zero.
     """
 
     sign: Int[Array, " d"]
@@ -28,7 +28,7 @@ class Signs(eqx.Module):
 
 
 class End(NamedTuple):
-    """Where a round ended. `slope` is that of all but the kinks, at w or a rounding away."""
+    """Result of a round. `slope` is that of the objective without kinks, at w up to rounding."""
 
     w: Float[Array, " d"]
     slope: Float[Array, " d"]
@@ -43,7 +43,7 @@ Ending = tuple[Float[Array, " d"], Float[Array, " n"], Float[Array, " d"]]
 
 
 class Sparse(eqx.Module):
-    """1/2 sum_i weights_i (rows_i'w - y_i)^2 + penalty; `target` holds weights_i y_i."""
+    """1/2 sum_i weights_i (rows_i'w - y_i)^2 + penalty; `target` has weights_i y_i."""
 
     rows: Float[Array, "n d"]
     weights: Float[Array, " n"]
@@ -54,7 +54,7 @@ class Sparse(eqx.Module):
     bend: Float[Array, " d"] | None
 
     def part(self, rows: Float[Array, "n k"], take: Callable[[Array], Array]) -> "Sparse":
-        """The same of some features."""
+        """The same problem for some of the features."""
         bend = None if self.bend is None else take(self.bend)
         strengths = take(self.low), take(self.high), take(self.kinkless)
         return Sparse(rows, self.weights, self.target, *strengths, bend)
@@ -67,39 +67,38 @@ class Sparse(eqx.Module):
         return slope if self.bend is None else slope + self.bend * w
 
     def outside(self, slope: Float[Array, " d"]) -> Float[Array, " d"]:
-        """By how much a coordinate at zero violates optimality, if positive."""
+        """Violation of optimality by a coordinate at zero, if positive."""
         return jnp.maximum(-slope - self.high, slope + self.low)
 
     def minimise(self, w: Float[Array, " d"], max_updates: int) -> tuple[Ending, Minimiser]:
-        """Through the Gram matrix of all features: (minimiser, residual, slope)."""
+        """By the Gram matrix of all features: (minimiser, residual, slope)."""
         gram = (self.rows * self.weights[:, None]).T @ self.rows
         gram = gram if self.bend is None else gram + jnp.diag(self.bend)
         quadratic = Quadratic(gram, self.target @ self.rows, self.low, self.high, ~self.kinkless)
-        found = minimise(quadratic, w, max_updates)
-        # From the rows rather than from their products: those have lost half the digits
-        # where features are nearly dependent.
-        v, free = found.w, found.sign != 0
+        face = minimise(quadratic, w, max_updates)
+        # By the rows rather than their products, which lose half the digits if features are
+        # nearly dependent.
+        v, free = face.w, face.sign != 0
         residual = self.target - self.weights * (self.rows @ v)
         slope = self.slope(v, residual)
-        along = jnp.where(free, slope + quadratic.slope(found.sign), 0)
-        refined = jnp.where(free, v - _cholesky.solve(found.chol, along), 0)
+        along = jnp.where(free, slope + quadratic.slope(face.sign), 0)
+        refined = jnp.where(free, v - _cholesky.solve(face.chol, along), 0)
         same = (refined * v > 0) | ~free | self.kinkless
-        v = jnp.where(found.settled & jnp.all(same), refined, v)
-        return (v, residual, slope), found
+        v = jnp.where(face.settled & jnp.all(same), refined, v)
+        return (v, residual, slope), face
 
 
 class WorkingSet(AbstractSolver):
-    """Working sets (as in Celer, Massias et al. 2018) whose small problems are solved by Newton
-    steps in an orthant (see `_orthant`), exactly.
+    """Working sets (as in Celer, Massias et al. 2018), each solved exactly by Newton steps between
+    orthants (see `_orthant`), for `PenalisedLeastSquares`.
 
-    A round gathers the features on the support and those that violate optimality most, solves
-    their problem through its Gram matrix, and looks at all features once: two passes over the
-    rows. Warm starts need a round if the support stays, two if it changes. The support of the
-    LASSO is taken to have no more than n + 64 features: there is a solution with n. Fewer than 80
-    features are one working set: then there are no rounds.
+    A round gathers the features of the support and those of the largest violations, solves their
+    problem by its Gram matrix, and tests all features: two passes over the rows. A warm start needs
+    one round if the support stays, two if it changes. The support of the LASSO is limited to n + 64
+    features; a solution with n exists. Fewer than 80 features are one working set, without rounds.
 
-    - `max_rounds`: working sets.
-    - `max_updates`: Newton steps for each.
+    - `max_rounds`: working sets, at most.
+    - `max_updates`: Newton steps for each, at most.
     """
 
     max_rounds: int = 50
@@ -114,11 +113,11 @@ class WorkingSet(AbstractSolver):
         w = jnp.where(((warm > 0) & jnp.isfinite(high)) | ((warm < 0) & jnp.isfinite(low)), warm, 0)
         w = jnp.where(kinkless & jnp.isfinite(warm), warm, w)
         n, d = sparse.rows.shape
-        most = d if sparse.bend is not None else min(d, n + 64)
-        one = most == d and len(_support.buckets(d)) == 1
-        end = self._at_once(sparse, w) if one else self._in_rounds(sparse, w, most)
+        largest = d if sparse.bend is not None else min(d, n + 64)
+        one = largest == d and len(_support.buckets(d)) == 1
+        end = self._at_once(sparse, w) if one else self._in_rounds(sparse, w, largest)
         result = jnp.where(end.over, CONVERGED, ACTIVE_SET)
-        # Comparisons with a NaN strength are false: only looking for it finds it.
+        # Comparisons with a NaN strength are False, so that it must be tested for.
         usual = jnp.all(jnp.isfinite(end.w + end.slope) & ~jnp.isnan(low) & ~jnp.isnan(high))
         result = jnp.where(usual, result, NON_FINITE).astype(jnp.int32)
         support = jnp.sum(end.signs.support.free, dtype=jnp.int32)
@@ -126,15 +125,16 @@ class WorkingSet(AbstractSolver):
         return Point(end.w, end.signs, end.w, result, stats)
 
     def _at_once(self, sparse: Sparse, w: Array) -> End:
-        """All features are the working set."""
-        (w, _, slope), found = sparse.minimise(w, self.max_updates)
-        free, noise = found.sign != 0, 4 * found.noise
-        over = found.settled & ~jnp.any(~free & (sparse.outside(slope) > noise))
-        signs = Signs(found.sign, Support(free, None, found.chol))
-        return End(w, slope, signs, noise, found.updates, jnp.int32(1), over)
+        """With all features as the working set."""
+        (w, _, slope), face = sparse.minimise(w, self.max_updates)
+        free, noise = face.sign != 0, 4 * face.noise
+        over = face.settled & ~jnp.any(~free & (sparse.outside(slope) > noise))
+        signs = Signs(face.sign, Support(free, None, face.chol))
+        return End(w, slope, signs, noise, face.updates, jnp.int32(1), over)
 
-    def _in_rounds(self, sparse: Sparse, w: Array, most: int) -> End:
-        d, dtype, sizes = w.size, w.dtype, _support.buckets(most)
+    def _in_rounds(self, sparse: Sparse, w: Array, largest: int) -> End:
+        """In rounds, of working sets with at most `largest` features."""
+        d, dtype, sizes = w.size, w.dtype, _support.buckets(largest)
 
         def body(end: End) -> End:
             on = sparse.on(end.w)
@@ -144,25 +144,26 @@ class WorkingSet(AbstractSolver):
             # The support may double, at least to 64.
             want = jnp.minimum(jnp.maximum(2 * inside, 64), violating)
             bucket = _support.bucket_of(jnp.maximum(want, inside), sizes)
-            _, index = lax.top_k(excess, most)
+            _, index = lax.top_k(excess, largest)
             before = end.w[index]
 
             def of_size(k: int):
                 def branch():
                     chosen = sparse.part(sparse.rows[:, index[:k]], lambda leaf: leaf[index[:k]])
-                    (v, residual, _), found = chosen.minimise(before[:k], self.max_updates)
+                    (v, residual, _), face = chosen.minimise(before[:k], self.max_updates)
                     v, sign = (
-                        jnp.zeros(most, leaf.dtype).at[:k].set(leaf) for leaf in (v, found.sign)
+                        jnp.zeros(largest, leaf.dtype).at[:k].set(leaf) for leaf in (v, face.sign)
                     )
-                    chol = jnp.zeros((most, most), dtype).at[:k, :k].set(found.chol)
-                    return v, sign, residual, chol, found.noise, found.settled, found.updates
+                    chol = jnp.zeros((largest, largest), dtype).at[:k, :k].set(face.chol)
+                    return v, sign, residual, chol, face.noise, face.settled, face.updates
 
                 return branch
 
             v, sign, residual, chol, noise, settled, more = _support.switch(bucket, sizes, of_size)
             w = jnp.zeros(d, dtype).at[index].set(v)
             sign = jnp.zeros(d, jnp.int8).at[index].set(sign)
-            position = jnp.zeros(d, jnp.int32).at[index].set(jnp.arange(most, dtype=jnp.int32))
+            order = jnp.arange(largest, dtype=jnp.int32)
+            position = jnp.zeros(d, jnp.int32).at[index].set(order)
             free, noise = sign != 0, 4 * noise
             slope = sparse.slope(w, residual)
             over = settled & ~jnp.any(~free & (sparse.outside(slope) > noise))
@@ -172,16 +173,16 @@ class WorkingSet(AbstractSolver):
         def go(end: End):
             return ~end.over & (end.rounds < self.max_rounds) & jnp.isfinite(end.noise)
 
-        w = jnp.where(jnp.sum(sparse.on(w)) > most, 0, w)
+        w = jnp.where(jnp.sum(sparse.on(w)) > largest, 0, w)
         moved = lax.cond(
             jnp.any(w != 0), lambda: sparse.rows @ w, lambda: jnp.zeros_like(sparse.target)
         )
         slope = sparse.slope(w, sparse.target - sparse.weights * moved)
-        none, row = jnp.int32(0), jnp.zeros(d, jnp.int32)
-        place = Place(jnp.zeros(most, jnp.int32), row, none)
-        blank = Support(jnp.zeros(d, bool), place, jnp.zeros((most, most), dtype))
+        zero, row = jnp.int32(0), jnp.zeros(d, jnp.int32)
+        place = Place(jnp.zeros(largest, jnp.int32), row, zero)
+        blank = Support(jnp.zeros(d, bool), place, jnp.zeros((largest, largest), dtype))
         signs = Signs(jnp.zeros(d, jnp.int8), blank)
-        start = End(w, slope, signs, jnp.zeros((), dtype), none, none, jnp.bool_(False))
+        start = End(w, slope, signs, jnp.zeros((), dtype), zero, zero, jnp.bool_(False))
         return lax.while_loop(go, body, start)
 
     def conditions(self, problem: PenalisedLeastSquares, unknowns: Array, frozen: Signs) -> Array:
@@ -198,15 +199,16 @@ class WorkingSet(AbstractSolver):
         return _support.backsolve(frozen.support, rhs)
 
     def slack(self, problem: PenalisedLeastSquares, unknowns: Array, frozen: Signs) -> Array:
-        """Per feature: size of a coefficient on the support, over the largest; distance of the
-        slope of another from its strength, over the lengths of its column and of the targets.
+        """Per feature of the support: its |coefficient|, relative to the largest. Per other
+        feature: the distance of its slope to its strength, relative to the lengths of its column
+        and of the targets.
         """
         w = self.value(problem, unknowns, frozen)
         inside, outside = problem.penalty.flat(w).slack(w, _slope(problem, w), frozen.sign)
         weights = _weights(problem)
         lengths = jnp.sqrt((weights @ problem.rows**2) * (weights @ problem.targets**2))
-        most = jnp.max(jnp.abs(w))
-        scale = lax.stop_gradient(jnp.where(frozen.support.free, most, lengths))
+        largest = jnp.max(jnp.abs(w))
+        scale = lax.stop_gradient(jnp.where(frozen.support.free, largest, lengths))
         return jnp.minimum(inside, outside) / jnp.where(scale > 0, scale, 1)
 
 
