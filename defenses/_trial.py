@@ -1,7 +1,10 @@
 """One training made to judge rows, with the point where its problem is solved."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from bilevel import Data, Point
@@ -35,3 +38,16 @@ def trial(
     trained = training.trained(value)
     codes = training.result, trained.result, 0 if point is None else point.result
     return Trial(trained.model, worst(*codes), point)
+
+
+def traced_once(function: Callable[..., PyTree], *args: PyTree) -> tuple[Callable[..., Any], Any]:
+    """(the function as it is traced on arguments of these shapes, shapes of what it returns): for
+    loops whose first state has the shape of what is computed in them.
+    """
+    traced, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    structure = jax.tree.structure(shapes)
+
+    def run(*args: PyTree) -> Any:
+        return jax.tree.unflatten(structure, jaxpr_as_fun(traced)(*jax.tree.leaves(args)))
+
+    return run, shapes

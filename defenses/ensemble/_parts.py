@@ -39,7 +39,7 @@ def settle(
     """The parts of rows for an attacker's surrogate: of known rows as given, then by turns.
 
     A row that moves would be in another part at every step. But who knows the hash can put his row
-    in any part, by digits that matter to nobody.
+    in any part, by digits too small to matter.
     """
     if known is None:
         return part_of(data.x, parts, seed)

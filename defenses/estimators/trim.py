@@ -56,9 +56,9 @@ class Trim(Sanitiser):
         used, content = np.ones(rows.y.size, bool), rows.hashes()
         count = kept_count(used, self.contamination)
 
-        def search(state: Search, most: int) -> Search:
+        def search(state: Search, limit: int) -> Search:
             keep, trained, score, number = state
-            while number < most and not np.array_equal(keep, trained):
+            while number < limit and not np.array_equal(keep, trained):
                 score = self._losses(self._train(rows.take(keep)), rows)
                 keep, trained = lowest(score, used, count, content), keep
                 number += 1

@@ -1,5 +1,5 @@
-"""Which rows to keep, hard or soft. All but the soft ones are written against the array API: the
-estimators select by the same functions.
+"""Which rows to keep, hard or soft. The hard ones are written for NumPy's and JAX's arrays alike:
+the estimators select by the same functions.
 """
 
 from typing import Any
@@ -18,10 +18,8 @@ def lowest(score: Any, among: Any, count: Any, tie: Any = None) -> Any:
     """
     xp = score.__array_namespace__()
     score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
-    order = xp.arange(score.shape[0]) if tie is None else xp.argsort(tie, stable=True)
-    order = xp.take(order, xp.argsort(xp.take(score, order), stable=True))
-    order = xp.take(order, xp.argsort(xp.take(~among, order), stable=True))
-    place = xp.argsort(order, stable=True)
+    tie = xp.arange(score.shape[0]) if tie is None else tie
+    place = xp.argsort(xp.lexsort((tie, score, ~among)), stable=True)
     return (xp.astype(place, xp.int32) < count) & among
 
 

@@ -62,8 +62,8 @@ def next_place(wanted: Bool[Array, " n"], many: Int[Array, ""]) -> Int[Array, " 
     """
     n = wanted.shape[0]
     place = jnp.arange(2 * n + 1)
-    found = lax.cummin(jnp.where(wanted[place % many], place, 4 * n), reverse=True)
-    return found[1 : n + 1] - place[:n]
+    nearest = lax.cummin(jnp.where(wanted[place % many], place, 4 * n), reverse=True)
+    return nearest[1 : n + 1] - place[:n]
 
 
 def groups_of(hashes: Any) -> Any:

@@ -18,7 +18,7 @@ from bilevel.tools import require_count, stop_gradient, worst
 from .._arguments import share_argument
 from .._defense import softened
 from .._hash import row_hash
-from .._trial import trial
+from .._trial import traced_once, trial
 from ._inspection import Inspection, gaps, reweighed
 from ._sanitiser import AbstractHardSanitiser, mask_of
 from ._selection import kept_count, lowest, ranked
@@ -96,17 +96,21 @@ class Trim(AbstractHardSanitiser):
         given, learner = stop_gradient(data), stop_gradient(self.learner)
         used = given.weight > 0
         count = kept_count(used, self.contamination)
-        content = row_hash(given.x, given.y)
+        content, cold = row_hash(given.x, given.y), learner.cold(given, key=key)
+
+        def decisions(keep: Bool[Array, " n"], warm: PyTree):
+            trained = trial(learner, reweighed(given, keep), warm, key)
+            return trained.model.decision(given.x), trained.result, *_split(learner, trained.point)
+
+        train, (*_, shape) = traced_once(decisions, used, cold)
 
         def again(state: Search) -> Search:
-            subset = reweighed(given, state.keep)
-            trained = trial(learner, subset, state.warm, key)
-            score = ranked(learner.loss, given.y, trained.model.decision(given.x))
+            f, code, warm, point = train(state.keep, state.warm)
+            score = ranked(learner.loss, given.y, f)
             keep = lowest(score, used, count, content)
             mass = jnp.where(keep, given.weight, 0)
             loss = jnp.sum(mass * score) / jnp.sum(mass)
-            warm, point = _split(learner, trained.point)
-            result = worst(state.result, trained.result)
+            result = worst(state.result, code)
             return Search(keep, state.keep, warm, point, score, loss, state.trainings + 1, result)
 
         def search(state: Search, trainings: int) -> Search:
@@ -115,12 +119,8 @@ class Trim(AbstractHardSanitiser):
 
             return lax.while_loop(unsettled, again, state)
 
-        cold = learner.cold(given, key=key)
         blank = jnp.full_like(given.weight, jnp.nan)
-        shape = jax.eval_shape(
-            lambda keep: trial(learner, reweighed(given, keep), cold, key).point, used
-        )
-        _, point = _split(learner, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape))
+        point = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
 
         def begin(keep: Bool[Array, " n"]) -> Search:
             none, done = jnp.int32(0), jnp.int32(CONVERGED)
@@ -135,9 +135,9 @@ class Trim(AbstractHardSanitiser):
             some = jax.tree.map(lambda leaf: leaf[promising(tried.loss)], tried)
             # Trained once more, also where the set stayed: the points of all would fill memory.
             some = some._replace(trained=~some.keep)
-            most = max(self.max_trainings, TRIALS + 1)
+            limit = max(self.max_trainings, TRIALS + 1)
             starts = jax.tree.map(_in_front, begin(used)._replace(point=None), some)
-            ends = batch(lambda state: search(state._replace(point=point), most))(starts)
+            ends = batch(lambda state: search(state._replace(point=point), limit))(starts)
             best = jnp.argmin(jnp.where(jnp.isnan(ends.loss), jnp.inf, ends.loss))
             end = jax.tree.map(lambda leaf: leaf[best], ends)
             trainings = jnp.sum(tried.trainings) - jnp.sum(some.trainings)

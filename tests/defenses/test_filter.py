@@ -43,12 +43,12 @@ def test_scores_are_what_they_say():
 
 @pytest.mark.parametrize("score", ALL)
 def test_the_furthest_of_each_class_are_dropped(score):
-    found = Filter(Logistic(0.1), score, 0.2).inspect(Data(X, Y))
+    seen = Filter(Logistic(0.1), score, 0.2).inspect(Data(X, Y))
     for label in (-1, 1):
         inside = np.equal(Y, label)
-        kept = np.asarray(found.kept)[inside]
+        kept = np.asarray(seen.kept)[inside]
         assert kept.sum() == round(0.8 * inside.sum())
-        values = np.asarray(found.score)[inside]
+        values = np.asarray(seen.score)[inside]
         assert values[kept].max() <= values[~kept].min()
 
 
@@ -74,8 +74,8 @@ def test_the_soft_filter_has_the_exact_gradient(score):
 def test_a_class_of_few_rows_is_not_dropped_whole():
     y = np.where(np.arange(N) < 4, 1.0, -1.0)
     for order in (np.arange(N), np.arange(N)[::-1]):
-        found = Filter(Logistic(0.1), scores.Neighbours(5), 0.05).inspect(Data(X[order], y[order]))
-        assert int(jnp.sum(found.kept[y[order] > 0])) == 4
+        seen = Filter(Logistic(0.1), scores.Neighbours(5), 0.05).inspect(Data(X[order], y[order]))
+        assert int(jnp.sum(seen.kept[y[order] > 0])) == 4
 
 
 @pytest.mark.parametrize("score", ALL)

@@ -41,10 +41,10 @@ def test_every_row_is_judged_by_the_models_that_did_not_see_it():
         votes.append(np.where(own, np.nan, np.sign(peer.predict(X)) != Y))
     expected = np.nanmean(votes, axis=0)
     assert len(np.unique(expected)) > 2
-    found = inspect(MICRO, DATA)
-    np.testing.assert_allclose(found.score, expected, rtol=1e-12)
-    np.testing.assert_array_equal(found.kept, expected <= 0.5)
-    assert int(found.trainings) == MODELS
+    seen = inspect(MICRO, DATA)
+    np.testing.assert_allclose(seen.score, expected, rtol=1e-12)
+    np.testing.assert_array_equal(seen.kept, expected <= 0.5)
+    assert int(seen.trainings) == MODELS
 
 
 def test_scattered_flips_are_found():
@@ -59,8 +59,8 @@ def test_scattered_flips_are_found():
 def test_a_model_that_cannot_be_trained_is_a_failure_of_the_whole():
     """Under `jit` an empty part is not refused."""
     part = np.asarray(row_hash(DATA.x)) % MODELS
-    found = inspect(MICRO, Data(X, Y, np.where(part == 2, 0, WEIGHT)))
-    assert int(found.result) != CONVERGED
+    seen = inspect(MICRO, Data(X, Y, np.where(part == 2, 0, WEIGHT)))
+    assert int(seen.result) != CONVERGED
     assert int(inspect(MICRO, DATA).result) == CONVERGED
 
 
@@ -126,7 +126,7 @@ def test_a_part_has_room_for_what_chance_puts_there():
 
 def test_sentences():
     one_class = Data(X[:12], np.where(np.arange(12), 1.0, -1.0))
-    for make, said in (
+    for make, sentence in (
         (lambda: MicroModels(Ridge(), 1), r"^models: got 1, expected a whole number, at least 2"),
         (lambda: MicroModels(Ridge(), 5, dispute=1.0), r"^dispute: got 1.0, expected a share"),
         (lambda: MICRO.check(Data(X, 3 * Y)), r"^y: got labels"),
@@ -136,5 +136,5 @@ def test_sentences():
             r"every row .*; ask for fewer, or try another seed$",
         ),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=sentence):
             make()

@@ -33,14 +33,14 @@ def train(learner, data):
 
 def test_each_member_is_a_model_of_its_part_and_the_vote_is_theirs():
     part = np.asarray(row_hash(DATA.x)) % PARTS
-    said = []
+    predicted = []
     for j in range(PARTS):
         own, weight = part == j, WEIGHT[part == j]
         peer = Peer(alpha=0.1 * weight.sum()).fit(X[own], Y[own], sample_weight=weight)
-        said.append(peer.predict(AT))
+        predicted.append(peer.predict(AT))
     model = train(HARD, DATA).model
-    np.testing.assert_allclose(model.decisions(AT), said, rtol=1e-9)
-    ahead = np.sum(np.array(said) > 0, axis=0)
+    np.testing.assert_allclose(model.decisions(AT), predicted, rtol=1e-9)
+    ahead = np.sum(np.array(predicted) > 0, axis=0)
     np.testing.assert_array_equal(model.votes(AT), [PARTS - ahead, ahead])
     np.testing.assert_allclose(model.decision(AT), 2 * ahead / PARTS - 1, rtol=1e-12)
     assert len(np.unique(ahead)) > 3
@@ -219,7 +219,7 @@ def test_defended_members_and_members_of_a_defense():
 
 def test_sentences():
     one_class = Data(X[:12], np.where(np.arange(12), 1.0, -1.0))
-    for make, said in (
+    for make, sentence in (
         (lambda: Partition(Ridge(), 0), r"^partitions: got 0, expected a whole number, at least 1"),
         (lambda: SoftPartition(Ridge(), 5, 0.0), r"^temperature: got 0.0, expected a number > 0"),
         (lambda: HARD.check(Data(X, 3 * Y)), r"^y: got labels"),
@@ -232,5 +232,5 @@ def test_sentences():
             r"on the 0 of number \d+ no model can be trained \(x: got no rows",
         ),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=sentence):
             make()

@@ -50,18 +50,18 @@ def voted(x, y, k, agreement, tie):
 @pytest.mark.parametrize("tie", [-1.0, 0.0, 1.0])
 def test_labels_are_those_of_a_vote(agreement, tie):
     y = np.where(RNG.random(N) < 0.25, -Y, Y)
-    found = np.asarray(labels(Relabel(LEARNER, K, agreement, tie), Data(X, y)))
-    np.testing.assert_array_equal(found, voted(X, y, K, agreement, tie))
-    assert 0 < np.sum(found != y) < N
+    seen = np.asarray(labels(Relabel(LEARNER, K, agreement, tie), Data(X, y)))
+    np.testing.assert_array_equal(seen, voted(X, y, K, agreement, tie))
+    assert 0 < np.sum(seen != y) < N
 
 
 def test_equal_rows_of_both_labels_and_any_order():
     """Twelve places, two rows at each, so that distances tie everywhere."""
     x = np.repeat(RNG.integers(0, 3, size=(12, D)).astype(float), 2, axis=0)
     order = RNG.permutation(N)
-    found = np.asarray(labels(Relabel(LEARNER, K), Data(x, Y)))
+    seen = np.asarray(labels(Relabel(LEARNER, K), Data(x, Y)))
     again = np.asarray(labels(Relabel(LEARNER, K), Data(x[order], Y[order])))
-    np.testing.assert_array_equal(again, found[order])
+    np.testing.assert_array_equal(again, seen[order])
     score = Relabel(LEARNER, K).inspect(Data(x, Y)).score
     moved = Relabel(LEARNER, K).inspect(Data(x[order], Y[order])).score
     np.testing.assert_allclose(moved, score[order], rtol=1e-12)
@@ -69,8 +69,8 @@ def test_equal_rows_of_both_labels_and_any_order():
 
 def test_rows_of_weight_zero_have_no_vote():
     weight = np.where(np.arange(N) < 16, 1.0, 0.0)
-    found = labels(Relabel(LEARNER, K), Data(X, Y, weight))[:16]
-    np.testing.assert_array_equal(found, voted(X[:16], Y[:16], K, 0.5, 0))
+    seen = labels(Relabel(LEARNER, K), Data(X, Y, weight))[:16]
+    np.testing.assert_array_equal(seen, voted(X[:16], Y[:16], K, 0.5, 0))
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -151,16 +151,16 @@ def test_it_maps_over_data_sets():
     defense = Relabel(LEARNER, K)
     signs = jnp.asarray(np.where(RNG.random((3, N)) < 0.2, -Y, Y))
     both = jax.jit(jax.vmap(lambda y: defense.inspect(Data(X, y)).data.y))(signs)
-    for y, found in zip(signs, both, strict=True):
-        np.testing.assert_array_equal(found, voted(X, np.asarray(y), K, 0.5, 0))
+    for y, seen in zip(signs, both, strict=True):
+        np.testing.assert_array_equal(seen, voted(X, np.asarray(y), K, 0.5, 0))
 
 
 def test_it_says_how_many_labels_it_changed():
     y = Y.copy()
     y[:3] *= -1
-    found = Relabel(LEARNER, K).inspect(Data(X, y))
+    seen = Relabel(LEARNER, K).inspect(Data(X, y))
     changed = int(np.sum(voted(X, y, K, 0.5, 0) != y))
-    assert f"relabelled {changed}" in found.message(Data(X, y))
+    assert f"relabelled {changed}" in seen.message(Data(X, y))
 
 
 @pytest.mark.parametrize(

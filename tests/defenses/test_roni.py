@@ -47,32 +47,32 @@ def sets_of_all(defense, data) -> np.ndarray:
 
 
 def test_sets_are_other_rows_each_once_and_hold_both_classes():
-    found = np.asarray(sets(roni(Ridge()), DATA))
-    assert found.shape == (N, TRAIN + VALIDATION)
+    seen = np.asarray(sets(roni(Ridge()), DATA))
+    assert seen.shape == (N, TRAIN + VALIDATION)
     used = np.delete(np.arange(N), UNUSED)
     for i in used:
-        assert len(set(found[i]) | {i}) == TRAIN + VALIDATION + 1
-        assert UNUSED not in found[i]
-        assert set(Y[found[i, :TRAIN]]) == {-1.0, 1.0}
+        assert len(set(seen[i]) | {i}) == TRAIN + VALIDATION + 1
+        assert UNUSED not in seen[i]
+        assert set(Y[seen[i, :TRAIN]]) == {-1.0, 1.0}
     # next to each other, the equal rows would be tried with each other six times
-    assert np.sum(np.isin(found[BAD, :TRAIN], BAD)) < 4
-    times = np.bincount(found[used].ravel(), minlength=N)
+    assert np.sum(np.isin(seen[BAD, :TRAIN], BAD)) < 4
+    times = np.bincount(seen[used].ravel(), minlength=N)
     assert np.std(times[used]) < 2  # every row serves as often, but for exchanges
 
 
 def test_a_rare_class_is_in_every_set():
     y = np.where(np.isin(np.arange(N), [5, 40, 41]), 1.0, -1.0)
-    found = np.asarray(sets(roni(Ridge()), Data(X, y)))
+    seen = np.asarray(sets(roni(Ridge()), Data(X, y)))
     for i in range(N):
-        assert len(set(found[i]) | {i}) == TRAIN + VALIDATION + 1
-        assert np.sum(y[found[i, :TRAIN]] > 0) >= 1
+        assert len(set(seen[i]) | {i}) == TRAIN + VALIDATION + 1
+        assert np.sum(y[seen[i, :TRAIN]] > 0) >= 1
 
 
 @pytest.mark.parametrize("judge", [errors, Squares()], ids=["errors", "squares"])
 def test_impacts_are_those_of_training_with_and_without(judge):
     learner = Ridge(0.1)
     defense = roni(learner, judge=judge)
-    found, others = inspect(defense, DATA), sets_of_all(defense, DATA)
+    seen, others = inspect(defense, DATA), sets_of_all(defense, DATA)
     some = np.append(BAD, [0, 1, 2, 20, 40, 59])
     impacts = np.zeros((DRAWS, len(some)))
     fit = eqx.filter_jit(lambda data, x: learner.fit(data, throw=False).model.decision(x))
@@ -86,10 +86,10 @@ def test_impacts_are_those_of_training_with_and_without(judge):
         impacts[draw, at] = losses[1] - losses[0]
     score = impacts.mean(axis=0)
     score[: len(BAD)] = score[: len(BAD)].mean()  # equal rows are judged together
-    np.testing.assert_allclose(found.score[some], score, rtol=1e-8, atol=1e-12)
-    np.testing.assert_array_equal(found.kept[some], score <= 1e-12)
-    assert set(np.asarray(found.kept[some])) == {True, False}
-    assert int(found.trainings) == 2 * DRAWS * N
+    np.testing.assert_allclose(seen.score[some], score, rtol=1e-8, atol=1e-12)
+    np.testing.assert_array_equal(seen.kept[some], score <= 1e-12)
+    assert set(np.asarray(seen.kept[some])) == {True, False}
+    assert int(seen.trainings) == 2 * DRAWS * N
 
 
 @pytest.mark.parametrize("learner", [Ridge(0.1), Logistic(0.05)], ids=["ridge", "logistic"])
@@ -102,13 +102,13 @@ def test_rows_that_do_harm_go_and_the_order_of_rows_is_nothing(learner):
         0.9,
     )
     defense = roni(learner, tolerance=tolerance)
-    found = inspect(defense, DATA)
-    assert not np.any(np.asarray(found.kept)[BAD])
-    assert np.sum(np.asarray(found.kept)[clean]) > 0.7 * N
+    seen = inspect(defense, DATA)
+    assert not np.any(np.asarray(seen.kept)[BAD])
+    assert np.sum(np.asarray(seen.kept)[clean]) > 0.7 * N
     order = RNG.permutation(N)
     moved = inspect(defense, Data(X[order], Y[order], WEIGHT[order]))
-    np.testing.assert_allclose(moved.score, found.score[order], rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(moved.kept, found.kept[order])
+    np.testing.assert_allclose(moved.score, seen.score[order], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(moved.kept, seen.kept[order])
 
 
 def test_seeds_draw_other_sets():
@@ -134,8 +134,8 @@ def test_the_derivative_is_that_of_the_learner_on_the_rows_kept():
 
 
 def test_trainings_that_fail_are_a_failure_of_the_whole():
-    found = inspect(roni(Logistic(0.001, solver=Newton(max_steps=1))), DATA)
-    assert int(found.result) == MAX_STEPS
+    seen = inspect(roni(Logistic(0.001, solver=Newton(max_steps=1))), DATA)
+    assert int(seen.result) == MAX_STEPS
     assert int(inspect(roni(Logistic(0.001)), DATA).result) == CONVERGED
 
 

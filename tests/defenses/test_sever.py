@@ -60,14 +60,14 @@ def numpy_sever(defense):
 
 
 def test_it_is_the_loop_and_finds_poison_that_pulls_together():
-    found = inspect(SEVER, DATA)
-    np.testing.assert_array_equal(found.kept, numpy_sever(SEVER))
-    assert not np.any(np.asarray(found.kept)[POISON])
-    assert int(found.trainings) == SEVER.rounds
-    assert "kept 27 of 39 rows" in found.message(DATA)
-    dropped = np.asarray(DATA.weight > 0) & ~np.asarray(found.kept)
-    assert found.score[dropped].min() >= 1
-    np.testing.assert_allclose(found.score[np.asarray(found.kept)].max(), 1, rtol=1e-12)
+    seen = inspect(SEVER, DATA)
+    np.testing.assert_array_equal(seen.kept, numpy_sever(SEVER))
+    assert not np.any(np.asarray(seen.kept)[POISON])
+    assert int(seen.trainings) == SEVER.rounds
+    assert "kept 27 of 39 rows" in seen.message(DATA)
+    dropped = np.asarray(DATA.weight > 0) & ~np.asarray(seen.kept)
+    assert seen.score[dropped].min() >= 1
+    np.testing.assert_allclose(seen.score[np.asarray(seen.kept)].max(), 1, rtol=1e-12)
 
 
 def test_the_scores_are_those_of_a_singular_value_decomposition():
@@ -93,8 +93,8 @@ def test_the_scores_of_a_kernel_are_those_of_its_matrix():
     root = np.sqrt(share)
     values, vectors = np.linalg.eigh(root[:, None] * inner * root[None, :])
     projected = inner @ (root * vectors[:, -1]) / np.sqrt(values[-1])
-    found = eqx.filter_jit(scores)(Hinge(), model, Data(X, y, WEIGHT))
-    np.testing.assert_allclose(found, projected**2, rtol=1e-5, atol=1e-9)
+    seen = eqx.filter_jit(scores)(Hinge(), model, Data(X, y, WEIGHT))
+    np.testing.assert_allclose(seen, projected**2, rtol=1e-5, atol=1e-9)
 
 
 def test_no_order_of_the_rows_matters_even_where_scores_tie():
@@ -148,8 +148,8 @@ def test_gradients_are_those_of_central_differences(defense):
 
 
 def test_the_surrogate_keeps_as_much_and_when_sharp_the_same():
-    found = inspect(SOFT, DATA)
-    share = np.asarray(found.data.weight)[WEIGHT > 0] / WEIGHT[WEIGHT > 0]
+    seen = inspect(SOFT, DATA)
+    share = np.asarray(seen.data.weight)[WEIGHT > 0] / WEIGHT[WEIGHT > 0]
     np.testing.assert_allclose(share.sum(), 0.7 * (N - 1), rtol=1e-9)
     sharp = inspect(SoftSever(Ridge(0.1), SEVER.contamination, 2, sharpness=1e3), DATA)
     hard = inspect(Sever(Ridge(0.1), SEVER.contamination, 2), DATA)
@@ -168,7 +168,7 @@ def test_an_adaptive_attack_is_one_on_another_learner(defense):
 
 
 def test_sentences():
-    for make, said in (
+    for make, sentence in (
         (lambda: Sever(Ridge(), 1.0), r"^contamination: got 1.0, expected a share"),
         (
             lambda: Sever(Ridge(), 0.1, rounds=0),
@@ -179,5 +179,5 @@ def test_sentences():
             r"^learner: Sever takes models that have a kernel, .* got a learner of SoftmaxModel",
         ),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=sentence):
             make()

@@ -43,15 +43,15 @@ def by_hand(keep):
 
 
 def test_the_rows_kept_are_those_of_the_loop_by_hand_and_no_poison():
-    found = Trim(LEARNER, POISON / N).inspect(DATA)
-    np.testing.assert_array_equal(found.kept, by_hand(np.ones(N, bool)))
-    np.testing.assert_array_equal(found.kept, ~BAD)
+    seen = Trim(LEARNER, POISON / N).inspect(DATA)
+    np.testing.assert_array_equal(seen.kept, by_hand(np.ones(N, bool)))
+    np.testing.assert_array_equal(seen.kept, ~BAD)
     model = Trim(LEARNER, POISON / N).fit(DATA).model
     assert isinstance(model, LinearModel)
     expected = Reference(L2 * (N - POISON)).fit(X[~BAD], Y[~BAD])
     np.testing.assert_allclose(model.w, expected.coef_, rtol=1e-9)
-    assert "kept 32 of 40 rows" in found.message(DATA)
-    assert "no gap" not in found.message(DATA)
+    assert "kept 32 of 40 rows" in seen.message(DATA)
+    assert "no gap" not in seen.message(DATA)
 
 
 def test_too_much_trimming_is_told_by_the_missing_gap():
@@ -66,8 +66,8 @@ def test_restarts_end_with_no_larger_trimmed_loss_and_at_times_a_smaller_one(see
     data = Data(x, y)
 
     def loss(defense):
-        found = defense.inspect(data)
-        return float(jnp.mean(found.score[found.kept]))
+        seen = defense.inspect(data)
+        return float(jnp.mean(seen.score[seen.kept]))
 
     alone, helped = loss(Trim(LEARNER, 0.3)), loss(Trim(LEARNER, 0.3, restarts=20))
     assert helped <= alone * share
@@ -75,11 +75,11 @@ def test_restarts_end_with_no_larger_trimmed_loss_and_at_times_a_smaller_one(see
 
 def test_rows_of_weight_zero_do_not_count():
     weight = jnp.ones(N).at[:5].set(0)
-    found = Trim(LEARNER, 0.2).inspect(Data(X, Y, weight))
-    assert int(jnp.sum(found.kept)) == round(0.8 * (N - 5))
-    assert not bool(jnp.any(found.kept[:5]))
+    seen = Trim(LEARNER, 0.2).inspect(Data(X, Y, weight))
+    assert int(jnp.sum(seen.kept)) == round(0.8 * (N - 5))
+    assert not bool(jnp.any(seen.kept[:5]))
     alone = Trim(LEARNER, 0.2).inspect(Data(X[5:], Y[5:]))
-    np.testing.assert_array_equal(found.kept[5:], alone.kept)
+    np.testing.assert_array_equal(seen.kept[5:], alone.kept)
 
 
 def goal_of(learner, labels=None):
@@ -120,8 +120,8 @@ def test_the_gradient_of_the_smooth_surrogate_is_exact_in_all_rows():
 def test_the_smooth_surrogate_keeps_the_share_and_nears_the_hard_one():
     near, far = (SoftTrim(LEARNER, 0.2, sharpness=t).inspect(DATA) for t in (20.0, 2.0))
     hard = Trim(LEARNER, 0.2).inspect(DATA)
-    for found in (near, far):
-        np.testing.assert_allclose(jnp.sum(found.data.weight), 0.8 * N, rtol=1e-9)
+    for seen in (near, far):
+        np.testing.assert_allclose(jnp.sum(seen.data.weight), 0.8 * N, rtol=1e-9)
     np.testing.assert_allclose(near.data.weight, hard.data.weight, atol=0.02)
 
 
@@ -154,8 +154,8 @@ def test_other_learners_are_trimmed_too(learner):
     flipped = labels.copy()
     flipped[bad] *= -1
     defense = Trim(learner, 5 / N)
-    found = jax.jit(lambda data: defense.inspect(data))(Data(X, flipped))
-    np.testing.assert_array_equal(np.flatnonzero(~np.asarray(found.kept)), np.sort(bad))
+    seen = jax.jit(lambda data: defense.inspect(data))(Data(X, flipped))
+    np.testing.assert_array_equal(np.flatnonzero(~np.asarray(seen.kept)), np.sort(bad))
 
 
 def test_defenses_chain():

@@ -13,11 +13,11 @@ class AbstractScore(eqx.Module):
     """
 
     @abc.abstractmethod
-    def __call__(self, x: Any, own: Any, other: Any) -> Any:
+    def __call__(self, x: Any, inside: Any, outside: Any) -> Any:
         """Scores (n,) of all rows x (n, d) as members of a class.
 
-        `own` (n,) are the weights of the rows of that class and zero elsewhere, `other` (n,) those
-        of the rest.
+        `inside` (n,) are the weights of the rows of that class and zero elsewhere, `outside` (n,)
+        those of the rest.
         """
 
 

@@ -6,6 +6,6 @@ from ._score import AbstractScore, mean
 class Distance(AbstractScore):
     """|x - mean of the class|, squared."""
 
-    def __call__(self, x, own, other):
+    def __call__(self, x, inside, outside):
         xp = x.__array_namespace__()
-        return xp.sum((x - mean(x, own)[None, :]) ** 2, axis=1)
+        return xp.sum((x - mean(x, inside)[None, :]) ** 2, axis=1)

@@ -14,10 +14,10 @@ class Neighbours(AbstractScore):
         if self.k < 1:
             raise ValueError(f"k: got {self.k}, expected a number of neighbours >= 1")
 
-    def __call__(self, x, own, other):
+    def __call__(self, x, inside, outside):
         xp = x.__array_namespace__()
         apart = squared_distances(x)
-        apart = xp.where(own[None, :] > 0, apart, xp.full_like(apart, xp.inf))
+        apart = xp.where(inside[None, :] > 0, apart, xp.full_like(apart, xp.inf))
         near = xp.sort(apart, axis=1)[:, : max(1, min(self.k, x.shape[0] - 1))]
         # Of a class of few rows, the furthest.
         near = xp.where(xp.isfinite(near), near, xp.full_like(near, -xp.inf))

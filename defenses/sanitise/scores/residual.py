@@ -25,9 +25,9 @@ class Residual(AbstractScore):
         if not 0 < self.spectrum < 1:
             raise ValueError(f"spectrum: got {self.spectrum}, expected a share between 0 and 1")
 
-    def __call__(self, x, own, other):
+    def __call__(self, x, inside, outside):
         xp = x.__array_namespace__()
-        moments = (x * own[:, None]).T @ x
+        moments = (x * inside[:, None]).T @ x
         onto = projector if xp is jnp else _projector
         left = x - x @ onto(moments, self.spectrum)
         score, size = xp.sum(left**2, axis=1), xp.sum(x**2, axis=1)

@@ -4,15 +4,15 @@ from ._score import AbstractScore, mean
 
 
 class Slab(AbstractScore):
-    """|(x - own mean)'(own mean - mean of the other classes)|. Of one class alone, or where the
-    means are the same: all zero.
+    """|(x - m)'(m - mean of the other classes)|, with m the mean of the class. Of one class alone,
+    or where the means are the same: all zero.
     """
 
-    def __call__(self, x, own, other):
+    def __call__(self, x, inside, outside):
         xp = x.__array_namespace__()
-        centre = mean(x, own)
-        line = centre - mean(x, other)
+        centre = mean(x, inside)
+        line = centre - mean(x, outside)
         size, rounding = xp.mean(xp.sum(x**2, axis=1)), 1024 * xp.finfo(x.dtype).eps ** 2
-        apart = (xp.sum(other) > 0) & (xp.sum(line**2) > rounding * size)
+        apart = (xp.sum(outside) > 0) & (xp.sum(line**2) > rounding * size)
         line = xp.where(apart, line, xp.zeros_like(line))
         return xp.abs((x - centre[None, :]) @ line)
