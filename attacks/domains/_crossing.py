@@ -6,9 +6,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from bilevel.tools import program
+
 Numbers = Float[Array, "*batch"]
 
 
+@program
 def crossing(
     at: Callable[[Numbers], tuple[Bool[Array, "*batch"], Numbers]],
     start: Numbers,
