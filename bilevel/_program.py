@@ -1,6 +1,7 @@
 """Compiled programs, cached by structure, shapes and settings rather than by identity."""
 
 import functools
+import os
 import types
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -141,7 +142,9 @@ def compiler_options(effort: int) -> dict[str, bool | int | str]:
             return False
         return True
 
-    return {name: value for name, value in wanted.items() if known(name)}
+    # Whoever sets an option for the whole process means it.
+    chosen = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in wanted.items() if name not in chosen and known(name)}
 
 
 def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("bilevel", "attacks", "defenses", "benchmarks", "tests")
-MOST_LINES = 500
+MOST_LINES = 400
 FORBIDDEN = {
     "bilevel": {"attacks", "defenses", "benchmarks", "tests"},
     "attacks": {"defenses", "benchmarks", "tests"},

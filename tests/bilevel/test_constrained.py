@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +10,11 @@ from jax import lax
 from nonlinear_programs import FAMILIES
 from scipy.optimize import linprog
 
-from bilevel import AbstractSolver, Bilevel, Data, SolveError, append, argmin, certify
-from bilevel.learners import SVM
-from bilevel.problems import BoxQP, Smooth
+from bilevel import AbstractSolver, argmin
 from bilevel.problems.constrained import Constrained
 from bilevel.problems.qp import QP
-from bilevel.results import CONVERGED, DEGENERATE, INFEASIBLE, NON_FINITE, SENTENCES
-from bilevel.solvers import ActiveSet
+from bilevel.results import CONVERGED, DEGENERATE, INFEASIBLE, SENTENCES
 from bilevel.solvers.constrained.interior_point import PrimalDual
-from bilevel.solvers.constrained.relaxed import Relaxed
 
 SOLVER = PrimalDual()
 SHAPES = {
@@ -300,173 +295,3 @@ def test_vmap_is_the_loop_and_a_warm_start_gives_the_cold_answer():
     moved = {**stacked, "q": stacked["q"] + 0.3}
     cold = solve(moved, none)
     agree(solve(moved, first.warm), cold.value, cold.result)
-
-
-def test_without_constraints_it_is_newton():
-    value = argmin(QP(ARRAYS["Q"], ARRAYS["q"]), solver=SOLVER).value
-    np.testing.assert_allclose(value.x, -np.linalg.solve(ARRAYS["Q"], ARRAYS["q"]), rtol=1e-10)
-    assert value.nu.size == value.lam.size == 0
-
-
-TWO = jnp.eye(2)
-
-
-def twice(row, h, q=(-3.0, -3.0)):
-    """Two inequalities, of which the second repeats, or opposes, the first."""
-    G = jnp.stack([jnp.asarray([1.0, 1.0]), row])
-    return QP(TWO, jnp.asarray(q), G=G, h=jnp.stack([jnp.ones(()), h]))
-
-
-def test_a_singular_face_has_no_silent_gradient():
-    row, h = jnp.asarray([1.0, 1.0]), jnp.ones(())
-
-    @jax.jit
-    def gradient(row, h):
-        def score(row):
-            solution = argmin(twice(row, h), solver=SOLVER, throw=False)
-            return jnp.sum(solution.value.lam**2), solution
-
-        return jax.grad(score, has_aux=True)(row)
-
-    found, solution = gradient(row, h)
-    assert int(solution.result) == DEGENERATE
-    assert np.all(np.isnan(found))
-    np.testing.assert_allclose(solution.value.x, [0.5, 0.5], atol=1e-14)
-    with pytest.raises(SolveError, match="degenerate"):
-        solution.checked()
-    found, solution = gradient(-row, h)  # two sides of a slab: one holds strictly
-    assert int(solution.result) == CONVERGED
-    assert found.tolist() == [0, 0]
-
-
-def test_the_certificate_sees_a_face_about_to_change():
-    def certified(h):
-        objective = Bilevel(
-            inner_problem=lambda z: QP(TWO, z, G=TWO, h=jnp.stack([jnp.ones(()), h])),
-            outer_objective=lambda z, value: jnp.sum(value.x**2) + jnp.sum(value.lam),
-            solver=SOLVER,
-        )
-        return certify(objective, jnp.asarray([-3.0, -0.5]))
-
-    certified = jax.jit(certified)
-    clear, weak = certified(jnp.asarray(2.0)), certified(jnp.asarray(0.5))
-    assert not clear.degenerate
-    assert clear.error_bound < 1e-13
-    np.testing.assert_allclose(clear.gradient, [-1.0, -2 * 0.5 * -1 * -1], atol=1e-12)
-    np.testing.assert_allclose(clear.margin, min(2.0 / 4, 1.5 / 2), rtol=0.5)
-    assert weak.degenerate
-    assert int(weak.result) == DEGENERATE
-
-
-def tree_problem(start, radius):
-    def objective(x, args):
-        return jnp.sum((x["u"] - args[0]) ** 2) + jnp.sum(x["v"] ** 2)
-
-    return Constrained(
-        objective,
-        {"u": start, "v": jnp.ones((2, 1), start.dtype)},
-        (jnp.asarray([3.0, 4.0], start.dtype), radius),
-        equalities=lambda x, args: x["v"][:, 0] - x["u"],
-        inequalities=lambda x, args: (x["u"] @ x["u"] - args[1])[None],
-    )
-
-
-@pytest.mark.slow
-def test_trees_other_dtypes_and_failures():
-    @eqx.filter_jit
-    def solve(start, radius):
-        return argmin(tree_problem(start, radius), solver=SOLVER, throw=False)
-
-    for dtype, tolerance in ((jnp.float64, 1e-14), (jnp.float32, 1e-6)):
-        start, radius = jnp.ones(2, dtype), jnp.ones((), dtype)
-        value = solve(start, radius).checked().value
-        assert value.x["u"].dtype == dtype
-        np.testing.assert_allclose(value.x["v"][:, 0], [0.6, 0.8], rtol=tolerance)
-        broken = solve(start, jnp.nan * radius)
-        assert int(broken.result) == NON_FINITE
-        with pytest.raises(SolveError, match="NaN"):
-            broken.checked()
-
-
-def test_bad_input_says_what_to_do():
-    q = jnp.ones(2)
-    with pytest.raises(ValueError, match="Q: got shape"):
-        QP(jnp.eye(3), q)
-    with pytest.raises(ValueError, match="G, h: got shapes"):
-        QP(TWO, q, G=jnp.ones((2, 3)), h=q)
-    with pytest.raises(ValueError, match="A, b: got one of the two"):
-        QP(TWO, q, A=TWO)
-    with pytest.raises(ValueError, match="inequalities: returned shape"):
-        argmin(Constrained(lambda x, a: x @ x, q, inequalities=lambda x, a: x @ x), solver=SOLVER)
-    with pytest.raises(ValueError, match="got Smooth"):
-        argmin(Smooth(lambda x, a: x @ x, q), solver=SOLVER)
-    with pytest.raises(ValueError, match="mu: got 0"):
-        Relaxed(mu=0.0)
-
-
-def box(seed):
-    rng = np.random.default_rng(seed)
-    B = rng.normal(size=(6, 6))
-    upper = rng.uniform(0.5, 2, size=6)
-    lower = np.where(np.arange(6) == 1, -np.inf, 0.0)
-    lower[2] = upper[2]  # pinned
-    e = rng.normal(size=6)
-    b = e @ np.where(np.isfinite(lower), (lower + upper) / 2, 0)
-    arrays = B @ B.T, 3 * rng.normal(size=6), lower, upper, e, b
-    return BoxQP(*(jnp.asarray(a) for a in arrays))
-
-
-def test_a_box_is_solved_as_by_active_sets():
-    @eqx.filter_jit
-    def both(qp):
-        return tuple(argmin(qp, solver=solver).value for solver in (SOLVER, ActiveSet()))
-
-    for seed in range(5):
-        (x, nu), (true, true_nu) = both(box(seed))
-        np.testing.assert_allclose(x, true, atol=1e-11)
-        np.testing.assert_allclose(nu, true_nu, atol=1e-10)
-
-
-def test_relaxed_kkt_is_differentiated_exactly_and_tends_to_the_solution():
-    @eqx.filter_jit
-    def slope(mu, q, direction):
-        return jax.jvp(lambda q: seen(solved(q, ARRAYS["G"], Relaxed(mu=mu))), (q,), (direction,))
-
-    q, direction = ARRAYS["q"], jnp.asarray(probe(ARRAYS["q"].size, 5))
-    _, ours = slope(1e-2, q, direction)
-    difference = sum(w * slope(1e-2, q + s * H * direction, direction)[0] for s, w in STENCIL) / H
-    np.testing.assert_allclose(ours, difference, rtol=1e-8)
-    exact = study_qp([ARRAYS])[0][0]
-    gaps = [float(jnp.abs(slope(mu, q, direction)[0] - exact)) for mu in (1e-2, 1e-6)]
-    assert 1e-8 < gaps[1] < 1e-3 * gaps[0]
-
-
-@pytest.mark.slow
-def test_relaxed_kkt_gives_a_direction_where_the_gradient_of_an_svm_is_zero():
-    rng = np.random.default_rng(0)
-    y = np.where(np.arange(10) % 2, 1.0, -1.0)
-    data = Data(jnp.asarray(rng.normal(size=(10, 2)) + 2 * y[:, None]), jnp.asarray(y))
-    poison = jnp.asarray([[6.0, 6.0]])  # deep inside its own class: no support vector
-    learner = SVM(1.0)
-
-    def objective(solver):
-        def training(z):
-            return learner.training(append(data, z, jnp.ones(1)))
-
-        def outer(z, value):
-            model = training(z).trained(value).model
-            return jnp.mean(jnp.maximum(0.0, 3 - model.decision(data.x) * data.y) ** 2)
-
-        def inner(z):
-            return training(z).problem
-
-        return Bilevel(inner_problem=inner, outer_objective=outer, solver=solver)
-
-    @eqx.filter_jit
-    def gradient(solver, z):
-        return jax.grad(objective(solver))(z)
-
-    assert not np.any(gradient(ActiveSet(), poison))
-    direction = gradient(Relaxed(mu=1e-2), poison)
-    assert np.all(np.isfinite(direction))
-    assert np.linalg.norm(direction) > 1e-6
