@@ -93,7 +93,8 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
     gradient = jax.tree.map(lambda d, t: d - t[0], direct, through)
     adjoint_error = norm(jax.tree.map(lambda t: t[1], through))
     delta = jax.tree.map(jnp.negative, back(residual))
-    small = _moved(delta, residual, objective, z, gradient, u, frozen)
+    follow = partial(linear.solve, matvec, back)
+    small = _moved(delta, residual, follow, objective, z, gradient, u, frozen)
     inner_error, rounding_error, reach = small
 
     slack = solver.slack(problem, u, frozen)
@@ -147,6 +148,7 @@ def _norm_by_power(product: Callable[[PyTree], PyTree], start: PyTree) -> Array:
 def _moved(
     delta: PyTree,
     residual: PyTree,
+    follow: Callable[[PyTree], PyTree],
     objective: AbstractBilevel,
     z: PyTree,
     gradient: PyTree,
@@ -191,7 +193,7 @@ def _moved(
 
         _, problem, _ = attached(there, u)
         change = tree_sub(solver.conditions(problem, u, frozen), residual)
-        moved = solver.backsolve(problem, frozen, change)
+        moved = follow(change)
         follows = jnp.where(t_shift == 0, 1, 0).astype(dtype)
         unknowns = jax.tree.map(lambda a, d, m: a + t_shift * d - follows * m, u, delta, moved)
 

@@ -63,5 +63,5 @@ class CrossEntropy(eqx.Module):
     """
 
     def __call__(self, y: Float[Array, " n"], f: Float[Array, "n k"]) -> Float[Array, " n"]:
-        chosen = jnp.take_along_axis(f, y.astype(jnp.int32)[:, None], axis=1)
+        chosen = jnp.take_along_axis(f, jnp.round(y).astype(jnp.int32)[:, None], axis=1)
         return jax.nn.logsumexp(f, axis=1) - chosen[:, 0]

@@ -197,7 +197,7 @@ def decoded(cells):
         (lambda: ENCODING.decode(ENCODING.x[:, 1:], ENCODING.y), r"^x, y: got shapes \(40, 22\)"),
         (lambda: ENCODING.decode(ENCODING.x * np.nan, ENCODING.y), r"^x, y: got values that are N"),
         (lambda: decoded({"7=1": 1.0, "7=2": 1.0}), r"^x: column 7 is no valid one-hot row, first "
-         "in row 2; decode valid rows, such as encoding.domain.place"),
+         "in row 2; decode valid rows, for example encoding.domain.place"),
         (lambda: decoded({"7=1": 0.0, "7=2": 0.0, "7=3": 0.0}), r"^x: column 7 is no valid one-h"),
         (lambda: decoded({"purpose=car": 0.5}), r"^x: column 'purpose' is no valid one-hot row"),
         (lambda: decoded({"owns=True": 0.5}), r"^x: column 'owns' is no valid one-hot row"),
