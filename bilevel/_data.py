@@ -60,6 +60,8 @@ def append(
     Raises `ValueError` as `Data` does.
     """
     more = jnp.ones(jnp.shape(y), data.weight.dtype) if weight is None else weight
+    if jnp.issubdtype(data.y.dtype, jnp.integer):
+        y = jnp.round(y)  # a cast alone cuts 1.999... to 1
     return Data(
         jnp.concatenate([data.x, x]),
         jnp.concatenate([data.y, y.astype(data.y.dtype)]),
