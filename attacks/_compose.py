@@ -8,6 +8,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed
 from bilevel.derivatives import AbstractDerivative
 from bilevel.learners import AbstractLearner, Training
+from bilevel.tools import program
 
 from ._world import World
 from .capabilities import AbstractCapability
@@ -148,6 +149,12 @@ class Attack(AbstractBilevel):
         return None if self.key is None else jax.random.fold_in(self.key, number)
 
 
+@program
+def _injected(reach: AbstractCapability, data: Data) -> Data:
+    """The data with some feasible poison, as one program: op by op it costs more than an attack."""
+    return reach.inject(reach.example(data), data)
+
+
 def compose(
     learner: AbstractLearner,
     reach: AbstractCapability,
@@ -169,6 +176,6 @@ def compose(
     learner.check(data)
     reach.check(data)
     goal.check(data)
-    learner.check(reach.inject(reach.example(data), data))
+    learner.check(_injected(reach, data))
     memo = _Memo(learner, goal, data) if reach.keeps_rows else None
     return Attack(learner, reach, goal, data, key, memo)

@@ -62,7 +62,8 @@ class InsertNear(AbstractCapability):
         return data.rows + np.arange(self.rows)
 
     def units(self, z):
-        return self._free(self.rows, self.domain).units(z)
+        """Those of the domain for rows; y is a share of the radius and has the unit one."""
+        return XY(self.domain.units(z.x), jnp.ones_like(z.y))
 
     def scale(self, z, data):
         return row_scale(self.domain, z.x, data)

@@ -48,13 +48,13 @@ class Face(eqx.Module):
 
 
 def buckets(n: int) -> tuple[int, ...]:
-    """Static sizes a face may be padded to: 64, 96, 144, ..., and n itself. Each size costs the
-    compilation of one more branch, so that there are few, and none close below n.
+    """Static sizes a face may be padded to: 64, 96, 192, 384, ..., and n itself. Each size costs
+    the compilation of one more branch, so that there are few, and none close below n.
     """
     sizes, k = [], 64
-    while 3 * k <= 2 * n:
+    while 5 * k <= 4 * n:
         sizes.append(k)
-        k = k * 3 // 2
+        k = k * 3 // 2 if k == 64 else 2 * k
     return (*sizes, n)
 
 
