@@ -60,8 +60,9 @@ class AbstractBall(AbstractDomain):
         return z
 
 
-def ball(centre, radius, inside: Box) -> tuple[Array, Array, Box]:
+def ball(centre, radius, inside: Box | None) -> tuple[Array, Array, Box]:
     """The three fields as arrays; ValueError, with a sentence, if they are not valid."""
+    inside = Box(-jnp.inf, jnp.inf) if inside is None else inside
     centre, radius = jnp.asarray(centre, float), jnp.asarray(radius, float)
     if centre.ndim != 2:
         raise ValueError(

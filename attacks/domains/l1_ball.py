@@ -19,7 +19,7 @@ class L1Ball(AbstractBall):
     radius: Float[Array, ""]
     inside: Box
 
-    def __init__(self, centre, radius, inside: Box):
+    def __init__(self, centre, radius, inside: Box | None = None):
         self.centre, self.radius, self.inside = ball(centre, radius, inside)
 
     def norm(self, step):
