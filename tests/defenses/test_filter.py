@@ -116,6 +116,10 @@ def test_one_class_alone_has_no_slab():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
+        (
+            lambda: Filter(Logistic(1.0), 0.2),
+            r"^score: got 0.2, expected scores.Distance\(\), Slab",
+        ),
         (lambda: scores.Neighbours(0), r"^k: got 0"),
         (lambda: scores.Residual(1.0), r"^spectrum: got 1.0"),
         (
