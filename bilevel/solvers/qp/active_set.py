@@ -20,7 +20,7 @@ class ActiveSet(AbstractSolver):
 
     Each update solves the KKT system of the current face exactly and exchanges all violated
     indices at once; it ends on the face of the solution, where nothing but rounding is left. From
-    a good start (`warm`) it takes one to a few updates, each as dear as the Cholesky factor of
+    a good start (`warm`) it takes one to a few updates, each at the cost of the Cholesky factor of
     the free block. It may cycle when Q is singular. After `max_updates` an interior point method
     gives a point, and a primal active set method goes on from there: it moves towards the
     solution of its face until a bound is in the way, and exchanges one index at a time, the most
