@@ -145,7 +145,6 @@ def test_a_random_state_is_all_that_draws():
         (FilterClassifier(GaussianNB(), contamination=12 / 90), 1, 0),
         (MicroModelsClassifier(LogisticRegression()), 1, 0),
         (RelabelClassifier(LogisticRegression()), 1, 0),
-        (RoniClassifier(GaussianNB(), draws=8, random_state=3), 0.7, 0.3),
     ],
     ids=name,
 )

@@ -117,7 +117,7 @@ def test_one_class_alone_has_no_slab():
     ("make", "sentence"),
     [
         (
-            lambda: Filter(Logistic(1.0), 0.2),
+            lambda: Filter(Logistic(1.0), 0.2),  # pyright: ignore[reportArgumentType]
             r"^score: got 0.2, expected scores.Distance\(\), Slab",
         ),
         (lambda: scores.Neighbours(0), r"^k: got 0"),
