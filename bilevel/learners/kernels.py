@@ -42,6 +42,12 @@ class AbstractKernel(eqx.Module):
     def gram(self, a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "n m"]:
         """The matrix of k(a_i, b_j)."""
 
+    def origin(self, x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Array | None:
+        """A point (d,) that an SVM may subtract from all rows, because only its bias changes. None,
+        the default, if the kernel depends on the origin, or takes care of it.
+        """
+        del x, weight
+
     def expand(self, at: PyTree, terms: Terms) -> Float[Array, " n"]:
         """sum_j coef_j k(at_i, x_j), over blocks of rows (x, coef); `at` (n, d) or prepared."""
         if isinstance(at, Crossed):
@@ -60,6 +66,11 @@ class Linear(AbstractKernel):
 
     def gram(self, a, b):
         return a @ b.T
+
+    def origin(self, x, weight):
+        # Far from the origin products of rows are large, and their differences are rounding.
+        total = jnp.sum(weight)
+        return lax.stop_gradient(weight @ x / jnp.where(total > 0, total, 1))
 
     def expand(self, at, terms):
         (x, coef), *terms = terms  # the expansion has a weight vector

@@ -8,7 +8,7 @@ from .._data import Data
 from .._solver import AbstractSolver
 from ..derivatives import AbstractDerivative, Implicit
 from ..losses import Hinge
-from ..problems import BoxQP
+from ..problems import BoxQP, Product
 from ..solvers import ActiveSet
 from ._checks import require_classes, require_table, require_weights, strength
 from ._learner import AbstractLearner
@@ -20,7 +20,7 @@ from .logistic import Logistic
 
 class SVMModel(AbstractModel):
     """f(x) = sum_j coef_j k(x, x_j) + bias with coef = alpha * y. `terms` has the blocks (rows,
-    coef).
+    coef); with a linear kernel the rows are centred.
     """
 
     terms: Terms
@@ -32,10 +32,11 @@ class SVMModel(AbstractModel):
 
 
 class Known(eqx.Module):
-    """The rows at the beginning of every data set, and their block of Q."""
+    """The rows at the beginning of every data set, their block of Q, and what was subtracted."""
 
     x: Float[Array, "k d"]
     Q: Float[Array, "k k"]
+    origin: Float[Array, " d"] | None
 
 
 class SVM(AbstractLearner):
@@ -86,8 +87,11 @@ class SVM(AbstractLearner):
         require_classes(data)
 
     def prepare(self, data: Data) -> "SVM":
-        y = data.targets()
-        known = Known(data.x, self.kernel.gram(data.x, data.x) * jnp.outer(y, y))
+        if self._low_rank(data.x):
+            return self
+        y, origin = data.targets(), self.kernel.origin(data.x, data.weight)
+        x = _from(origin, data.x)
+        known = Known(x, self.kernel.gram(x, x) * jnp.outer(y, y), origin)
         return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
 
     def prepare_rows(self, x):
@@ -101,38 +105,59 @@ class SVM(AbstractLearner):
 
     def training(self, data, *, key=None):
         del key
-        y = data.targets()
+        y, known = data.targets(), self.known
+        origin = self.kernel.origin(data.x, data.weight) if known is None else known.origin
+        new = _from(origin, data.x if known is None else data.x[known.x.shape[0] :])
         problem = BoxQP(
-            Q=self._quadratic(data, y),
+            Q=self._quadratic(new, y),
             q=-jnp.ones_like(y),
             lower=jnp.zeros_like(y),
             upper=self.C * data.weight,
             e=y,
             b=jnp.zeros((), y.dtype),
         )
-        return Training(data, problem, eqx.Partial(_model, self, data), make_support=_support)
+        make_model = eqx.Partial(_model, self, new, y, origin)
+        return Training(data, problem, make_model, make_support=_support)
 
-    def _quadratic(self, data: Data, labels: Float[Array, " n"]) -> Array:
+    def _low_rank(self, x: Float[Array, "n d"]) -> bool:
+        return isinstance(self.kernel, Linear) and 2 * x.shape[1] <= x.shape[0]
+
+    def _quadratic(self, new: Float[Array, "m d"], y: Float[Array, " n"]) -> Array | Product:
+        """Q of the known rows and `new`."""
         if self.known is None:
-            return self.kernel.gram(data.x, data.x) * jnp.outer(labels, labels)
-        # Only blocks of the rows after the known ones are computed. Slices copy no row.
+            if self._low_rank(new):
+                return Product(y[:, None] * new)
+            return self.kernel.gram(new, new) * jnp.outer(y, y)
+        # Only blocks of the rows after the known ones are computed.
         k = self.known.x.shape[0]
-        x, y = data.x[k:], labels[k:]
-        side = self.kernel.gram(x, self.known.x) * jnp.outer(y, labels[:k])
-        corner = self.kernel.gram(x, x) * jnp.outer(y, y)
+        side = self.kernel.gram(new, self.known.x) * jnp.outer(y[k:], y[:k])
+        corner = self.kernel.gram(new, new) * jnp.outer(y[k:], y[k:])
         top = jnp.concatenate([self.known.Q, side.T], axis=1)
         return jnp.concatenate([top, jnp.concatenate([side, corner], axis=1)])
 
 
-def _model(learner: SVM, data: Data, value: tuple[Array, Array]) -> SVMModel:
+def _from(origin: Array | None, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    return x if origin is None else x - origin[None, :]
+
+
+def _model(
+    learner: SVM,
+    new: Float[Array, "m d"],
+    y: Float[Array, " n"],
+    origin: Array | None,
+    value: tuple[Array, Array],
+) -> SVMModel:
     # In the dual, stationarity reads Qa - 1 + nu y = 0, so y f(x) = 1 gives bias = nu.
-    alpha, nu = value
-    coef = alpha * data.targets()
+    alpha, bias = value
+    coef = alpha * y
     if learner.known is None:
-        return SVMModel(((data.x, coef),), nu, learner.kernel)
-    k = learner.known.x.shape[0]
-    terms = (learner.known.x, coef[:k]), (data.x[k:], coef[k:])
-    return SVMModel(terms, nu, learner.kernel)
+        terms = ((new, coef),)
+    else:
+        k = learner.known.x.shape[0]
+        terms = (learner.known.x, coef[:k]), (new, coef[k:])
+    if origin is not None:
+        bias = bias - learner.kernel.expand(origin[None, :], terms)[0]
+    return SVMModel(terms, bias, learner.kernel)
 
 
 def _support(value: tuple[Array, Array]) -> Bool[Array, " n"]:

@@ -6,19 +6,20 @@ from jaxtyping import Array, Float
 
 from .._tree import concrete
 from ._problem import AbstractProblem
+from .product import Product
 
 
 class BoxQP(AbstractProblem):
     """min_x 1/2 x'Qx + q'x  subject to  lower <= x <= upper  and  e'x = b.
 
-    - `Q` (n, n): symmetric positive semi-definite. `q` (n,).
+    - `Q` (n, n): symmetric positive semi-definite, or `Product(Z)` for ZZ'. `q` (n,).
     - `lower`, `upper` (n,): may be infinite; equal bounds fix a variable.
     - `e` (n,), `b` (): the equality; leave both out for a problem without one.
 
     Raises `ValueError` for shapes that do not match, e without b, and lower > upper.
     """
 
-    Q: Float[Array, "n n"]
+    Q: Float[Array, "n n"] | Product
     q: Float[Array, " n"]
     lower: Float[Array, " n"]
     upper: Float[Array, " n"]
@@ -27,9 +28,9 @@ class BoxQP(AbstractProblem):
 
     def __check_init__(self):
         shape = jnp.shape(self.q)
-        if len(shape) != 1 or jnp.shape(self.Q) != shape * 2:
+        if len(shape) != 1 or self.Q.shape != shape * 2:
             raise ValueError(
-                f"Q: got shape {jnp.shape(self.Q)} with q {shape}; expected (n, n) and (n,)"
+                f"Q: got shape {self.Q.shape} with q {shape}; expected (n, n) and (n,)"
             )
         for name in ("lower", "upper", "e"):
             leaf = getattr(self, name)

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from attacks import Box, Insert, Reseed, compose, indiscriminate, poison_svm
-from bilevel import Data, certify, maximize
+from bilevel import Data, argmin, certify, maximize
 from bilevel.learners import SVM, SVMModel, kernels
 
 TRAIN, VALIDATION = 30, 40
@@ -58,9 +58,7 @@ def certified(attack, z):
 
 
 def solve(attack, z):
-    model = attack.learner.fit(attack.reach.inject(z, attack.data), throw=False).model
-    coef = jnp.concatenate([c for _, c in model.terms])
-    return coef * attack.reach.inject(z, attack.data).y, model.bias
+    return argmin(attack.pose(z).problem, solver=attack.solver, throw=False).value
 
 
 @eqx.filter_jit

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from ..._iteration import AbstractIteration
 from ..._solver import Point
 from ..._tree import all_finite, norm, stop_gradient
-from ...problems import BoxQP
+from ...problems import BoxQP, Product
 from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..qp import _face
 
@@ -53,7 +53,8 @@ class ProjectedGradient(AbstractIteration):
     def _map(self, problem: BoxQP, x: Array) -> tuple[Array, Array]:
         rate = self.rate
         if rate is None:
-            rate = 1 / jnp.max(jnp.sum(jnp.abs(problem.Q), axis=1))
+            Q = problem.Q.dense() if isinstance(problem.Q, Product) else problem.Q
+            rate = 1 / jnp.max(jnp.sum(jnp.abs(Q), axis=1))
         new, shift = _project(problem, x - rate * (problem.Q @ x + problem.q))
         return new, shift / rate
 

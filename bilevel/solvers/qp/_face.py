@@ -6,7 +6,7 @@ from jax import lax
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
 
-from ...problems import BoxQP
+from ...problems import BoxQP, Product
 
 
 class Unknowns(eqx.Module):
@@ -40,22 +40,38 @@ class Face(eqx.Module):
     index: Int[Array, " n"]
     position: Int[Array, " n"]
     bucket: Int[Array, ""]
-    chol: Float[Array, "n n"]
+    chol: Float[Array, "k k"]
     t: Float[Array, " n"]  # Q_FF^-1 e_F, Q_FF standing for the factorised matrix
     gamma: Float[Array, ""]  # e_F' Q_FF^-1 e_F; zero if the equality has no free variable
     middle: Float[Array, " n"]  # then: see `middle`
     sigma: Float[Array, ""]  # see `Scales`
 
 
-def buckets(n: int) -> tuple[int, ...]:
+def buckets(qp: BoxQP) -> tuple[int, ...]:
     """Static sizes a face may be padded to: 64, 96, 192, 384, ..., and n itself. Each size costs
-    the compilation of one more branch, so that there are few, and none close below n.
+    the compilation of one more branch, so that there are few, and none close below n. They end
+    early for a matrix of low rank r: no more than r + 1 variables need be free.
     """
+    n = qp.q.shape[0]
+    needed = min(n, qp.Q.factor.shape[1] + 2) if isinstance(qp.Q, Product) else n
     sizes, k = [], 64
     while 5 * k <= 4 * n:
         sizes.append(k)
+        if k >= needed:
+            return tuple(sizes)
         k = k * 3 // 2 if k == 64 else 2 * k
     return (*sizes, n)
+
+
+def block(qp: BoxQP, chosen: Int[Array, " k"]) -> Float[Array, "k k"]:
+    """Rows and columns of Q."""
+    if isinstance(qp.Q, Product):
+        return qp.Q.block(chosen)
+    return qp.Q[chosen[:, None], chosen[None, :]]
+
+
+def diagonal(qp: BoxQP) -> Float[Array, " n"]:
+    return qp.Q.diagonal() if isinstance(qp.Q, Product) else jnp.diagonal(qp.Q)
 
 
 def primal(qp: BoxQP, x: Array, sets: Sets) -> Array:
@@ -146,7 +162,7 @@ class Scales(eqx.Module):
 def scales(qp: BoxQP) -> Scales:
     n, dtype = qp.q.shape[0], qp.q.dtype
     e, _ = equality(qp)
-    roots = jnp.sqrt(jnp.abs(jnp.diagonal(qp.Q)))
+    roots = jnp.sqrt(jnp.abs(diagonal(qp)))
     top, most, linear = jnp.max(jnp.abs(jnp.stack([roots, e, qp.q])), axis=1)
     top = jnp.where(top > 0, top**2, 1)
     ridge = top * 16 * n * jnp.finfo(dtype).eps
@@ -179,7 +195,7 @@ def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns
     position = jnp.cumsum(free.astype(jnp.int32)) - 1
     count = position[-1] + 1
     index = lax.sort(jnp.where(free, jnp.arange(n, dtype=jnp.int32), n))  # then padding
-    sizes = buckets(n)
+    sizes = buckets(qp)
     bucket = sum(((count > size).astype(jnp.int32) for size in sizes[:-1]), jnp.int32(0))
     e, b = equality(qp)
     x = primal(qp, start, sets)
@@ -191,15 +207,15 @@ def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns
             inside = index[:k] < n
             chosen = jnp.minimum(index[:k], n - 1)
             near = e[chosen]
-            block = qp.Q[chosen[:, None], chosen[None, :]] + scales.sigma * jnp.outer(near, near)
-            block = jnp.where(inside[:, None] & inside[None, :], block, 0)
-            diagonal = jnp.diag(jnp.where(inside, scales.ridge, 1))
-            chol = lax.linalg.cholesky(block + diagonal, symmetrize_input=False)
+            inner = block(qp, chosen) + scales.sigma * jnp.outer(near, near)
+            inner = jnp.where(inside[:, None] & inside[None, :], inner, 0)
+            ridge = jnp.diag(jnp.where(inside, scales.ridge, 1))
+            chol = lax.linalg.cholesky(inner + ridge, symmetrize_input=False)
             rhs = jnp.where(inside[:, None], jnp.stack([-gradient, e], axis=1)[chosen], 0)
             y = cho_solve((chol, True), rhs)
-            dy = cho_solve((chol, True), rhs - block @ y)
+            dy = cho_solve((chol, True), rhs - inner @ y)
             found = jnp.concatenate([y + dy, dy[:, :1]], axis=1)
-            return jnp.pad(chol, (0, n - k)), jnp.pad(found, ((0, n - k), (0, 0)))
+            return jnp.pad(chol, (0, sizes[-1] - k)), jnp.pad(found, ((0, n - k), (0, 0)))
 
         return branch
 
@@ -223,7 +239,7 @@ def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:
     def of_size(k: int):
         return lambda: jnp.pad(cho_solve((face.chol[:k, :k], True), chosen[:k]), (0, n - k))
 
-    y = lax.switch(face.bucket, [of_size(k) for k in buckets(n)])
+    y = lax.switch(face.bucket, [of_size(k) for k in buckets(qp)])
     y = jnp.where(free, y[face.position], 0)
     nu = jnp.where(bordered, (e @ y - rhs.nu) / jnp.where(bordered, face.gamma, 1), 0)
     x = jnp.where(free, y - face.t * nu, rhs.x)

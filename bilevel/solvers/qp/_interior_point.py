@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
 
-from ...problems import BoxQP
+from ...problems import BoxQP, Product
 from ._face import Scales, Sets, equality, pinned
 
 
@@ -43,9 +43,7 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
         share = jnp.maximum((1 - length) ** 3, 0.01)
         aim = jnp.where(has, share * gap / s - z, 0)
         rhs = jnp.where(moves[:, None], jnp.stack([aim[0] - aim[1] - dual, e], axis=1), 0)
-        barrier = jnp.where(moves, z[0] / s[0] + z[1] / s[1] + scales.ridge, 1)
-        inner = jnp.where(moves[:, None] & moves[None, :], qp.Q, 0) + jnp.diag(barrier)
-        y = cho_solve((lax.linalg.cholesky(inner, symmetrize_input=False), True), rhs)
+        y = _newton(qp, moves, z[0] / s[0] + z[1] / s[1] + scales.ridge, rhs)
         ey, gamma = e @ y
         dnu = jnp.where(gamma > 0, (ey + excess) / jnp.where(gamma > 0, gamma, 1), 0)
         dx = y[:, 0] - y[:, 1] * dnu
@@ -65,3 +63,26 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
     s = slacks(x)
     at = has & (z > s) & (s <= s[::-1])
     return Sets(at[0] | ~moves, at[1] & ~at[0]), x, steps
+
+
+def _newton(
+    qp: BoxQP, moves: Bool[Array, " n"], barrier: Float[Array, " n"], rhs: Float[Array, "n 2"]
+) -> Float[Array, "n 2"]:
+    """(Q + diag(barrier))^-1 rhs over the variables that move; zero for the others."""
+    if not isinstance(qp.Q, Product):
+        inner = jnp.where(moves[:, None] & moves[None, :], qp.Q, 0)
+        inner = inner + jnp.diag(jnp.where(moves, barrier, 1))
+        return cho_solve((lax.linalg.cholesky(inner, symmetrize_input=False), True), rhs)
+    # By the matrix inversion lemma, in as many unknowns as Q has rank. It cancels where the
+    # barrier is small; a step of refinement makes up for that.
+    Z = qp.Q.factor
+    inverse = jnp.where(moves, 1 / barrier, 0)[:, None]
+    inner = Z.T @ (inverse * Z) + jnp.eye(Z.shape[1], dtype=Z.dtype)
+    chol = lax.linalg.cholesky(inner, symmetrize_input=False)
+
+    def solve(rhs):
+        y = inverse * rhs
+        return y - inverse * (Z @ cho_solve((chol, True), Z.T @ y))
+
+    y = solve(rhs)
+    return y + solve(jnp.where(moves[:, None], rhs - barrier[:, None] * y - Z @ (Z.T @ y), 0))

@@ -52,6 +52,7 @@ class ActiveSet(AbstractSolver):
         scales = _face.scales(qp)
         budget = self.max_updates + 10 * n
         everything = jnp.arange(n)
+        capacity = _face.buckets(qp)[-1]
         # the multiplier carries the rounding of the largest gradient to every variable
         reach = scales.rows[2] + scales.rows[1] * jnp.sqrt(scales.sigma)
 
@@ -59,7 +60,7 @@ class ActiveSet(AbstractSolver):
             sets, start, _, _, _, count, interior, _ = state
             sets, start, interior = lax.cond(
                 count == self.max_updates,
-                lambda: interior_point(qp, scales, self.max_interior_steps),
+                lambda: _within(capacity, qp, *interior_point(qp, scales, self.max_interior_steps)),
                 lambda: (sets, start, interior),
             )
             u, face, last = _face.solve(qp, sets, start, scales)
@@ -123,7 +124,8 @@ class ActiveSet(AbstractSolver):
 
             # from a broken face, straight on to the interior point, or to the end
             onward = jnp.where(count < self.max_updates, self.max_updates, budget)
-            count = jnp.where(finite, count + 1, onward).astype(jnp.int32)
+            small = jnp.sum(~(lower | upper)) <= capacity
+            count = jnp.where(finite & small, count + 1, onward).astype(jnp.int32)
             keep = settled | (count >= budget)
             sets = Sets(jnp.where(keep, sets.lower, lower), jnp.where(keep, sets.upper, upper))
             ends = keys, largest[2:], slope < 0
@@ -134,11 +136,12 @@ class ActiveSet(AbstractSolver):
 
         zero, nothing, none = jnp.int32(0), jnp.zeros(n, dtype), jnp.zeros((), dtype)
         indices = jnp.zeros(n, jnp.int32)
-        square = jnp.zeros((n, n), dtype)
+        square = jnp.zeros((capacity, capacity), dtype)
         # overwritten by the first update
         face = Face(sets, indices, indices, zero, square, nothing, none, nothing, none)
         ends = jnp.zeros((2, n), dtype), jnp.zeros(2, dtype), fixed
-        start = (sets, nothing, Unknowns(nothing, none), face, jnp.bool_(False), zero, zero, ends)
+        begin = jnp.where(jnp.sum(sets.free) <= capacity, 0, self.max_updates).astype(jnp.int32)
+        start = (sets, nothing, Unknowns(nothing, none), face, jnp.bool_(False), begin, zero, ends)
         end = lax.while_loop(unsettled, update, start)
         _, _, u, face, settled, updates, interior, (keys, best, falls) = end
         # A pinned variable follows, when its bounds part, the one that it presses against.
@@ -174,6 +177,19 @@ class ActiveSet(AbstractSolver):
         slope = _face.slope(qp, x, nu)
         at_bound = jnp.where(_face.pinned(qp), jnp.inf, jnp.where(sets.upper, -slope, slope))
         return jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), at_bound)
+
+
+def _within(
+    capacity: int, qp: BoxQP, sets: Sets, x: Array, steps: Array
+) -> tuple[Sets, Array, Array]:
+    """The same, with at most so many free variables: the others go to their nearer bound."""
+    if capacity == x.size:
+        return sets, x, steps
+    room = jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), -jnp.inf)
+    _, kept = lax.top_k(room, capacity)
+    out = sets.free & ~jnp.zeros_like(sets.free).at[kept].set(True)
+    near_upper = qp.upper - x < x - qp.lower
+    return Sets(sets.lower | (out & ~near_upper), sets.upper | (out & near_upper)), x, steps
 
 
 def _infeasible(qp: BoxQP) -> Array:
