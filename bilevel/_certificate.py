@@ -27,8 +27,13 @@ class Certificate(eqx.Module):
     - `reach`: length that z can move along the gradient's direction (Euclidean) before, to first
       order, an active set changes or an outer kink is crossed. Finite differences must take steps
       well below it.
-    - `degenerate`: an active set is about to change or the KKT system is singular. The derivative
-      is then one-sided, and `gradient` is one element of a set.
+    - `degenerate`: an active set is about to change, the KKT system is singular or too
+      ill-conditioned, or an equality moves with z that no free variable can follow (see
+      `undetermined`). The derivative is then one-sided or undefined, and `gradient` is one element
+      of a set.
+    - `undetermined`: a multiplier has an interval of values: an SVM with no row on the margin has
+      an interval of optimal biases. The middle is returned and differentiated. It jumps when a
+      single weight moves.
     - `zero`: |gradient| is at most its error bound.
     - `result`: code of the inner solve, or of a training before it that failed.
     - `truth`: the reference of the bound: the gradient at the exact minimiser ("the minimiser"),
@@ -51,6 +56,7 @@ class Certificate(eqx.Module):
     kink_margin: Float[Array, ""]
     reach: Float[Array, ""]
     degenerate: Array
+    undetermined: Array
     zero: Array
     result: Int[Array, ""]
     truth: str = eqx.field(static=True, default="the minimiser")
@@ -87,8 +93,16 @@ class Certificate(eqx.Module):
             lines.append(f"  NOT SOLVED: {results.sentence(self.result)}")
         if bool(self.degenerate):
             lines.append(
-                "  DEGENERATE: an active set is about to change or rows are duplicated; the "
-                "derivative is one-sided and this gradient is one element of a set"
+                "  DEGENERATE: an active set is about to change, rows are duplicated, an equality "
+                "moves that no free variable can follow, or the system is too ill-conditioned to "
+                "be solved; the derivative is one-sided or undefined, and this gradient is one "
+                "element of a set"
+            )
+        if bool(self.undetermined):
+            lines.append(
+                "  NOT DETERMINED: the multiplier of the equality (an SVM: the bias, because no row "
+                "lies on the margin) has an interval of values, of which the middle is returned; "
+                "it jumps when a single weight moves"
             )
         if bool(self.zero):
             lines.append(

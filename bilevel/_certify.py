@@ -73,11 +73,15 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
         problem = hoist(posed.problem)
         outcome = posed.outcome(solver.value(problem, u, frozen))
         kinks = jnp.zeros(0) if outcome.kinks is None else outcome.kinks()
-        return (outcome.score, solver.conditions(problem, u, frozen)), (kinks, outcome.result)
+        undetermined, unmet = solver.unmet(problem, u, frozen)
+        outputs = outcome.score, solver.conditions(problem, u, frozen), unmet
+        return outputs, (kinks, outcome.result, undetermined)
 
-    (score, residual), pull_parts, (kinks, finished) = jax.vjp(parts, u, z, has_aux=True)
+    outputs, pull_parts, (kinks, finished, undetermined) = jax.vjp(parts, u, z, has_aux=True)
+    score, residual, unmet = outputs
     nothing = jax.tree.map(jnp.zeros_like, residual)
-    r, direct = pull_parts((jnp.ones_like(score), nothing))
+    r, direct = pull_parts((jnp.ones_like(score), nothing, jnp.zeros_like(unmet)))
+    jump = norm(pull_parts((jnp.zeros_like(score), nothing, jnp.ones_like(unmet)))[1])
     vecmat, back_transposed = matvec, back
     if not solver.symmetric:
         transposed = jax.linear_transpose(matvec, u)
@@ -87,13 +91,13 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
     left = tree_sub(r, vecmat(v))
 
     def pull(cotangent):
-        return pull_parts((jnp.zeros_like(score), cotangent))[1]
+        return pull_parts((jnp.zeros_like(score), cotangent, jnp.zeros_like(unmet)))[1]
 
     through = jax.vmap(pull)(jax.tree.map(lambda *pair: jnp.stack(pair), v, back_transposed(left)))
     gradient = jax.tree.map(lambda d, t: d - t[0], direct, through)
     adjoint_error = norm(jax.tree.map(lambda t: t[1], through))
-    delta = jax.tree.map(jnp.negative, back(residual))
     follow = partial(linear.solve, matvec, back)
+    delta = jax.tree.map(jnp.negative, back(residual))
     small = _moved(delta, residual, follow, objective, z, gradient, u, frozen)
     inner_error, rounding_error, reach = small
 
@@ -102,12 +106,15 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
     tiny = jnp.finfo(slack.dtype).tiny
     margin = jnp.min(slack, initial=jnp.inf)
     condition = _norm_by_power(matvec, r) * _norm_by_power(back, r)
-    degenerate = (margin <= eps**0.75) | (condition * eps > 1e-6)
+    degenerate = jump > eps**0.5
+    degenerate |= ~((margin > eps**0.75) & (condition * eps <= 1e-6))
     result = worst(posed.result, point.result, finished)
     solved = result == CONVERGED
     terms = jax.tree.map(lambda d, t: jnp.abs(d) + jnp.abs(t[0]), direct, through)
     rounding_error = rounding_error + eps * norm(terms)
     bound = SAFETY * (inner_error + adjoint_error + rounding_error)
+    # a system that cannot be solved to half the digits has no derivative to speak of
+    degenerate |= ~jnp.isfinite(bound + norm(gradient))
     return Certificate(
         value=score,
         gradient=gradient,
@@ -122,6 +129,7 @@ def _implicit(objective: AbstractBilevel, posed, z: PyTree, warm: PyTree | None)
         kink_margin=jnp.min(jnp.abs(kinks), initial=jnp.inf).astype(score.dtype),
         reach=reach,
         degenerate=degenerate,
+        undetermined=undetermined,
         zero=solved & (norm(gradient) <= bound),
         result=result,
         truth="the minimiser",
@@ -192,7 +200,8 @@ def _moved(
             return posed, problem, u
 
         _, problem, _ = attached(there, u)
-        change = tree_sub(solver.conditions(problem, u, frozen), residual)
+        there_left = rounded(lambda u: solver.conditions(problem, u, frozen), u, noise)
+        change = tree_sub(there_left, residual)
         moved = follow(change)
         follows = jnp.where(t_shift == 0, 1, 0).astype(dtype)
         unknowns = jax.tree.map(lambda a, d, m: a + t_shift * d - follows * m, u, delta, moved)

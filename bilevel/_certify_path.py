@@ -82,6 +82,7 @@ def certify_path(objective: AbstractObjective, z: PyTree) -> Certificate:
         kink_margin=nan,
         reach=nan,
         degenerate=jnp.bool_(False),
+        undetermined=jnp.bool_(False),
         zero=solved & (norm(gradient) <= bound),
         result=info.result,
         truth="the path" if isinstance(path, AbstractBilevel) else "the function",

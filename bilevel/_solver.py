@@ -4,6 +4,8 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 
@@ -62,6 +64,15 @@ class AbstractSolver(eqx.Module):
     def backsolve_transposed(self, problem: PyTree, frozen: PyTree, rhs: PyTree) -> PyTree:
         """Apply the transpose of that inverse."""
         return self.backsolve(problem, frozen, rhs)
+
+    def unmet(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> tuple[Array, Array]:
+        """(whether a multiplier has an interval of values, the residual of its equality), both ().
+        The active set leaves such an equality no unknown: it holds by itself, and where it moves
+        the solution jumps. By default (False, 0).
+        """
+        del problem, frozen
+        dtype = jax.tree.leaves(unknowns)[0].dtype
+        return jnp.zeros((), bool), jnp.zeros((), dtype)
 
     @abc.abstractmethod
     def slack(self, problem: PyTree, unknowns: PyTree, frozen: PyTree) -> Array:

@@ -22,6 +22,7 @@ from ._checks import require_table, require_weights
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
 from ._training import Training
+from ._units import Units, identity, units
 from .kernels import Linear
 
 Unknowns = Float[Array, " d+1"]
@@ -29,7 +30,7 @@ Unknowns = Float[Array, " d+1"]
 
 
 class Fit(eqx.Module):
-    """The arrays of the objective. `share` is the weights over their sum.
+    """The arrays of the objective. `share` is the weights over their sum; x is in `units`.
 
     `gram` has the products of all pairs of rows, if there are more features than rows. Only the
     solver uses it: objective and derivatives do not depend on it.
@@ -42,6 +43,7 @@ class Fit(eqx.Module):
     l2_bias: Float[Array, ""]
     gram: Float[Array, "n n"] | None
     loss: Squares | Logistic | Huber
+    units: Units
 
     def mean_loss(self, f: Float[Array, " n"]) -> Float[Array, ""]:
         return self.share @ self.loss(self.y, f)
@@ -52,9 +54,9 @@ class Fit(eqx.Module):
 
 
 def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
-    w, bias = unknowns[:-1], unknowns[-1]
-    penalty = fit.l2 * jnp.sum(w * w) + fit.l2_bias * bias * bias
-    return fit.mean_loss(fit.x @ w + bias) + 0.5 * penalty
+    loss = fit.mean_loss(fit.x @ unknowns[:-1] + unknowns[-1])
+    w, bias = fit.units.model(unknowns[:-1], unknowns[-1])
+    return loss + 0.5 * (fit.l2 * jnp.sum(w * w) + fit.l2_bias * bias * bias)
 
 
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
@@ -62,7 +64,7 @@ def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
     # A column of ones for the bias compiles to less than a matrix of blocks.
     x = jnp.concatenate([fit.x, jnp.ones_like(fit.x[:, :1])], axis=1)
-    strengths = jnp.full_like(unknowns, fit.l2).at[-1].set(fit.l2_bias)
+    strengths = jnp.append(fit.l2 / fit.units.scale**2, fit.l2_bias)
     return moments(x, curvature) + jnp.diag(strengths)
 
 
@@ -186,10 +188,12 @@ class LinearNewton(AbstractSmoothSolver):
 
 
 class Known(eqx.Module):
-    """The rows at the beginning of every data set, and the products of all pairs of them."""
+    """The units of a learner's trainings and, for more features than rows, the products of all
+    pairs of the rows at the beginning of every data set.
+    """
 
-    x: Float[Array, "k d"]
-    gram: Float[Array, "k k"]
+    units: Units
+    gram: Float[Array, "k k"] | None
 
 
 class AbstractLinearLearner(AbstractLearner):
@@ -211,10 +215,11 @@ class AbstractLinearLearner(AbstractLearner):
         """Loss of each row: convex and twice differentiable in f."""
 
     def prepare(self, data):
-        """With the products of pairs of these rows, if there are more features than rows."""
-        if data.x.shape[1] <= data.rows:
-            return self
-        known = Known(data.x, data.x @ data.x.T)
+        units, gram = self._units(data), None
+        if data.x.shape[1] > data.rows:
+            x = units.rows(data.x)
+            gram = x @ x.T
+        known = Known(units, gram)
         return eqx.tree_at(lambda s: s.known, self, known, is_leaf=lambda leaf: leaf is None)
 
     def prepare_rows(self, x):
@@ -228,21 +233,32 @@ class AbstractLinearLearner(AbstractLearner):
         del key
         share = data.weight / jnp.sum(data.weight)
         strengths = self.l2.astype(data.x.dtype), self.l2_bias.astype(data.x.dtype)
-        gram = self._gram(data.x) if data.x.shape[1] > data.rows else None
-        fit = self.fit_of(data.x, data.targets(), share, *strengths, gram, self.loss)
+        units = self._units(data) if self.known is None else self.known.units
+        x = units.rows(data.x)
+        gram = self._gram(x) if data.x.shape[1] > data.rows else None
+        fit = self.fit_of(x, data.targets(), share, *strengths, gram, self.loss, units)
         start = jnp.zeros(data.x.shape[1] + 1, data.x.dtype)
-        return Training(data, Smooth(objective, start, fit, hessian), _model)
+        return Training(data, Smooth(objective, start, fit, hessian), eqx.Partial(_model, units))
+
+    def _units(self, data: Data) -> Units:
+        if not self.solver.converges:
+            return identity(data.x)
+        # The Gram matrix knows one strength for all weights, hence one scale.
+        share = data.weight / jnp.sum(data.weight)
+        return units(
+            data.x, share, self.l2, self.l2_bias, scaled=data.x.shape[1] <= data.rows
+        )
 
     def _gram(self, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
         x = lax.stop_gradient(x)
-        if self.known is None:
+        known = None if self.known is None else self.known.gram
+        if known is None:
             return x @ x.T
-        known = self.known.gram
         side = x[known.shape[0] :] @ x.T
         return jnp.concatenate(
             [jnp.concatenate([known, side[:, : known.shape[0]].T], axis=1), side]
         )
 
 
-def _model(value: Unknowns) -> LinearModel:
-    return LinearModel(value[:-1], value[-1])
+def _model(units: Units, value: Unknowns) -> LinearModel:
+    return LinearModel(*units.model(value[:-1], value[-1]))

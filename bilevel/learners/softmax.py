@@ -1,9 +1,10 @@
 """Softmax regression: logistic regression of several classes."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._data import Data
 from .._solver import AbstractSolver
@@ -11,11 +12,31 @@ from .._tree import concrete
 from ..derivatives import AbstractDerivative, Implicit
 from ..losses import CrossEntropy
 from ..problems import Smooth
-from ..solvers import NewtonCG
+from ..solvers import Newton, NewtonCG
+from ..solvers.smooth._smooth import AbstractSmoothSolver
 from ._checks import require_table, require_weights, strength
 from ._learner import AbstractLearner
 from ._model import AbstractModel
 from ._training import Training
+from ._units import Units, identity, units
+
+
+FEW = 500
+"""Unknowns up to which the Hessian is formed and factorised."""
+
+
+class SoftmaxNewton(AbstractSmoothSolver):
+    """`Newton` for up to `FEW` unknowns, `NewtonCG` for more."""
+
+    def _by_size(self, unknowns: PyTree) -> Newton | NewtonCG:
+        size = sum(leaf.size for leaf in jax.tree.leaves(unknowns))
+        return Newton() if size <= FEW else NewtonCG()
+
+    def run(self, problem, warm):
+        return self._by_size(problem.start).run(problem, warm)
+
+    def backsolve(self, problem, frozen, rhs):
+        return self._by_size(rhs).backsolve(problem, frozen, rhs)
 
 
 class SoftmaxModel(AbstractModel):
@@ -37,8 +58,8 @@ class Softmax(AbstractLearner):
     - `classes`: number of classes, >= 2.
     - `l2`: strength > 0. `l2_bias`: strength >= 0 for the biases. At 0 the biases are determined up
       to a constant; those with sum 0 are returned.
-    - `solver`: the default forms no Hessian. `Newton()` forms it and is faster for up to some
-      hundred unknowns.
+    - `solver`: the default is Newton's method, with a Cholesky factor or, for more than 500
+      unknowns, with conjugate gradients.
     - `derivative`: how the problem is differentiated.
 
     Raises `ValueError` for a value out of range; `fit` raises it for other labels.
@@ -63,7 +84,7 @@ class Softmax(AbstractLearner):
         self.classes = classes
         self.l2 = strength("l2", l2)
         self.l2_bias = strength("l2_bias", l2_bias, zero=True)
-        self.solver = NewtonCG() if solver is None else solver
+        self.solver = SoftmaxNewton() if solver is None else solver
         self.derivative = derivative
 
     @property
@@ -88,30 +109,37 @@ class Softmax(AbstractLearner):
         strengths = self.l2.astype(data.x.dtype), self.l2_bias.astype(data.x.dtype)
         d, dtype = data.x.shape[1], data.x.dtype
         start = jnp.zeros((d, self.classes), dtype), jnp.zeros(self.classes, dtype)
-        args = data.x, data.y, share, *strengths
-        return Training(data, Smooth(_objective, start, args, _hessian), _model)
+        own = identity(data.x)
+        if self.solver.converges:
+            own = units(data.x, share, *strengths, scaled=True)
+        args = own.rows(data.x), data.y, share, *strengths, own
+        problem = Smooth(_objective, start, args, _hessian)
+        return Training(data, problem, eqx.Partial(_model, own))
 
 
-def _model(value: tuple[Array, Array]) -> SoftmaxModel:
-    return SoftmaxModel(*value)
+def _model(units: Units, value: tuple[Array, Array]) -> SoftmaxModel:
+    W, bias = units.model(*value)
+    return SoftmaxModel(W, bias - jnp.mean(bias))
 
 
 def _objective(unknowns, args) -> Float[Array, ""]:
     W, bias = unknowns
-    x, y, share, l2, l2_bias = args
+    x, y, share, l2, l2_bias, units = args
     loss = jnp.sum(share * CrossEntropy()(y, x @ W + bias[None, :]))
-    # The last term is zero at the minimum and selects one of the biases that differ by a constant.
-    return loss + 0.5 * (l2 * jnp.sum(W * W) + l2_bias * jnp.sum(bias**2) + jnp.sum(bias) ** 2)
+    # Zero at the minimum: it selects one of the biases that differ by a constant.
+    gauge = jnp.sum(bias) ** 2
+    W, bias = units.model(W, bias)
+    return loss + 0.5 * (l2 * jnp.sum(W * W) + l2_bias * jnp.sum(bias**2) + gauge)
 
 
 def _hessian(unknowns, args) -> Float[Array, "p p"]:
     W, bias = unknowns
-    x, _, share, l2, l2_bias = args
+    x, _, share, l2, l2_bias, units = args
     (d, k), eye = W.shape, jnp.eye(W.shape[1], dtype=W.dtype)
     p = jax.nn.softmax(x @ W + bias[None, :], axis=1)
     curvature = share[:, None, None] * (p[:, :, None] * eye[None] - p[:, :, None] * p[:, None, :])
     rows = jnp.concatenate([x, jnp.ones((x.shape[0], 1), x.dtype)], axis=1)
     blocks = jnp.einsum("nab,np,nq->paqb", curvature, rows, rows).reshape((d + 1) * k, -1)
-    of_bias = jnp.arange((d + 1) * k) >= d * k
-    gauge = of_bias.astype(W.dtype)
-    return blocks + jnp.diag(jnp.where(of_bias, l2_bias, l2)) + jnp.outer(gauge, gauge)
+    strengths = jnp.repeat(jnp.append(l2 / units.scale**2, l2_bias), k)
+    gauge = (jnp.arange((d + 1) * k) >= d * k).astype(W.dtype)
+    return blocks + jnp.diag(strengths) + jnp.outer(gauge, gauge)

@@ -178,6 +178,13 @@ class ActiveSet(AbstractSolver):
         at_bound = jnp.where(_face.pinned(qp), jnp.inf, jnp.where(sets.upper, -slope, slope))
         return jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), at_bound)
 
+    def unmet(self, problem: BoxQP, unknowns: Unknowns, frozen: Face) -> tuple[Array, Array]:
+        """With no free variable in the equality: its multiplier is the middle of an interval."""
+        e, b = _face.equality(problem)
+        interval = (frozen.gamma <= 0) & jnp.any((e != 0) & ~_face.pinned(problem))
+        excess = e @ _face.primal(problem, unknowns.x, frozen.sets) - b
+        return interval, jnp.where(interval, excess, 0)
+
 
 def _within(
     capacity: int, qp: BoxQP, sets: Sets, x: Array, steps: Array

@@ -1,0 +1,50 @@
+"""Units in which a linear learner is solved: features centred, and scaled to a like curvature."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+class Units(eqx.Module):
+    """x = origin + scale * u for rows x in the user's units and u in the solver's.
+
+    A solution in the user's units does not depend on them, so that they are constants of every
+    derivative. They decide how much of it rounding leaves.
+    """
+
+    origin: Float[Array, " d"]
+    scale: Float[Array, " d"]
+
+    def rows(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return (x - self.origin[None, :]) / self.scale[None, :]
+
+    def model(self, w: Array, bias: Array) -> tuple[Array, Array]:
+        """(weights, bias) in the user's units, of (d,) and () or of (d, k) and (k,)."""
+        w = w / self.scale.reshape(-1, *(1,) * (w.ndim - 1))
+        return w, bias - self.origin @ w
+
+
+def units(
+    x: Float[Array, "n d"],
+    share: Float[Array, " n"],
+    l2: Float[Array, ""],
+    l2_bias: Float[Array, ""],
+    *,
+    scaled: bool,
+) -> Units:
+    """Units for rows of these shares, in which squares with the penalty have curvature one along
+    every feature. A solution with a penalised bias depends on the origin, which then stays;
+    without `scaled` the scale stays.
+    """
+    x, share, l2, l2_bias = lax.stop_gradient((x, share, l2, l2_bias))
+    mean = share @ x
+    origin = jnp.where(l2_bias > 0, 0, mean)
+    if not scaled:
+        return Units(origin, jnp.ones_like(mean))
+    return Units(origin, jnp.sqrt(share @ (x - mean[None, :]) ** 2 + l2))
+
+
+def identity(x: Float[Array, "n d"]) -> Units:
+    """The user's own units, for solvers that follow a path: there the units are part of it."""
+    return Units(jnp.zeros_like(x[0]), jnp.ones_like(x[0]))
