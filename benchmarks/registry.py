@@ -26,6 +26,8 @@ TABLE = (
      "Two Gaussians: the attacker's true objective over the plane, and the ascent on it"),
     ("svm", "svm-gradient",
      "Our hypergradient, finite differences, and the formula that papers print"),
+    ("hypergradients", "certificate-fuzz",
+     "Certificates against exact hypergradients on random problems: learners x kinds of tables"),
     ("regression", "regression-house",
      "Poisoned ridge and LASSO on house prices: test error against the poisoning rate"),
     ("regression", "regression-pharm",

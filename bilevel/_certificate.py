@@ -100,9 +100,9 @@ class Certificate(eqx.Module):
             )
         if bool(self.undetermined):
             lines.append(
-                "  NOT DETERMINED: the multiplier of the equality (an SVM: the bias, because no row "
-                "lies on the margin) has an interval of values, of which the middle is returned; "
-                "it jumps when a single weight moves"
+                "  NOT DETERMINED: the multiplier of the equality (an SVM: the bias, because no "
+                "row lies on the margin) has an interval of values, of which the middle is "
+                "returned; it jumps when a single weight moves"
             )
         if bool(self.zero):
             lines.append(

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._solver import AbstractSolver, Point
@@ -71,16 +72,29 @@ def _implicit_jvp(primals, tangents):
     _, matvec = jax.linearize(in_unknowns, unknowns)
     still = stop_gradient(problem)
 
-    def solve(matvec, rhs):
-        return linear.solve(matvec, lambda r: solver.backsolve(still, frozen, r), rhs)
+    # One vector, and formally linear in the tangents: `custom_linear_solve` cannot be transposed if
+    # a leaf of its right side does not move, or a leaf of its solution is not used.
+    rhs, unravel = ravel_pytree(pull)
+    nothing = sum(0 * jnp.ravel(t)[0] for t in jax.tree.leaves(t_problem) if t.size)
 
-    def solve_transposed(vecmat, rhs):
-        return linear.solve(vecmat, lambda r: solver.backsolve_transposed(still, frozen, r), rhs)
+    def solve_by(backsolve):
+        def solve(product, rhs):
+            def on_tree(v):
+                return unravel(product(ravel_pytree(v)[0]))
 
-    rhs = jax.tree.map(lambda leaf: -leaf, pull)
+            found = linear.solve(on_tree, lambda r: backsolve(still, frozen, r), unravel(rhs))
+            return ravel_pytree(found)[0]
+
+        return solve
+
     t_out = jax.lax.custom_linear_solve(
-        matvec, rhs, solve, solve_transposed, symmetric=solver.symmetric
+        lambda v: ravel_pytree(matvec(unravel(v)))[0],
+        jnp.asarray(nothing, rhs.dtype) - rhs,
+        solve_by(solver.backsolve),
+        solve_by(solver.backsolve_transposed),
+        symmetric=solver.symmetric,
     )
+    t_out = unravel(t_out)
     if jax.tree.leaves(t_unknowns):
         t_out = jax.tree.map(jnp.add, t_out, t_unknowns)
     return unknowns, t_out

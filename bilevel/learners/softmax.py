@@ -20,7 +20,6 @@ from ._model import AbstractModel
 from ._training import Training
 from ._units import Units, identity, units
 
-
 FEW = 500
 """Unknowns up to which the Hessian is formed and factorised."""
 

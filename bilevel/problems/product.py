@@ -16,7 +16,8 @@ class Product(eqx.Module):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return (self.factor.shape[0],) * 2
+        n = self.factor.shape[0]
+        return n, n
 
     def __matmul__(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.factor @ (x @ self.factor)

@@ -30,12 +30,14 @@ def _rows(rng, count, features):
 
 
 def plain(rng, features=FEATURES) -> Table:
+    """Two overlapping classes; labels and places of the poison are random."""
     x, y = _rows(rng, ROWS + POISON, features)
     x[ROWS:], y[ROWS:] = rng.normal(size=(POISON, features)), rng.choice([-1.0, 1.0], POISON)
     return Table(x, y, np.ones(len(y)), *_rows(rng, VALIDATION, features), 10 ** rng.uniform(-1, 1))
 
 
 def weighted(rng) -> Table:
+    """Weights over five orders of magnitude, some of them zero."""
     weight = 10 ** rng.uniform(-3, 2, ROWS + POISON)
     weight[rng.random(weight.size) < 0.1] = 0
     weight[:2] = 1  # rows of both classes
@@ -51,19 +53,23 @@ def _twins(rng, apart: float) -> Table:
 
 
 def duplicated(rng) -> Table:
+    """Half of the clean rows are copies of others."""
     return _twins(rng, 0.0)
 
 
 def near_duplicated(rng) -> Table:
+    """Copies moved by 1e-12 to 1e-6."""
     return _twins(rng, 10.0 ** rng.uniform(-12, -6))
 
 
 def tied(rng) -> Table:
+    """Integers: several rows may lie exactly on the margin."""
     table = plain(rng)
     return table._replace(x=np.round(2 * table.x), x_val=np.round(2 * table.x_val))
 
 
 def one_hot(rng) -> Table:
+    """Two binary columns, encoded: few different rows, collinear features."""
     table = plain(rng)
 
     def encode(x):
@@ -73,41 +79,49 @@ def one_hot(rng) -> Table:
 
 
 def offset(rng) -> Table:
+    """Columns far from the origin: years, amounts, time stamps."""
     table = plain(rng)
     shift = 10.0 ** rng.uniform(1, 6, FEATURES)
     return table._replace(x=table.x + shift, x_val=table.x_val + shift)
 
 
 def mixed_scales(rng) -> Table:
+    """Columns in units eight orders of magnitude apart."""
     table = plain(rng)
     scale = 10.0 ** rng.uniform(-4, 4, FEATURES)
     return table._replace(x=table.x * scale, x_val=table.x_val * scale)
 
 
 def weak(rng) -> Table:
+    """Strengths of 1e-6 to 1e-2 of a usual one."""
     return plain(rng)._replace(strength=10.0 ** rng.uniform(-6, -2))
 
 
 def strong(rng) -> Table:
+    """Strengths of 1e2 to 1e6 of a usual one."""
     return plain(rng)._replace(strength=10.0 ** rng.uniform(2, 6))
 
 
 def rank_deficient(rng) -> Table:
+    """Four columns of rank two."""
     table, mix = plain(rng), rng.normal(size=(2, FEATURES))
     return table._replace(x=table.x[:, :2] @ mix, x_val=table.x_val[:, :2] @ mix)
 
 
 def small(rng) -> Table:
+    """Rows near the origin: kernels hardly tell them apart."""
     table, scale = plain(rng), 10.0 ** rng.uniform(-4, -1)
     return table._replace(x=scale * table.x, x_val=scale * table.x_val)
 
 
 def saturated(rng) -> Table:
+    """Rows far apart: kernels hardly relate them."""
     table, scale = plain(rng), 10.0 ** rng.uniform(0.5, 1.2)
     return table._replace(x=scale * table.x, x_val=scale * table.x_val)
 
 
 def wide(rng) -> Table:
+    """More features than rows."""
     return plain(rng, WIDE)
 
 

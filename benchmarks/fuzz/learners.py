@@ -1,4 +1,4 @@
-"""Learners to fuzz: ours, and the exact solution on the active set that ours returns."""
+"""Poisoned learners: ours, and the exact solution on the active set that ours returns."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,8 +24,9 @@ from bilevel.learners import (
 )
 
 from . import exact
+from .exact.arithmetic import Exact
 from .exact.svm import linear, polynomial, rbf
-from .fuzz_tables import POISON, Table
+from .tables import POISON, Table
 
 GAMMA, DEGREE, CLASSES = 0.3, 3, 3
 
@@ -78,7 +79,7 @@ class Kind(NamedTuple):
     make: Callable[[Any], AbstractLearner]
     targets: Callable[[np.ndarray, np.ndarray], np.ndarray]
     decisions: Callable[[np.ndarray], np.ndarray]
-    solution: Callable[..., exact.arithmetic.Exact]
+    solution: Callable[..., Exact]
 
 
 def _labels(y, x):
@@ -101,7 +102,7 @@ def _same(y):
 
 def _svm(kernel):
     def solution(t: Table, strength, model, warm):
-        return exact.svm(kernel, t.x, t.y, t.weight, strength, *map(np.asarray, warm))
+        return exact.svm(kernel, t.x, t.y, t.weight, strength, warm.lower, warm.upper)
 
     return solution
 

@@ -6,15 +6,18 @@ from .arithmetic import Exact, condition, solve, wide
 
 
 def linear(a, b):
+    """k(a, b) = a'b."""
     return a @ b.T
 
 
 def rbf(gamma):
+    """exp(-gamma |a - b|^2)."""
     gamma = np.longdouble(gamma)
     return lambda a, b: np.exp(-gamma * np.sum((a[:, None] - b[None]) ** 2, axis=2))
 
 
 def polynomial(gamma, degree):
+    """(gamma a'b + 1)^degree."""
     gamma = np.longdouble(gamma)
     return lambda a, b: (gamma * (a @ b.T) + 1) ** degree
 
@@ -22,10 +25,8 @@ def polynomial(gamma, degree):
 def svm(kernel, x, y, weight, C, lower, upper) -> Exact:
     """The rows `lower` have alpha = 0, `upper` C weight, and the others lie on the margin."""
     x, y, weight, C = wide(x), wide(y), wide(weight), wide(C)
-    if kernel is linear:
-        x_0 = np.mean(np.real(x), axis=0)  # a shift changes the bias alone
-    else:
-        x_0 = np.zeros(x.shape[1], np.longdouble)
+    # with a linear kernel a shift of the rows changes the bias alone
+    x_0 = np.mean(np.real(x), axis=0) * (kernel is linear)
     x = x - x_0
     free = ~(lower | upper)
     Q = kernel(x, x) * np.outer(y, y)

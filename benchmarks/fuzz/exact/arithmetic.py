@@ -29,8 +29,8 @@ def wide(a: np.ndarray) -> np.ndarray:
 
 
 def solve(A: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """A^-1 rhs, for a symmetric A (k, k) and rhs (k,): Gaussian elimination with partial pivoting of
-    the matrix scaled to a unit diagonal, refined twice. NaN if A is singular.
+    """A^-1 rhs, for a symmetric A (k, k) and rhs (k,): Gaussian elimination with partial pivoting
+    of the matrix scaled to a unit diagonal, refined twice. NaN if A is singular.
     """
     size = np.sqrt(np.abs(np.diagonal(A)))
     size = np.where(size > 0, size, 1)

@@ -1,4 +1,4 @@
-"""Linear learners with a free bias: on a given active set, or by Newton's method from near the solution."""
+"""Linear learners with a free bias, on a given active set or by Newton's method from close by."""
 
 import numpy as np
 
@@ -16,6 +16,7 @@ def _linear(w, bias, x_0, slack, A) -> Exact:
 
 
 def ridge(x, y, weight, l2) -> Exact:
+    """Ridge regression, by the normal equations of centred rows."""
     x, y, share, x_0 = _centred(x, y, weight)
     xc, y_0 = x - x_0, share @ y
     A = xc.T @ (share[:, None] * xc) + wide(l2) * np.eye(x.shape[1])
@@ -62,6 +63,7 @@ def logistic(x, y, weight, l2, start, steps=4) -> Exact:
     u = wide(start) + 0 * rows[0]
     u[-1] += np.real(x_0) @ np.real(u[:-1])
     strengths = wide(l2) * np.append(np.ones(x.shape[1]), 0)
+    A = np.diag(strengths)
     for _ in range(steps):
         p = 1 / (1 + np.exp(y * (rows @ u)))
         A = rows.T @ ((share * p * (1 - p))[:, None] * rows) + np.diag(strengths)
@@ -80,6 +82,7 @@ def softmax(x, y, weight, l2, start, steps=4) -> Exact:
     u = np.concatenate([wide(W), (wide(bias) + np.real(x_0) @ wide(W))[None]]) + 0 * rows[0, 0]
     strengths = np.repeat(wide(l2) * np.append(np.ones(d - 1), 0), k)
     gauge = np.concatenate([np.zeros((d - 1) * k), np.ones(k)])
+    A = np.diag(strengths)
     for _ in range(steps):
         f = rows @ u
         p = np.exp(f - np.max(np.real(f), axis=1, keepdims=True))

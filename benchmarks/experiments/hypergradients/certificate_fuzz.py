@@ -1,0 +1,152 @@
+"""Certificates against exact hypergradients, on thousands of small random problems.
+
+Each problem is an attack on a learner: rows, weights and the strength of regularisation move the
+squared error on validation rows. The reference solves the learner in extended precision on the
+active set that we return, checks that this set is the solution's, and differentiates by complex
+steps. Verdicts: `right`, the error is within the bound; `missed`, it is not, or a number is NaN, or
+the active set is wrong, and the certificate does not say so; `degenerate` and `unsolved`, as
+reported; `regular` counts those reported degenerate whose reference is regular (slack above 1e-8,
+condition below 1e6).
+"""
+
+import dataclasses
+from collections import Counter
+from typing import Annotated, Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.fuzz.exact.arithmetic import EXTENDED
+from benchmarks.fuzz.learners import KINDS, Kind, exact_gradient, flat, posed
+from benchmarks.fuzz.tables import FAMILIES, REGULAR
+from benchmarks.options import SOME, Count, Numbers, check
+from benchmarks.report import Report, UsageError
+from bilevel import Certificate, certify
+from bilevel.results import CONVERGED
+
+Learner = Literal[
+    "svm-linear", "svm-rbf", "svm-polynomial", "ridge", "huber", "lasso", "elastic-net",
+    "logistic", "softmax",
+]  # fmt: skip
+Family = Literal[
+    "plain", "weighted", "duplicated", "near-duplicated", "tied", "one-hot", "offset",
+    "mixed-scales", "weak", "strong", "rank-deficient", "small", "saturated", "wide",
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Which learners on which tables, and how many."""
+
+    learners: Annotated[tuple[Learner, ...], SOME] = tuple(KINDS)  # pyright: ignore
+    """Learners, and kernels of the SVM."""
+    families: Annotated[tuple[Family, ...], SOME] = tuple(FAMILIES)  # pyright: ignore
+    """Kinds of tables."""
+    problems: Count = 80
+    """Problems of each learner and family."""
+    seeds: Numbers = (0,)
+    """Seeds of the tables."""
+
+    def __post_init__(self):
+        check(self)
+        if not EXTENDED:
+            raise UsageError(
+                "long double is no wider than double on this processor, and the references need "
+                "it; run the experiment on x86"
+            )
+
+
+class Verdict(NamedTuple):
+    """Of one certificate: its kind, and bound / error where it is right."""
+
+    kind: str
+    ratio: float = float("nan")
+    regular: bool = False
+
+
+@eqx.filter_jit
+def answers(batch: Any, static: Any) -> Any:
+    """(certificate, model, warm start) of each problem of a batch."""
+
+    def one(arrays):
+        objective, z = eqx.combine(arrays, static)
+        fitted = objective.learner.fit(objective.data, throw=False)
+        return certify(objective, z), fitted.model, fitted.warm
+
+    return jax.lax.map(one, batch)
+
+
+def judge(kind: Kind, objective: Any, z: Any, certificate: Certificate, model, warm) -> Verdict:
+    """The verdict on a certificate of one problem."""
+    if int(certificate.result) != CONVERGED:
+        return Verdict("unsolved")
+    true, slack, condition = exact_gradient(kind, objective, z, model, warm)
+    known = bool(np.all(np.isfinite(true.astype(float))))
+    if bool(certificate.degenerate):
+        return Verdict("degenerate", regular=known and slack > 1e-8 and condition < 1e6)
+    size = float(np.linalg.norm(true.astype(float)))
+    error = float(np.linalg.norm((flat(certificate.gradient) - true).astype(float)))
+    bound = float(certificate.error_bound)
+    if not known or slack < 0 or not error <= bound < np.inf:
+        return Verdict("missed")
+    return Verdict("right", bound / max(error, np.finfo(float).eps * size, 1e-300))
+
+
+def verdicts(learner: str, family: str, seed: int, problems: int) -> list[Verdict]:
+    """The verdicts on problems of one learner, family and seed."""
+    kind, draw = KINDS[learner], FAMILIES[family]
+    cases = [
+        posed(kind, draw(np.random.default_rng([seed, number, *family.encode()])))
+        for number in range(problems)
+    ]
+    parts = [eqx.partition(case, eqx.is_array) for case in cases]
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[arrays for arrays, _ in parts])
+    answer = jax.device_get(answers(batch, parts[0][1]))
+    return [
+        judge(kind, *case, *jax.tree.map(lambda leaf, i=i: leaf[i], answer))
+        for i, case in enumerate(cases)
+    ]
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per learner, family and seed."""
+    todo = [
+        (learner, family, seed)
+        for learner in options.learners
+        for family in options.families
+        for seed in options.seeds
+    ]
+    for learner, family, seed in report.track(todo, "certificate-fuzz"):
+        key = {"learner": learner, "family": family, "seed": seed}
+        if report.done(**key):
+            continue
+        all_of = verdicts(learner, family, seed, options.problems)
+        count = Counter(verdict.kind for verdict in all_of)
+        ratios = [v.ratio for v in all_of if v.kind == "right"]
+        quantile = np.quantile(ratios, [0.5, 0.9]) if ratios else [None, None]
+        report.row(
+            **key, problems=len(all_of), right=count["right"], missed=count["missed"],
+            degenerate=count["degenerate"], regular=sum(v.regular for v in all_of),
+            unsolved=count["unsolved"], ratio=quantile[0], ratio_90=quantile[1],
+        )  # fmt: skip
+    _summary(report)
+
+
+def _summary(report: Report) -> None:
+    total = {
+        name: sum(row[name] for row in report.rows)
+        for name in ("problems", "right", "missed", "degenerate", "regular", "unsolved")
+    }
+    report.note(
+        "{problems} problems: {right} right, {missed} missed, {degenerate} reported degenerate "
+        "({regular} of them regular), {unsolved} reported unsolved".format(**total)
+    )
+    plain = [row["ratio_90"] for row in report.rows if row["family"] in REGULAR]
+    plain = [ratio for ratio in plain if ratio is not None]
+    if plain:
+        report.note(
+            f"bound / error at the 90th percentile, in regular families ({', '.join(REGULAR)}): "
+            f"at most {max(plain):.3g}"
+        )

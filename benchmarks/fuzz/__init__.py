@@ -1,0 +1,1 @@
+"""Random problems with exact hypergradients, to judge certificates by."""
