@@ -20,6 +20,7 @@ from .sanitise import (
     AbstractHardSanitiser,
     AbstractSanitiser,
     AbstractSoftSanitiser,
+    ConfidentLearning,
     Filter,
     Inspection,
     MicroModels,

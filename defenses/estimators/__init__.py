@@ -1,5 +1,6 @@
 """Defenses as scikit-learn meta-estimators, around any scikit-learn model. Needs scikit-learn."""
 
+from .confident_learning import ConfidentLearningClassifier
 from .filter import FilterClassifier, FilterRegressor
 from .micro_models import MicroModelsClassifier
 from .partition import PartitionClassifier

@@ -16,6 +16,7 @@ from bilevel import Data
 from bilevel.learners import Ridge as RidgeLearner
 from defenses import Filter, Trim
 from defenses.estimators import (
+    ConfidentLearningClassifier,
     FilterClassifier,
     FilterRegressor,
     MicroModelsClassifier,
@@ -38,6 +39,7 @@ SLOW = [
     RoniClassifier(RidgeClassifier(), draws=1),
     RoniRegressor(Ridge(), draws=1, tolerance=0.1),
     MicroModelsClassifier(RidgeClassifier()),
+    ConfidentLearningClassifier(RidgeClassifier()),
     SeverClassifier(LogisticRegression()),
     SeverClassifier(RidgeClassifier()),
     SeverRegressor(Ridge()),
