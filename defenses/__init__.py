@@ -21,6 +21,7 @@ from .sanitise import (
     AbstractSanitiser,
     AbstractSoftSanitiser,
     ConfidentLearning,
+    Duplicates,
     Filter,
     Inspection,
     MicroModels,

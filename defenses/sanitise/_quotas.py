@@ -56,7 +56,7 @@ def _least(group: Any, among: Any, share: Any, balance: Any) -> Any:
     n - n_c others keep r / balance; none where there are no others.
     """
     xp = group.__array_namespace__()
-    size = _size(group, among)
+    size = class_size(group, among)
     rows = xp.sum(among, dtype=size.dtype)
     part = size / xp.where(rows > 0, rows, 1)
     least = xp.astype(xp.asarray(balance * share), size.dtype) * size / (1 - (1 - balance) * part)
@@ -77,7 +77,7 @@ def floor_scores(score: Any, kept: Any, among: Any, group: Any, balance: Any) ->
     as many by itself.
     """
     xp = score.__array_namespace__()
-    size, held = _size(group, among), _size(group, kept)
+    size, held = class_size(group, among), class_size(group, kept)
     others = xp.sum(among, dtype=size.dtype) - size
     part = (xp.sum(kept, dtype=size.dtype) - held) / xp.where(others > 0, others, 1)
     least = xp.ceil(balance * part * size - 1e-3)
@@ -102,7 +102,7 @@ def _sorted(group: Any, among: Any) -> Any:
     return xp.sort(xp.where(among, group, xp.full_like(group, xp.inf)))
 
 
-def _size(group: Any, among: Any) -> Any:
+def class_size(group: Any, among: Any) -> Any:
     """How many rows of a mask are of each row's class (n,)."""
     xp = group.__array_namespace__()
     rows = _sorted(group, among)

@@ -17,6 +17,8 @@ from bilevel.learners import Ridge as RidgeLearner
 from defenses import Filter, Trim
 from defenses.estimators import (
     ConfidentLearningClassifier,
+    DuplicatesClassifier,
+    DuplicatesRegressor,
     FilterClassifier,
     FilterRegressor,
     MicroModelsClassifier,
@@ -40,6 +42,8 @@ SLOW = [
     RoniRegressor(Ridge(), draws=1, tolerance=0.1),
     MicroModelsClassifier(RidgeClassifier()),
     ConfidentLearningClassifier(RidgeClassifier()),
+    DuplicatesClassifier(RidgeClassifier()),
+    DuplicatesRegressor(Ridge()),
     SeverClassifier(LogisticRegression()),
     SeverClassifier(RidgeClassifier()),
     SeverRegressor(Ridge()),
