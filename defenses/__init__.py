@@ -20,6 +20,8 @@ from .sanitise import (
     AbstractHardSanitiser,
     AbstractSanitiser,
     AbstractSoftSanitiser,
+    ConfidentLearning,
+    Duplicates,
     Filter,
     Inspection,
     MicroModels,

@@ -17,6 +17,16 @@ def positive_argument(name: str, value: float) -> float:
     return value
 
 
+def balance_argument(value: float) -> float:
+    """The value as a float; ValueError unless in [0, 1]."""
+    if not 0 <= float(value) <= 1:
+        raise ValueError(
+            f"balance: got {value}, expected the part of the share kept of other classes that a "
+            "class keeps at least, in [0, 1]; 0 sets no quota"
+        )
+    return float(value)
+
+
 def dispute_argument(value: float) -> float:
     """The value as a float; ValueError unless a share of the votes in [0, 1)."""
     if not 0 <= float(value) < 1:

@@ -26,7 +26,9 @@ class Partition(AbstractEnsemble):
 
     The certificate is of the row's prediction, right or wrong, under this training: the learner
     must be a function of its rows alone, as all here are. A part has room for about its share of
-    the rows and four standard deviations more; what does not fit is left out (see `deal`).
+    the rows and four standard deviations more; what does not fit is left out (see `deal`). Parts of
+    few rows hold few of a rare class, and their vote rarely predicts it: take so few partitions
+    that each has some rows of every class.
     """
 
     learner: AbstractLearner

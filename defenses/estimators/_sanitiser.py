@@ -5,14 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bilevel import Data
-
-from ..sanitise import Inspection
+from ..sanitise._message import sentence
 from ._rows import Rows, own_order
 from ._tasks import Task
 
@@ -74,6 +72,7 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
         self.estimator_ = self._train(rows._replace(y=seen.y).take(seen.keep))
         back = np.argsort(order)
         self.relabelled_ = (seen.y != rows.y)[back]
+        self._names = (rows.y if is_classifier(self) else self._group(rows))[back]
         seen = seen.take(back)
         self.support_mask_, self.scores_, self.n_iter_ = seen.keep, seen.score, seen.trainings
         return seen
@@ -86,10 +85,14 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     @property
     def message_(self) -> str:
         check_is_fitted(self)
-        none = np.zeros((self.support_mask_.size, 0))
-        after = Data(none, self.relabelled_, self.support_mask_)
-        given = Data(none, np.zeros_like(self.relabelled_))
-        return Inspection(after, self.scores_, np.asarray(self.n_iter_)).message(given)  # pyright: ignore[reportArgumentType]
+        return sentence(
+            used=np.ones(self.support_mask_.size, bool),
+            kept=self.support_mask_,
+            changed=self.relabelled_,
+            score=self.scores_,
+            group=self._names,
+            trainings=self.n_iter_,
+        )
 
     @property
     def classes_(self):

@@ -37,6 +37,10 @@ class Task(abc.ABC):
         """Derivatives of each row's loss in the model's outputs."""
 
     @abc.abstractmethod
+    def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
+        """The class of each row, a number; all zero for numbers."""
+
+    @abc.abstractmethod
     def _badness(self, model, rows: Rows) -> float:
         """The error of the model on rows, smaller is better."""
 
@@ -96,6 +100,9 @@ class Classes(Task, ClassifierMixin):
             slopes = np.where(sides * decisions(model, rows) < 1, -sides, 0.0)
         return slopes[:, 1:] if slopes.shape[1] == 2 else slopes
 
+    def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
+        return rows.target
+
     def _badness(self, model, rows: Rows) -> float:
         """Share of errors."""
         return float(np.mean(model.predict(rows.given) != rows.y))
@@ -120,6 +127,9 @@ class Numbers(Task, RegressorMixin):
     def _slopes(self, model, rows: Rows) -> Float[np.ndarray, "n 1"]:
         """Derivatives of half the squared residual in the prediction."""
         return np.reshape(model.predict(rows.given), (-1, 1)) - rows.y[:, None]
+
+    def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
+        return np.zeros(rows.y.size)
 
     def _badness(self, model, rows: Rows) -> float:
         """Mean squared error."""

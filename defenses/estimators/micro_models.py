@@ -6,9 +6,10 @@ import numpy as np
 
 from bilevel.tools import require_count
 
-from .._arguments import dispute_argument
+from .._arguments import balance_argument, dispute_argument
 from ..ensemble._parts import part_of
 from ..sanitise._dispute import mean_dispute
+from ..sanitise._quotas import BALANCE, by_quota
 from ..sanitise._selection import no_worse
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
@@ -18,7 +19,8 @@ from ._tasks import Classes
 class MicroModelsClassifier(Classes, Sanitiser):
     """Train `models` models on as many parts of the rows; each row is judged by the vote of those
     that were not trained on it, and dropped if more than the share `dispute` of them dispute its
-    label (the least disputed rows stay in any case).
+    label. The least disputed rows of each class stay in any case: `balance` times the share kept of
+    the others.
 
     A part is drawn by a hash of the rows' features (the paper has time slices, and anomaly
     detectors): poison that keeps together in time is in all parts here. A part without rows has no
@@ -27,10 +29,11 @@ class MicroModelsClassifier(Classes, Sanitiser):
 
     _fewest_rows = 2
 
-    def __init__(self, estimator, models=10, dispute=0.5):
+    def __init__(self, estimator, models=10, dispute=0.5, balance=BALANCE):
         self.estimator = estimator
         self.models = models
         self.dispute = dispute
+        self.balance = balance
 
     def _inspect(self, rows: Rows) -> Seen:
         models, dispute = require_count("models", self.models, 2), dispute_argument(self.dispute)
@@ -42,5 +45,7 @@ class MicroModelsClassifier(Classes, Sanitiser):
             model = self._train(rows.take(~others))
             doubts[number] = model.predict(rows.given) != rows.y
         against = mean_dispute(doubts, other)
-        keep = no_worse(against, dispute, np.ones(against.size, bool))
+        used, balance = np.ones(against.size, bool), balance_argument(self.balance)
+        sure = no_worse(against, dispute, used)
+        keep = by_quota(against, sure, used, self._group(rows), balance)
         return Seen(rows.y, keep, against, parts.size)

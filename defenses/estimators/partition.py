@@ -5,6 +5,7 @@ aggregation: provable defenses against general poisoning attacks", ICLR 2021).
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from bilevel.tools import require_count
 
@@ -12,6 +13,9 @@ from ..ensemble._parts import part_of
 from ..ensemble.votes import certified
 from ._rows import own_order
 from ._tasks import Classes
+
+FEW = 5
+"""Rows of a class in a part, below which `message_` warns."""
 
 
 class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
@@ -25,7 +29,10 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
     The certificate asks that training is deterministic: an estimator that draws at random needs an
     integer `random_state`. Rows are dense and numeric.
 
-    Once fitted: `estimators_`, one per part that has rows, and `classes_`.
+    Parts of few rows hold few of a rare class, or none, and their vote never predicts it:
+    `message_` says so. Their number must not follow from the data, or a row could change all votes.
+
+    Once fitted: `estimators_`, one per part that has rows, `classes_`, and `message_`.
     """
 
     def __init__(self, estimator, partitions=50):
@@ -39,8 +46,34 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
         rows = rows.take(own_order(rows))
         self.classes_ = np.unique(rows.y)
         part = part_of(rows.x, partitions)
+        self._counts = np.array([
+            np.bincount(part[rows.y == label], minlength=partitions) for label in self.classes_
+        ])  # fmt: skip
         self.estimators_ = [self._train(rows.take(part == each)) for each in np.unique(part)]
         return self
+
+    def fit_resample(self, X, y):
+        """Fit, and return X and y: all rows are trained on."""
+        self.fit(X, y)
+        return X, y
+
+    @property
+    def message_(self) -> str:
+        check_is_fitted(self)
+        rows, models = int(self._counts.sum()), len(self.estimators_)
+        alone = int(np.sum(np.sum(self._counts > 0, axis=0) == 1))
+        text = f"{rows} rows in {models} parts, {alone} of them of a single class"
+        rarest = int(np.argmin(self._counts.sum(axis=1)))
+        many, without = int(self._counts[rarest].sum()), int(np.sum(self._counts[rarest] == 0))
+        mean = many / self._counts.shape[1]
+        text += f"; a part has {mean:.3g} rows of class {self.classes_[rarest]} on average"
+        if mean < FEW:
+            text += (
+                f", {without} have none: warning: most votes are likely to miss this class. Ask "
+                f"for {max(1, many // FEW)} partitions or fewer, whatever the rows that come later,"
+                " and compare recall with that of the undefended model"
+            )
+        return text
 
     def votes(self, X) -> Int[np.ndarray, "n k"]:
         """How many models predict each of `classes_` for rows X (n, d)."""

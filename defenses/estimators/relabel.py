@@ -6,8 +6,10 @@ import numpy as np
 
 from bilevel.tools import require_count
 
-from .._arguments import agreement_argument
+from .._arguments import agreement_argument, balance_argument
+from ..sanitise._quotas import by_quota
 from ..sanitise._votes import elected, nearest, shares
+from ..sanitise.soft_relabel import AGREEMENT, UNTURNED
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes
@@ -23,6 +25,8 @@ class RelabelClassifier(Classes, Sanitiser):
       scale the columns first.
     - `agreement`: the least share of the votes that the commonest label needs. At a tie a row
       keeps its label.
+    - `balance`: of each class the rows with the fewest votes against them keep their label in any
+      case: this part of the share of the other classes that does.
 
     All labels are read before any is changed. Once fitted, `labels_` (n,) are those trained on;
     see `Sanitiser` for the rest. `fit_resample` returns all rows with these labels.
@@ -30,10 +34,11 @@ class RelabelClassifier(Classes, Sanitiser):
 
     _fewest_rows = 2
 
-    def __init__(self, estimator, k=10, agreement=0.5):
+    def __init__(self, estimator, k=10, agreement=AGREEMENT, balance=UNTURNED):
         self.estimator = estimator
         self.k = k
         self.agreement = agreement
+        self.balance = balance
 
     def _inspect(self, rows: Rows) -> Seen:
         k, agreement = require_count("k", self.k), agreement_argument(self.agreement)
@@ -45,8 +50,11 @@ class RelabelClassifier(Classes, Sanitiser):
             for some in np.array_split(np.arange(number.size), many)
         ])  # fmt: skip
         commonest, enough = elected(share, one_hot, agreement)
-        labels = classes[np.where(enough, commonest, number)]
         against = 1 - np.sum(share * one_hot, axis=1)
+        agreed, used = ~enough | (commonest == number), np.ones(number.size, bool)
+        balance = balance_argument(self.balance)
+        stays = by_quota(against, agreed, used, number.astype(np.float64), balance)
+        labels = classes[np.where(stays, number, commonest)]
         return Seen(labels, np.ones(number.size, bool), against, 0)
 
     def fit(self, X, y):

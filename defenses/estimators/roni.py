@@ -9,6 +9,8 @@ from jaxtyping import Bool
 
 from bilevel.tools import require_count
 
+from .._arguments import balance_argument
+from ..sanitise._quotas import BALANCE, by_quota
 from ..sanitise._selection import no_worse
 from ..sanitise._sets import others, told_apart
 from ..sanitise.roni import draw_seeds, mean_impact
@@ -23,7 +25,14 @@ class Roni(Sanitiser):
     _fewest_rows = 3
 
     def __init__(
-        self, estimator, draws=5, train=20, validation=50, tolerance=0.0, random_state=None
+        self,
+        estimator,
+        draws=5,
+        train=20,
+        validation=50,
+        tolerance=0.0,
+        random_state=None,
+        balance=BALANCE,
     ):
         self.estimator = estimator
         self.draws = draws
@@ -31,9 +40,10 @@ class Roni(Sanitiser):
         self.validation = validation
         self.tolerance = tolerance
         self.random_state = random_state
+        self.balance = balance
 
     def _inspect(self, rows: Rows) -> Seen:
-        draws = require_count("draws", self.draws)
+        draws, balance = require_count("draws", self.draws), balance_argument(self.balance)
         train, validation = self._sizes(rows)
         used, groups = np.ones(rows.y.size, bool), self._groups(rows)
         hashes = [rows.hashes(seed) for seed in draw_seeds(draws, seed_of(self.random_state))]
@@ -47,7 +57,8 @@ class Roni(Sanitiser):
                 rise = self._badness(joined, held_out) - self._badness(without, held_out)
                 of_draw[row] = rise
         impact = mean_impact(harm, used, hashes[0])
-        keep = no_worse(impact, self.tolerance, used)
+        harmless = no_worse(impact, self.tolerance, used)
+        keep = by_quota(impact, harmless, used, self._group(rows), balance)
         return Seen(rows.y, keep, impact, 2 * harm.size)
 
     @abc.abstractmethod
@@ -71,8 +82,8 @@ class Roni(Sanitiser):
 
 class RoniClassifier(Classes, Roni):
     """Drop a row if adding it to `draws` random training sets of `train` rows makes the accuracy
-    on `validation` other rows worse on average, by more than `tolerance` (the least harmful row
-    stays in any case).
+    on `validation` other rows worse on average, by more than `tolerance`. The least harmful
+    rows of each class stay in any case: `balance` times the share kept of the others.
 
     Training sets hold a row of each class; of few rows, half are drawn to train. Equal rows are
     judged together. It trains 2 draws n models. One row's effect is small, and the rows that judge

@@ -7,7 +7,8 @@ from jaxtyping import Float
 
 from bilevel.tools import require_count
 
-from .._arguments import share_argument
+from .._arguments import balance_argument, share_argument
+from ..sanitise._quotas import BALANCE, quota
 from ..sanitise._selection import kept_count
 from ..sanitise.sever import least_along, round_share
 from ._rows import Rows
@@ -18,21 +19,24 @@ from ._tasks import Classes, Numbers
 class Sever(Sanitiser):
     """Drops rows whose gradients point where they vary most. Shared by both tasks."""
 
-    def __init__(self, estimator, contamination=0.2, rounds=4):
+    def __init__(self, estimator, contamination=0.2, rounds=4, balance=BALANCE):
         self.estimator = estimator
         self.contamination = contamination
         self.rounds = rounds
+        self.balance = balance
 
     def _inspect(self, rows: Rows) -> Seen:
         share_argument("contamination", self.contamination)
         rounds = require_count("rounds", self.rounds)
         keep, used = np.ones(rows.y.size, bool), np.ones(rows.y.size, bool)
-        scores, content = np.zeros(keep.size), rows.hashes()
+        scores, content, group = np.zeros(keep.size), rows.hashes(), self._group(rows)
+        balance = balance_argument(self.balance)
         for number in range(rounds):
             along = np.zeros(keep.size)
             along[keep] = self._score(rows.take(keep))
             share = round_share(self.contamination, rounds, np.float32(number))
-            left, along = least_along(along, keep, kept_count(used, share), content)
+            least = quota(group, used, 1 - share, balance)
+            left, along = least_along(along, keep, kept_count(used, share), content, least)
             scores, keep = np.where(keep, along, scores), left
         return Seen(rows.y, keep, scores, rounds)
 
@@ -68,6 +72,8 @@ class SeverRegressor(Numbers, Sever):
 class SeverClassifier(Classes, Sever):
     """Drop rows by their gradients of the log loss, of the hinge loss if the classifier has no
     `predict_proba`.
+
+    - `balance`: each class keeps this part, at least, of the share that the others keep.
 
     Otherwise `SeverRegressor`.
     """

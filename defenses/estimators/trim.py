@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bilevel.tools import require_count
 
-from .._arguments import share_argument
+from .._arguments import balance_argument, share_argument
+from ..sanitise._quotas import BALANCE, quota
 from ..sanitise._selection import kept_count, lowest
 from ..sanitise.trim import TRIALS, drawn_sets, promising
 from ._rows import Rows, seed_of
@@ -41,26 +42,34 @@ class Trim(Sanitiser):
     """Drops the rows that fit worst under a model trained on the others. Shared by both tasks."""
 
     def __init__(
-        self, estimator, contamination=0.2, restarts=0, max_trainings=100, random_state=None
+        self,
+        estimator,
+        contamination=0.2,
+        restarts=0,
+        max_trainings=100,
+        random_state=None,
+        balance=BALANCE,
     ):
         self.estimator = estimator
         self.contamination = contamination
         self.restarts = restarts
         self.max_trainings = max_trainings
         self.random_state = random_state
+        self.balance = balance
 
     def _inspect(self, rows: Rows) -> Seen:
         share_argument("contamination", self.contamination)
         restarts = require_count("restarts", self.restarts, 0)
         trainings = require_count("max_trainings", self.max_trainings)
         used, content = np.ones(rows.y.size, bool), rows.hashes()
-        count = kept_count(used, self.contamination)
+        count, balance = kept_count(used, self.contamination), balance_argument(self.balance)
+        least = quota(self._group(rows), used, 1 - self.contamination, balance)
 
         def search(state: Search, limit: int) -> Search:
             keep, trained, score, number = state
             while number < limit and not np.array_equal(keep, trained):
                 score = self._losses(self._train(rows.take(keep)), rows)
-                keep, trained = lowest(score, used, count, content), keep
+                keep, trained = lowest(score, used, count, content, least), keep
                 number += 1
             return Search(keep, trained, score, number)
 
@@ -70,7 +79,7 @@ class Trim(Sanitiser):
         ends, spent = [search(begin(used), trainings)], 0
         if restarts > 0:
             seed = seed_of(self.random_state)
-            drawn = drawn_sets(rows.x, rows.target, used, count, restarts, seed)
+            drawn = drawn_sets(rows.x, rows.target, used, count, restarts, seed, least)
             tried = [search(begin(keep), TRIALS) for keep in drawn]
             spent = sum(each.trainings for each in tried)
             for each in promising(np.array([each.loss for each in tried])):
@@ -106,6 +115,9 @@ class TrimClassifier(Classes, Trim):
     """Drop the share `contamination` of the rows, those with the largest losses under a model that
     is trained on the others: log loss of `predict_proba`, else minus the margin of
     `decision_function`.
+
+    - `balance`: each class keeps this part, at least, of the share that the others keep. At 0, as
+      published, a rare class, which fits worst, is dropped first.
 
     Otherwise `TrimRegressor`.
     """

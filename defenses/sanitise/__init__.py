@@ -3,6 +3,8 @@
 from . import scores
 from ._inspection import Inspection
 from ._sanitiser import AbstractHardSanitiser, AbstractSanitiser, AbstractSoftSanitiser
+from .confident_learning import ConfidentLearning
+from .duplicates import Duplicates
 from .filter import Filter
 from .micro_models import MicroModels
 from .relabel import Relabel

@@ -1,12 +1,16 @@
 """What a sanitiser made of the rows it was given."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bilevel import Data
 from bilevel.results import CONVERGED
+
+from ._message import sentence
+from ._quotas import first_of
 
 
 class Inspection(eqx.Module):
@@ -20,6 +24,7 @@ class Inspection(eqx.Module):
       None for a sanitiser that has no threshold.
     - `decided`: rows whose label the sanitiser set, whatever it was; None for none.
     - `inner`: the report of a defense that the learner has inside, else None.
+    - `group`: the class of each row, a number, as quotas count it; None for none.
     """
 
     data: Data
@@ -29,6 +34,7 @@ class Inspection(eqx.Module):
     margin: Float[Array, " n"] | None = None
     decided: Bool[Array, " n"] | None = None
     inner: object = None
+    group: Float[Array, " n"] | None = None
 
     @property
     def kept(self) -> Bool[Array, " n"]:
@@ -37,27 +43,18 @@ class Inspection(eqx.Module):
 
     def message(self, given: Data) -> str:
         """One sentence on (concrete) `given`, the rows that were inspected: how many were dropped
-        or relabelled, and whether anything sets them apart.
+        or relabelled, of which class, and whether anything sets them apart.
         """
-        used, kept = np.asarray(given.weight) > 0, np.asarray(self.kept)
-        relabelled = int(np.sum(np.asarray(given.y) != np.asarray(self.data.y)))
-        dropped = used & ~kept
-        text = f"kept {int(np.sum(used & kept))} of {int(np.sum(used))} rows"
-        text += f", relabelled {relabelled}" if relabelled else ""
-        text += f"; {int(self.trainings)} trainings"
-        score = np.asarray(self.score)
-        both = dropped.any() and (used & kept).any()
-        if both and (score[used] > 0).all():  # and none is NaN
-            gap = float(score[dropped].min() / score[used & kept].max())
-            text += (
-                f"; the least suspect row dropped scores {gap:.3g} times the most suspect one kept"
-            )
-            if gap < 1.5:
-                text += (
-                    ": no gap, so that clean rows are likely among the dropped. Train on rows "
-                    "known to be clean to measure what dropping them costs"
-                )
-        return text
+        y = np.asarray(given.y)
+        none = np.zeros(y.size)
+        return sentence(
+            used=np.asarray(given.weight) > 0,
+            kept=np.asarray(self.kept),
+            changed=y != np.asarray(self.data.y),
+            score=np.asarray(self.score),
+            group=none if self.group is None else np.asarray(self.group),
+            trainings=int(self.trainings),
+        )
 
 
 def reweighed(data: Data, keep: Float[Array, " n"]) -> Data:
@@ -73,3 +70,50 @@ def gaps(
     lowest = jnp.min(jnp.where(used & ~kept, score, jnp.inf))
     middle = 0.5 * (highest + lowest)
     return jnp.where(used & jnp.isfinite(middle), jnp.abs(score - middle), jnp.inf)
+
+
+def class_gaps(
+    score: Float[Array, " n"],
+    kept: Bool[Array, " n"],
+    used: Bool[Array, " n"],
+    group: Float[Array, " n"],
+    first: Bool[Array, " n"],
+) -> Float[Array, " n"]:
+    """Distance of each score from the nearest threshold of its row: that of its class, and, but for
+    rows kept as `first` of their class, that between the others of all classes.
+    """
+    apart = gaps_by(score, kept, used, group)
+    return jnp.minimum(apart, gaps(score, kept, used & ~first))
+
+
+def gaps_by(
+    score: Float[Array, " n"],
+    kept: Bool[Array, " n"],
+    used: Bool[Array, " n"],
+    group: Float[Array, " n"],
+) -> Float[Array, " n"]:
+    """`gaps` of the rows of each class."""
+    number, rows = first_of(group, used), score.shape[0]
+    highest = jnp.where(used & kept, score, -jnp.inf)
+    lowest = jnp.where(used & ~kept, score, jnp.inf)
+    highest = jax.ops.segment_max(highest, number, rows)[number]
+    lowest = jax.ops.segment_min(lowest, number, rows)[number]
+    middle = 0.5 * (highest + lowest)
+    return jnp.where(used & jnp.isfinite(middle), jnp.abs(score - middle), jnp.inf)
+
+
+def quota_gaps(
+    apart: Float[Array, " n"],
+    score: Float[Array, " n"],
+    within: Bool[Array, " n"],
+    kept: Bool[Array, " n"],
+    used: Bool[Array, " n"],
+    group: Float[Array, " n"],
+) -> Float[Array, " n"]:
+    """Distances `apart` (n,) from the threshold that a row stays `within` by itself; in a class to
+    which a quota adds rows, from the one between `kept` and not, if that is nearer.
+    """
+    number, rows = first_of(group, used), score.shape[0]
+    added = jax.ops.segment_max((kept & ~within).astype(jnp.int32), number, rows)[number] > 0
+    apart = jnp.where(added, jnp.minimum(apart, gaps_by(score, kept, used, group)), apart)
+    return jnp.where(used, apart, jnp.inf)

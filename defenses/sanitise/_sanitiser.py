@@ -42,7 +42,7 @@ class AbstractSanitiser(AbstractDefense):
         inner = self.learner.training(seen.data, key=key)
         seen = Inspection(
             seen.data, seen.score, seen.trainings, seen.result, seen.margin, seen.decided,
-            inner.report,
+            inner.report, seen.group,
         )  # fmt: skip
         return Training(
             data=inner.data,

@@ -2,6 +2,7 @@
 the estimators select by the same functions.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,18 +10,34 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ._quotas import Quota, first_of
 
-def lowest(score: Any, among: Any, count: Any, tie: Any = None) -> Any:
+
+def lowest(score: Any, among: Any, count: Any, tie: Any = None, quota: Quota | None = None) -> Any:
     """The `count` rows of lowest score (n,) among those of a mask (n,), as a mask. NaN is last.
 
     - `tie` (n,): of equal scores the lower is first, as of a `row_hash`; by default the row in
       front.
+    - `quota`: what is taken of each class first. If that is more than `count`, that many.
     """
     xp = score.__array_namespace__()
     score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
     tie = xp.arange(score.shape[0]) if tie is None else tie
+    if quota is not None:
+        first = first_lowest(score, among, tie, quota)
+        count = count - xp.sum(first, dtype=xp.int32)
+        return first | lowest(score, among & ~first, count, tie)
     place = xp.argsort(xp.lexsort((tie, score, ~among)), stable=True)
     return (xp.astype(place, xp.int32) < count) & among
+
+
+def first_lowest(score: Any, among: Any, tie: Any, quota: Quota) -> Any:
+    """Of each class the rows of lowest score (n,) that its quota takes, a mask."""
+    xp = score.__array_namespace__()
+    score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
+    place = xp.argsort(xp.lexsort((tie, score, quota.group, ~among)), stable=True)
+    place = xp.astype(place, xp.int32) - first_of(quota.group, among)
+    return (place < quota.least) & among
 
 
 def level(score: Any) -> Any:
@@ -40,12 +57,9 @@ def kept_count(among: Any, contamination: Any) -> Any:
 
 
 def no_worse(score: Any, limit: Any, among: Any) -> Any:
-    """Rows of a mask (n,) whose score (n,) does not exceed the limit by more than rounding; those
-    of the least score in any case, so that there are rows to train on.
-    """
+    """Rows of a mask (n,) whose score (n,) does not exceed the limit by more than rounding."""
     xp = score.__array_namespace__()
-    least = xp.min(xp.where(among, score, xp.full_like(score, xp.inf)))
-    limit = xp.where(least > limit, least, xp.astype(xp.asarray(limit), score.dtype))
+    limit = xp.astype(xp.asarray(limit), score.dtype)
     return among & ~(score > limit + 64 * xp.finfo(score.dtype).eps)
 
 
@@ -54,42 +68,80 @@ def soft_lowest(
     weight: Float[Array, " n"],
     count: Float[Array, ""],
     sharpness: float,
+    quota: Quota | None = None,
 ) -> Float[Array, " n"]:
     """Shares 1 / (1 + (score / threshold)^sharpness) that sum to `count` with the weights (n,), for
     scores >= 0: a sigmoid of the logarithm of the score, so that a row far beyond the threshold
     still has a derivative towards it.
 
-    The threshold is found by bisection, and differentiated implicitly.
+    - `quota`: what the shares of each class sum to at least: the threshold of a class is raised to
+      where they do.
+
+    Thresholds are found by bisection, and differentiated implicitly.
+    """
+    # The logarithm only where it is finite: its derivative at zero would be NaN.
+    inside = (score > 0) & jnp.isfinite(score)
+    beyond = jnp.where(score > 0, FAR, -FAR)
+    height = jnp.where(inside, jnp.log(jnp.where(inside, score, 1)), beyond)
+    rows = score.shape[0]
+    lowest = jnp.full_like(height, -FAR)
+    if quota is not None:
+        number = first_of(quota.group, weight > 0)
+
+        def of_class(values: Array) -> Array:
+            return jax.ops.segment_sum(values, number, rows)[number]
+
+        least = quota.least.astype(height.dtype)
+        lowest = _threshold(height, weight, least, sharpness, lowest, of_class)
+    count = jnp.broadcast_to(count, height.shape)
+
+    def of_all(values: Array) -> Array:
+        return jnp.broadcast_to(jnp.sum(values), values.shape)
+
+    threshold = _threshold(height, weight, count, sharpness, lowest, of_all)
+    return jax.nn.sigmoid(sharpness * (jnp.maximum(threshold, lowest) - height))
+
+
+FAR = 1e4
+"""The logarithm of a score of zero is minus this, and of an infinite one plus this."""
+
+
+def _threshold(
+    height: Float[Array, " n"],
+    weight: Float[Array, " n"],
+    count: Float[Array, " n"],
+    sharpness: float,
+    lowest: Float[Array, " n"],
+    total: Callable[[Array], Array],
+) -> Float[Array, " n"]:
+    """Thresholds t (n,) at which weighted sigmoids of max(t, lowest) less the heights (n,) add up
+    to `count` (n,), by `total` over all rows or over those of a class.
     """
 
-    def shares(log_threshold, score):
-        # The logarithm only where it is finite: its derivative at zero would be NaN.
-        positive = score > 0
-        log_score = jnp.log(jnp.where(positive, score, 1))
-        return jnp.where(positive, jax.nn.sigmoid(sharpness * (log_threshold - log_score)), 1)
+    def excess(t, height, lowest):
+        shares = jax.nn.sigmoid(sharpness * (jnp.maximum(t, lowest) - height))
+        return total(weight * shares) - count
 
-    def excess(log_threshold, score):
-        return jnp.sum(weight * shares(log_threshold, score)) - count
-
-    hard = lax.stop_gradient(score)
-    inside = (weight > 0) & (hard > 0) & jnp.isfinite(hard)
-    logs = jnp.log(jnp.where(inside, hard, 1))
-    some = jnp.any(inside)  # else finite ends: the derivative of what is not used would be NaN
-    low = jnp.where(some, jnp.min(jnp.where(inside, logs, jnp.inf)), 0) - 40 / sharpness
-    high = jnp.where(some, jnp.max(jnp.where(inside, logs, -jnp.inf)), 0) + 40 / sharpness
+    hard, floor = lax.stop_gradient((height, lowest))
+    some = (weight > 0) & (jnp.abs(hard) < FAR)
+    ends = jnp.where(some, hard, jnp.inf), jnp.where(some, hard, -jnp.inf)
+    any_ = jnp.any(some)  # else finite ends: the derivative of what is not used would be NaN
+    low = jnp.full_like(hard, jnp.where(any_, jnp.min(ends[0]), 0) - 40 / sharpness)
+    high = jnp.full_like(hard, jnp.where(any_, jnp.max(ends[1]), 0) + 40 / sharpness)
 
     def halve(_, ends):
         low, high = ends
         middle = 0.5 * (low + high)
-        below = excess(middle, hard) < 0
+        below = excess(middle, hard, floor) < 0
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low, high = lax.fori_loop(0, 80, halve, (low, high))
     middle = 0.5 * (low + high)
     # Newton's step from the root has the root's derivative.
-    slope = jax.grad(excess)(middle, hard)
-    root = middle - excess(middle, score) / jnp.where(slope > 0, slope, 1)
-    return shares(root, score)
+    shares = jax.nn.sigmoid(sharpness * (middle - hard))
+    bound = jnp.where(middle > floor, weight, 0)
+    slope = total(bound * sharpness * shares * (1 - shares))
+    return middle - excess(middle, height, lowest) / jnp.where(slope > 0, slope, 1)
 
 
 def ranked(loss: Any, y: Array, f: Array) -> Float[Array, " n"]:

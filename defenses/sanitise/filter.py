@@ -73,7 +73,8 @@ class Filter(AbstractHardSanitiser):
             scores = jnp.where(inside, score, scores)
             margin = jnp.where(inside, gaps(score, left, inside & used), margin)
         kept = reweighed(data, mask_of(keep, data.weight))
-        return Inspection(kept, scores, jnp.int32(0), margin=margin)
+        group = given.targets() if self.classes else jnp.zeros_like(given.weight)
+        return Inspection(kept, scores, jnp.int32(0), margin=margin, group=group)
 
 
 def least_far(score: Any, group: Any, contamination: float, tie: Any) -> Any:

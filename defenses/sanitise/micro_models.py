@@ -15,11 +15,12 @@ from bilevel.tools import (
     stop_gradient,
 )
 
-from .._arguments import dispute_argument
+from .._arguments import balance_argument, dispute_argument
 from .._defense import softened
 from ..ensemble._parts import check_parts, deal, part_of
 from ._dispute import disputed, wrong_side
-from ._inspection import Inspection, reweighed
+from ._inspection import Inspection, quota_gaps, reweighed
+from ._quotas import BALANCE, by_quota
 from ._sanitiser import AbstractHardSanitiser, mask_of
 from ._selection import no_worse
 from .soft_micro_models import SoftMicroModels
@@ -27,8 +28,8 @@ from .soft_micro_models import SoftMicroModels
 
 class MicroModels(AbstractHardSanitiser):
     """Drop the rows whose label is disputed by more than the share `dispute` of `models` models,
-    each trained on a part of the rows; no model judges what it was trained on. The least disputed
-    rows stay in any case.
+    each trained on a part of the rows; no model judges what it was trained on. Of each class the
+    least disputed rows stay in any case: `balance` times the share kept of the others.
 
     As published for anomaly sensors: a part is a slice of time, a vote says normal or not and
     counts once, or as much as its slice is large, and the threshold is tuned (.5 is the majority).
@@ -44,11 +45,18 @@ class MicroModels(AbstractHardSanitiser):
     models: int
     dispute: float
     seed: int
+    balance: float
 
     def __init__(
-        self, learner: AbstractLearner, models: int = 10, dispute: float = 0.5, seed: int = 0
+        self,
+        learner: AbstractLearner,
+        models: int = 10,
+        dispute: float = 0.5,
+        seed: int = 0,
+        balance: float = BALANCE,
     ):
         self.learner, self.models = learner, require_count("models", models, 2)
+        self.balance = balance_argument(balance)
         self.dispute, self.seed = dispute_argument(dispute), seed
 
     def places(self, data: Data) -> Int[Array, " n"]:
@@ -72,16 +80,18 @@ class MicroModels(AbstractHardSanitiser):
     def surrogate(self, data):
         """`SoftMicroModels` around the same learner."""
         return SoftMicroModels(
-            softened(self.learner, data), self.models, self.dispute, seed=self.seed
-        )
+            softened(self.learner, data), self.models, self.dispute, seed=self.seed,
+            balance=self.balance,
+        )  # fmt: skip
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
         still, given = stop_gradient((self, data))
         places, parts = still.places(given), still.parts(given)
         score, result = disputed(still.learner, given, places, parts, wrong_side, key)
-        used = given.weight > 0
-        keep = no_worse(score, self.dispute, used)
-        margin = jnp.where(used, jnp.abs(score - self.dispute), jnp.inf)
+        used, y = given.weight > 0, given.targets()
+        sure = no_worse(score, self.dispute, used)
+        keep = by_quota(score, sure, used, y, self.balance)
+        margin = quota_gaps(jnp.abs(score - self.dispute), score, sure, keep, used, y)
         kept = reweighed(data, mask_of(keep, data.weight))
-        return Inspection(kept, score, jnp.int32(self.models), result, margin)
+        return Inspection(kept, score, jnp.int32(self.models), result, margin, group=y)

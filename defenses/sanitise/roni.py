@@ -15,8 +15,10 @@ from bilevel.learners import AbstractLearner
 from bilevel.results import CONVERGED
 from bilevel.tools import concrete, stop_gradient, worst
 
+from .._arguments import balance_argument
 from .._hash import row_hash
-from ._inspection import Inspection, reweighed
+from ._inspection import Inspection, quota_gaps, reweighed
+from ._quotas import BALANCE, by_quota, class_of
 from ._sanitiser import AbstractHardSanitiser, mask_of
 from ._selection import no_worse
 from ._sets import groups_of, others, sum_by_group, told_apart
@@ -32,8 +34,9 @@ class Roni(AbstractHardSanitiser):
 
     For each row, `draws` times: train on `train` others, with the row and without it, and judge
     both models on `validation` further ones. The row goes if its impact, the mean rise of the loss,
-    exceeds `tolerance`; the rows of least impact stay in any case. A row that changes no decision
-    is kept. The score is the impact. A training that fails is a failure of the whole.
+    exceeds `tolerance`; of each class the rows of least impact stay in any case, `balance` times
+    the share kept of the others. A row that changes no decision is kept. The score is the impact. A
+    training that fails is a failure of the whole.
 
     - `judge`: loss of rows by label and decision: by default the share of errors, as published;
       `losses.Squares()` for regression. `tolerance` is in its units.
@@ -59,6 +62,7 @@ class Roni(AbstractHardSanitiser):
     tolerance: Float[Array, ""]
     judge: Callable[[Array, Array], Array]
     seed: int
+    balance: float
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Roni(AbstractHardSanitiser):
         tolerance: float | Float[Array, ""] = 0.0,
         judge: Callable[[Array, Array], Array] = errors,
         seed: int = 0,
+        balance: float = BALANCE,
     ):
         if draws < 1 or train < 2 or validation < 1:
             raise ValueError(
@@ -77,6 +82,7 @@ class Roni(AbstractHardSanitiser):
             )
         self.learner, self.draws, self.train, self.validation = learner, draws, train, validation
         self.tolerance, self.judge, self.seed = jnp.asarray(tolerance, float), judge, seed
+        self.balance = balance_argument(balance)
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
@@ -102,10 +108,13 @@ class Roni(AbstractHardSanitiser):
         impacts, codes = batch(impact)(rows, sets)
         score = mean_impact(impacts.reshape(self.draws, data.rows), used, hashes[0])
         limit = lax.stop_gradient(self.tolerance).astype(score.dtype)
-        keep = no_worse(score, limit, used)
-        margin = jnp.where(used, jnp.abs(score - limit), jnp.inf)
+        group, harmless = class_of(given, learner.loss), no_worse(score, limit, used)
+        keep = by_quota(score, harmless, used, group, self.balance)
+        margin = quota_gaps(jnp.abs(score - limit), score, harmless, keep, used, group)
         kept = reweighed(data, mask_of(keep, data.weight))
-        return Inspection(kept, score, jnp.int32(2 * rows.size), jnp.max(codes), margin)
+        return Inspection(
+            kept, score, jnp.int32(2 * rows.size), jnp.max(codes), margin, group=group
+        )
 
     def _others(self, hashes: UInt[Array, " n"], data: Data) -> Int[Array, "n k"]:
         """The rows that each row is tried with: `train`, and behind them `validation`."""

@@ -12,13 +12,14 @@ from bilevel.learners import AbstractLearner
 from bilevel.results import CONVERGED
 from bilevel.tools import require_count, stop_gradient, worst
 
-from .._arguments import share_argument
+from .._arguments import balance_argument, share_argument
 from .._defense import softened
 from .._hash import row_hash
 from ._gradients import principal, row_gradients
-from ._inspection import Inspection, gaps, reweighed
+from ._inspection import Inspection, class_gaps, reweighed
+from ._quotas import BALANCE, Quota, class_of, quota
 from ._sanitiser import AbstractHardSanitiser, mask_of
-from ._selection import kept_count, lowest
+from ._selection import first_lowest, kept_count, lowest
 from .soft_sever import SoftSever
 
 
@@ -36,25 +37,37 @@ class Sever(AbstractHardSanitiser):
 
     Stops poison that pulls together, also where no single row fits badly. Of classes far apart it
     may drop clean rows of one: a gradient's direction depends on the label.
+
+    - `balance`: of labels that are classes, each keeps this part, at least, of the share that the
+      others together keep (0, as published, sets no quota).
     """
 
     learner: AbstractLearner
     contamination: float
     rounds: int
+    balance: float
 
-    def __init__(self, learner: AbstractLearner, contamination: float = 0.2, rounds: int = 4):
+    def __init__(
+        self,
+        learner: AbstractLearner,
+        contamination: float = 0.2,
+        rounds: int = 4,
+        balance: float = BALANCE,
+    ):
         self.learner, self.rounds = learner, require_count("rounds", rounds)
+        self.balance = balance_argument(balance)
         self.contamination = share_argument("contamination", contamination)
 
     def surrogate(self, data):
         """`SoftSever` around the same learner."""
-        return SoftSever(softened(self.learner, data), self.contamination, self.rounds)
+        learner = softened(self.learner, data)
+        return SoftSever(learner, self.contamination, self.rounds, balance=self.balance)
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
         given, learner = stop_gradient(data), stop_gradient(self.learner)
         used = given.weight > 0
-        content = row_hash(given.x, given.y)
+        content, group = row_hash(given.x, given.y), class_of(given, learner.loss)
 
         def drop(number, state):
             keep, score, margin, warm, code = state
@@ -64,8 +77,10 @@ class Sever(AbstractHardSanitiser):
             along = gradients.scores(principal(gradients))
             share = round_share(self.contamination, self.rounds, number.astype(jnp.float32))
             # Rows without a slope tie: then their content decides, and no order of the rows.
-            left, along = least_along(along, keep, kept_count(used, share), content)
-            margin = jnp.minimum(margin, gaps(along, left, keep))
+            least = quota(group, used, 1 - share, self.balance)
+            left, along = least_along(along, keep, kept_count(used, share), content, least)
+            first = first_lowest(along, keep, content, least)
+            margin = jnp.minimum(margin, class_gaps(along, left, keep, group, first))
             score = jnp.where(keep, along, score)
             return left, score, margin, fitted.warm, worst(code, fitted.result)
 
@@ -74,7 +89,7 @@ class Sever(AbstractHardSanitiser):
         state = used, blank, jnp.full_like(blank, jnp.inf), cold, jnp.int32(CONVERGED)
         keep, score, margin, _, result = lax.fori_loop(0, self.rounds, drop, state)
         kept = reweighed(data, mask_of(keep, data.weight))
-        return Inspection(kept, score, jnp.int32(self.rounds), result, margin)
+        return Inspection(kept, score, jnp.int32(self.rounds), result, margin, group=group)
 
 
 def round_share(contamination: float, rounds: int, number: Any) -> Any:
@@ -82,11 +97,12 @@ def round_share(contamination: float, rounds: int, number: Any) -> Any:
     return contamination / rounds * (number + 1)
 
 
-def least_along(score: Any, keep: Any, count: Any, tie: Any) -> tuple[Any, Any]:
-    """(the `count` rows of a mask (n,) whose squared projections (n,) are least, a mask; the
-    projections in units of the largest of these). NumPy's and JAX's arrays alike.
+def least_along(score: Any, keep: Any, count: Any, tie: Any, least: Quota) -> tuple[Any, Any]:
+    """(the `count` rows of a mask (n,) whose squared projections (n,) are least, but of each class
+    its quota, a mask; the projections in units of the largest of these). NumPy's and JAX's arrays
+    alike.
     """
     xp = score.__array_namespace__()
-    left = lowest(score, keep, count, tie)
+    left = lowest(score, keep, count, tie, least)
     largest = xp.max(xp.where(left, score, xp.zeros_like(score)))
     return left, score / xp.where(largest > 0, largest, xp.ones_like(largest))

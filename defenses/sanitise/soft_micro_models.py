@@ -9,10 +9,11 @@ from bilevel import Data
 from bilevel.learners import AbstractLearner
 from bilevel.tools import require_classes, require_count, require_weights, stop_gradient
 
-from .._arguments import dispute_argument, positive_argument
+from .._arguments import balance_argument, dispute_argument, positive_argument
 from ..ensemble._parts import check_parts, deal, settle
 from ._dispute import disputed
 from ._inspection import Inspection, reweighed
+from ._quotas import BALANCE, floor_scores
 from ._sanitiser import AbstractSoftSanitiser
 
 
@@ -20,8 +21,9 @@ class SoftMicroModels(AbstractSoftSanitiser):
     """The attacker's smooth surrogate of `MicroModels`: score what it finds with that itself.
 
     A model's dispute of a label is (1 - y tanh f) / 2, and of a row the share sigmoid((dispute -
-    mean) / temperature) is kept. Of a prepared learner (an attack's) the known rows stay in their
-    parts, wherever they move, and those after them go to part 0, 1, 2, ... by turns.
+    mean) / temperature) is kept, with `dispute` raised for a class to where `MicroModels` would
+    keep its quota. Of a prepared learner (an attack's) the known rows stay in their parts, wherever
+    they move, and those after them go to part 0, 1, 2, ... by turns.
     """
 
     learner: AbstractLearner
@@ -29,6 +31,7 @@ class SoftMicroModels(AbstractSoftSanitiser):
     dispute: float
     temperature: float
     seed: int
+    balance: float
     known: Int[Array, " k"] | None
 
     def __init__(
@@ -38,9 +41,11 @@ class SoftMicroModels(AbstractSoftSanitiser):
         dispute: float = 0.5,
         temperature: float = 0.1,
         seed: int = 0,
+        balance: float = BALANCE,
     ):
         self.learner, self.models = learner, require_count("models", models, 2)
         self.dispute, self.seed = dispute_argument(dispute), seed
+        self.balance = balance_argument(balance)
         self.temperature, self.known = positive_argument("temperature", temperature), None
 
     def places(self, data: Data) -> Int[Array, " n"]:
@@ -68,5 +73,9 @@ class SoftMicroModels(AbstractSoftSanitiser):
 
         places, parts = self.places(data), self.parts(data)
         score, result = disputed(self.learner, data, places, parts, doubt, key)
-        keep = jax.nn.sigmoid((self.dispute - score) / self.temperature)
-        return Inspection(reweighed(data, keep), score, jnp.int32(self.models), result)
+        used, y = stop_gradient((data.weight > 0, data.targets()))
+        sure = used & (score <= self.dispute)
+        floor = floor_scores(score, sure, used, y, self.balance)
+        limit = jnp.maximum(floor, self.dispute)
+        keep = jax.nn.sigmoid((limit - score) / self.temperature)
+        return Inspection(reweighed(data, keep), score, jnp.int32(self.models), result, group=y)

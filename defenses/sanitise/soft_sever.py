@@ -10,9 +10,10 @@ from bilevel.problems import FixedPoint
 from bilevel.solvers import Anderson
 from bilevel.tools import require_count, stop_gradient, worst
 
-from .._arguments import positive_argument, share_argument
+from .._arguments import balance_argument, positive_argument, share_argument
 from ._gradients import principal, row_gradients
 from ._inspection import Inspection, reweighed
+from ._quotas import BALANCE, class_of, least_mass
 from ._sanitiser import AbstractSoftSanitiser
 from ._selection import soft_lowest
 
@@ -29,6 +30,7 @@ class SoftSever(AbstractSoftSanitiser):
     contamination: float
     rounds: int
     sharpness: float
+    balance: float
 
     def __init__(
         self,
@@ -36,15 +38,18 @@ class SoftSever(AbstractSoftSanitiser):
         contamination: float = 0.2,
         rounds: int = 4,
         sharpness: float = 2.0,
+        balance: float = BALANCE,
     ):
         self.learner, self.rounds = learner, require_count("rounds", rounds)
         self.contamination = share_argument("contamination", contamination)
         self.sharpness = positive_argument("sharpness", sharpness)
+        self.balance = balance_argument(balance)
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
         learner = self.learner
         used = lax.stop_gradient((data.weight > 0).astype(data.weight.dtype))
+        group = class_of(stop_gradient(data), learner.loss)
 
         def fade(share, number):
             subset = reweighed(data, share)
@@ -58,11 +63,13 @@ class SoftSever(AbstractSoftSanitiser):
             )
             score = gradients.scores(direction.value)
             mass = used * share
-            count = (1 - self.contamination / self.rounds * (number + 1)) * jnp.sum(used)
-            share = share * soft_lowest(score, mass, count, self.sharpness)
+            left = 1 - self.contamination / self.rounds * (number + 1)
+            least = least_mass(group, used > 0, left, self.balance)
+            count = left * jnp.sum(used)
+            share = share * soft_lowest(score, mass, count, self.sharpness, least)
             return share, (score, worst(fitted.result, direction.result))
 
         numbers = jnp.arange(self.rounds, dtype=data.weight.dtype)
         share, (scores, codes) = lax.scan(fade, jnp.ones_like(data.weight), numbers)
         kept = reweighed(data, share)
-        return Inspection(kept, scores[-1], jnp.int32(self.rounds), jnp.max(codes))
+        return Inspection(kept, scores[-1], jnp.int32(self.rounds), jnp.max(codes), group=group)

@@ -12,8 +12,9 @@ from bilevel.results import CONVERGED
 from bilevel.solvers import Anderson
 from bilevel.tools import norm, require_count, stop_gradient, worst
 
-from .._arguments import positive_argument, share_argument
+from .._arguments import balance_argument, positive_argument, share_argument
 from ._inspection import Inspection, reweighed
+from ._quotas import BALANCE, class_of, least_mass
 from ._sanitiser import AbstractSoftSanitiser
 from ._selection import soft_lowest
 
@@ -32,6 +33,7 @@ class SoftTrim(AbstractSoftSanitiser):
     contamination: float
     sharpness: float
     max_trainings: int
+    balance: float
 
     def __init__(
         self,
@@ -39,28 +41,32 @@ class SoftTrim(AbstractSoftSanitiser):
         contamination: float = 0.2,
         sharpness: float = 2.0,
         max_trainings: int = 300,
+        balance: float = BALANCE,
     ):
         self.learner = learner
         self.contamination = share_argument("contamination", contamination)
         self.sharpness = positive_argument("sharpness", sharpness)
         self.max_trainings = require_count("max_trainings", max_trainings)
+        self.balance = balance_argument(balance)
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
         used = lax.stop_gradient((data.weight > 0).astype(data.weight.dtype))
         count = (1 - self.contamination) * jnp.sum(used)
+        group = class_of(stop_gradient(data), self.learner.loss)
+        least = least_mass(group, used > 0, 1 - self.contamination, self.balance)
 
         def judged(share: Float[Array, " n"]) -> tuple[Float[Array, " n"], Int[Array, ""]]:
             fitted = self.learner.fit(reweighed(data, share), key=key, throw=False)
             return self.learner.loss(data.y, fitted.model.decision(data.x)), fitted.result
 
         def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
-            return soft_lowest(judged(share)[0], used, count, self.sharpness)
+            return soft_lowest(judged(share)[0], used, count, self.sharpness, least)
 
         def settle(state):
             share, _, step, code = state
             losses, result = judged(share)
-            shares = soft_lowest(losses, used, count, self.sharpness)
+            shares = soft_lowest(losses, used, count, self.sharpness, least)
             return shares, share, step + 1, worst(code, result)
 
         def unsettled(state):
@@ -79,4 +85,4 @@ class SoftTrim(AbstractSoftSanitiser):
         losses, result = judged(stop_gradient(share.value))
         trainings = steps + share.stats["steps"] + 1
         result = worst(code, share.result, result)
-        return Inspection(reweighed(data, share.value), losses, trainings, result)
+        return Inspection(reweighed(data, share.value), losses, trainings, result, group=group)

@@ -15,13 +15,14 @@ from bilevel.learners import AbstractLearner
 from bilevel.results import CONVERGED, MAX_STEPS
 from bilevel.tools import require_count, stop_gradient, worst
 
-from .._arguments import share_argument
+from .._arguments import balance_argument, share_argument
 from .._defense import softened
 from .._hash import row_hash
 from .._trial import traced_once, trial
-from ._inspection import Inspection, gaps, reweighed
+from ._inspection import Inspection, class_gaps, reweighed
+from ._quotas import BALANCE, Quota, class_of, quota
 from ._sanitiser import AbstractHardSanitiser, mask_of
-from ._selection import kept_count, lowest, ranked
+from ._selection import first_lowest, kept_count, lowest, ranked
 from .soft_trim import SoftTrim
 
 TRIALS, PROMISING = 2, 0.25
@@ -57,6 +58,10 @@ class Trim(AbstractHardSanitiser):
     Stops poison that fits badly. The learner's regularisation decides: one that can interpolate
     poison keeps it (choose the strength on clean rows). A `contamination` above the true share
     drops clean rows: `inspect(data).message(data)` says whether a gap sets the dropped ones apart.
+
+    - `balance`: of labels that are classes, each keeps this part, at least, of the share that the
+      others together keep (0, as published, sets no quota: a rare class, which fits
+      worst, is then dropped first).
     """
 
     learner: AbstractLearner
@@ -64,6 +69,7 @@ class Trim(AbstractHardSanitiser):
     restarts: int
     max_trainings: int
     seed: int
+    balance: float
 
     def __init__(
         self,
@@ -72,16 +78,17 @@ class Trim(AbstractHardSanitiser):
         restarts: int = 0,
         max_trainings: int = 100,
         seed: int = 0,
+        balance: float = BALANCE,
     ):
         self.learner = learner
         self.contamination = share_argument("contamination", contamination)
         self.restarts = require_count("restarts", restarts, 0)
         self.max_trainings = require_count("max_trainings", max_trainings)
-        self.seed = seed
+        self.seed, self.balance = seed, balance_argument(balance)
 
     def surrogate(self, data):
         """`SoftTrim` around the same learner."""
-        return SoftTrim(softened(self.learner, data), self.contamination)
+        return SoftTrim(softened(self.learner, data), self.contamination, balance=self.balance)
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
@@ -97,6 +104,8 @@ class Trim(AbstractHardSanitiser):
         used = given.weight > 0
         count = kept_count(used, self.contamination)
         content, cold = row_hash(given.x, given.y), learner.cold(given, key=key)
+        group = class_of(given, learner.loss)
+        least = quota(group, used, 1 - self.contamination, self.balance)
 
         def decisions(keep: Bool[Array, " n"], warm: PyTree):
             trained = trial(learner, reweighed(given, keep), warm, key)
@@ -107,7 +116,7 @@ class Trim(AbstractHardSanitiser):
         def again(state: Search) -> Search:
             f, code, warm, point = train(state.keep, state.warm)
             score = ranked(learner.loss, given.y, f)
-            keep = lowest(score, used, count, content)
+            keep = lowest(score, used, count, content, least)
             mass = jnp.where(keep, given.weight, 0)
             loss = jnp.sum(mass * score) / jnp.sum(mass)
             result = worst(state.result, code)
@@ -130,7 +139,9 @@ class Trim(AbstractHardSanitiser):
             end = search(begin(used), self.max_trainings)
             trainings, result = end.trainings, end.result
         else:
-            drawn = jnp.stack(drawn_sets(given.x, given.y, used, count, self.restarts, self.seed))
+            numbers = self.restarts, self.seed
+            sets = drawn_sets(given.x, given.y, used, count, *numbers, least)
+            drawn = jnp.stack(sets)
             tried = batch(lambda keep: search(begin(keep), TRIALS)._replace(point=None))(drawn)
             some = jax.tree.map(lambda leaf: leaf[promising(tried.loss)], tried)
             # Trained once more, also where the set stayed: the points of all would fill memory.
@@ -146,16 +157,21 @@ class Trim(AbstractHardSanitiser):
         unsettled = jnp.any(end.keep != end.trained)
         result = worst(result, jnp.where(unsettled, MAX_STEPS, CONVERGED))
         kept = reweighed(data, mask_of(end.trained, data.weight))
-        margin = gaps(end.score, end.trained, used)
-        seen = Inspection(kept, end.score, trainings, result, margin)
+        first = first_lowest(end.score, used, content, least)
+        margin = class_gaps(end.score, end.trained, used, group, first)
+        seen = Inspection(kept, end.score, trainings, result, margin, group=group)
         return seen, _joined(end.warm, end.point)
 
 
-def drawn_sets(x: Any, y: Any, used: Any, count: Any, restarts: int, seed: int) -> list[Any]:
-    """Random sets of `count` of the rows used, masks (n,): a function of the rows' content."""
+def drawn_sets(
+    x: Any, y: Any, used: Any, count: Any, restarts: int, seed: int, least: Quota | None = None
+) -> list[Any]:
+    """Random sets of `count` of the rows used, masks (n,), with the quota of each class: a function
+    of the rows' content.
+    """
     xp = used.__array_namespace__()
     numbers = [row_hash(x, y, seed + number) for number in range(restarts)]
-    return [lowest(xp.zeros(used.shape[0]), used, count, each) for each in numbers]
+    return [lowest(xp.zeros(used.shape[0]), used, count, each, least) for each in numbers]
 
 
 def promising(losses: Any) -> Any:

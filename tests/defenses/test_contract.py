@@ -15,6 +15,7 @@ from bilevel.results import CONVERGED, MAX_STEPS
 from bilevel.solvers import Descent, Each
 from defenses import (
     AbstractHardSanitiser,
+    ConfidentLearning,
     Filter,
     MicroModels,
     Partition,
@@ -49,6 +50,7 @@ def hard(learner) -> dict[str, AbstractLearner]:
         "roni": Roni(learner, draws=1, train=6, validation=10),
         "relabel": Relabel(learner, 5, agreement=0.7),
         "micro-models": MicroModels(learner, 3),
+        "confident learning": ConfidentLearning(learner, 3),
         "partition": Partition(learner, 3),
         "filter and trim": Filter(Trim(learner, 0.1), contamination=0.1),
     }
@@ -76,7 +78,7 @@ def studied(learner, leaves):
     return jax.vmap(jax.value_and_grad(lambda leaves: loss(leaves, learner), has_aux=True))(leaves)
 
 
-DRAWN = {"roni", "micro-models", "partition"}
+DRAWN = {"roni", "micro-models", "confident learning", "partition"}
 H = 2e-4
 ORDER = RNG.permutation(N)
 ALONG = {  # unit directions, in rows that count
@@ -160,8 +162,9 @@ class Brittle(AbstractLearner):
 )
 def test_a_training_that_fails_on_the_way_reaches_the_result(name):
     """The training on all rows, or those on few of them, fail; the last one does not."""
-    few = any(part in name for part in ("roni", "micro", "partition"))
-    brittle = Brittle(Ridge(0.1), least=20) if few else Brittle(Ridge(0.1), most=33)
+    few = any(part in name for part in ("roni", "micro", "partition", "confident"))
+    least = 30 if "confident" in name else 20
+    brittle = Brittle(Ridge(0.1), least=least) if few else Brittle(Ridge(0.1), most=33)
     data = Data(X, Y)
     defense = hard(brittle)[name.removeprefix("soft ")]
     defense = defense.surrogate(data).prepare(data) if name.startswith("soft ") else defense

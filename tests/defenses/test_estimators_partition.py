@@ -140,3 +140,20 @@ def test_parts_of_one_label_or_of_none_are_no_trouble():
         votes += (voted[:, None] == CLASSES[None]).astype(float)
     np.testing.assert_array_equal(model.votes(TEST), votes)
     np.testing.assert_array_equal(model.predict(TEST), CLASSES[np.argmax(votes, axis=1)])
+
+
+def test_it_says_itself_that_its_parts_are_too_small_for_a_rare_class():
+    y = np.where(np.arange(120) < 12, "rare", "common")
+    model = PartitionClassifier(GaussianNB(), PARTS)
+    x_kept, y_kept = model.fit_resample(X, y)
+    assert x_kept is X
+    assert y_kept is y
+    part = part_of(X, PARTS)
+    none = PARTS - len(set(part[:12]))
+    alone = sum(len(set(y[part == each])) == 1 for each in range(PARTS))
+    assert model.message_.startswith(
+        f"120 rows in 12 parts, {alone} of them of a single class; a part has 1 rows of class rare "
+        f"on average, {none} have none: warning: most votes are likely to miss this class. Ask for "
+        "2 partitions or fewer"
+    )
+    assert "warning" not in PartitionClassifier(GaussianNB(), 4).fit(X, Y).message_

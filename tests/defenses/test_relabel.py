@@ -22,6 +22,7 @@ SIDES = np.where(np.arange(40) % 2, 1.0, -1.0)
 HELD_OUT = Data(RNG.normal(size=(40, D)) + 0.9 * SIDES[:, None], SIDES)
 GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y, LogisticLoss())
 LEARNER = Ridge(0.1)
+PUBLISHED = {"agreement": 0.5, "balance": 0.0}
 
 
 @eqx.filter_jit
@@ -50,7 +51,7 @@ def voted(x, y, k, agreement, tie):
 @pytest.mark.parametrize("tie", [-1.0, 0.0, 1.0])
 def test_labels_are_those_of_a_vote(agreement, tie):
     y = np.where(RNG.random(N) < 0.25, -Y, Y)
-    seen = np.asarray(labels(Relabel(LEARNER, K, agreement, tie), Data(X, y)))
+    seen = np.asarray(labels(Relabel(LEARNER, K, agreement, tie, balance=0), Data(X, y)))
     np.testing.assert_array_equal(seen, voted(X, y, K, agreement, tie))
     assert 0 < np.sum(seen != y) < N
 
@@ -59,17 +60,17 @@ def test_equal_rows_of_both_labels_and_any_order():
     """Twelve places, two rows at each, so that distances tie everywhere."""
     x = np.repeat(RNG.integers(0, 3, size=(12, D)).astype(float), 2, axis=0)
     order = RNG.permutation(N)
-    seen = np.asarray(labels(Relabel(LEARNER, K), Data(x, Y)))
-    again = np.asarray(labels(Relabel(LEARNER, K), Data(x[order], Y[order])))
+    seen = np.asarray(labels(Relabel(LEARNER, K, **PUBLISHED), Data(x, Y)))
+    again = np.asarray(labels(Relabel(LEARNER, K, **PUBLISHED), Data(x[order], Y[order])))
     np.testing.assert_array_equal(again, seen[order])
-    score = Relabel(LEARNER, K).inspect(Data(x, Y)).score
-    moved = Relabel(LEARNER, K).inspect(Data(x[order], Y[order])).score
+    score = Relabel(LEARNER, K, **PUBLISHED).inspect(Data(x, Y)).score
+    moved = Relabel(LEARNER, K, **PUBLISHED).inspect(Data(x[order], Y[order])).score
     np.testing.assert_allclose(moved, score[order], rtol=1e-12)
 
 
 def test_rows_of_weight_zero_have_no_vote():
     weight = np.where(np.arange(N) < 16, 1.0, 0.0)
-    seen = labels(Relabel(LEARNER, K), Data(X, Y, weight))[:16]
+    seen = labels(Relabel(LEARNER, K, **PUBLISHED), Data(X, Y, weight))[:16]
     np.testing.assert_array_equal(seen, voted(X[:16], Y[:16], K, 0.5, 0))
 
 
@@ -86,7 +87,7 @@ def test_a_whole_flip_by_weights_is_the_flip(soft):
 
 def test_attackers_who_know_retrain_on_the_vote():
     """Greedy flips: the best of all in the first round, the plain learner on sanitised labels."""
-    defense = Relabel(LEARNER, K)
+    defense = Relabel(LEARNER, K, **PUBLISHED)
     flips = flip_greedy(TRAIN, 3, HELD_OUT, defense)
     tried = []
     for i in range(N):
@@ -103,7 +104,7 @@ def test_attackers_who_know_retrain_on_the_vote():
 def test_what_a_learner_knows_of_the_labels_is_not_used():
     y = Y.copy()
     y[[0, 1, 2]] *= -1
-    defense, data = Relabel(SVM(0.5), K), Data(X, y)
+    defense, data = Relabel(SVM(0.5), K, **PUBLISHED), Data(X, y)
     x = jnp.asarray(HELD_OUT.x)
     prepared = defense.prepare(data).fit(data).model.decision(x)
     plain = SVM(0.5).fit(Data(X, voted(X, y, K, 0.5, 0))).model.decision(x)
@@ -143,12 +144,12 @@ def test_votes_have_a_derivative_in_labels_only_if_soft():
     assert abs(expected) > 1e-3
     got = jnp.sum(jax.grad(loss)(TRAIN.y, soft) * along)
     np.testing.assert_allclose(got, expected, rtol=1e-8)
-    hard = jax.grad(loss)(TRAIN.y, Relabel(Logistic(0.05), K, tie=1.0))
+    hard = jax.grad(loss)(TRAIN.y, Relabel(Logistic(0.05), K, 0.5, tie=1.0, balance=0))
     np.testing.assert_array_equal(hard, 0)
 
 
 def test_it_maps_over_data_sets():
-    defense = Relabel(LEARNER, K)
+    defense = Relabel(LEARNER, K, **PUBLISHED)
     signs = jnp.asarray(np.where(RNG.random((3, N)) < 0.2, -Y, Y))
     both = jax.jit(jax.vmap(lambda y: defense.inspect(Data(X, y)).data.y))(signs)
     for y, seen in zip(signs, both, strict=True):
@@ -158,7 +159,7 @@ def test_it_maps_over_data_sets():
 def test_it_says_how_many_labels_it_changed():
     y = Y.copy()
     y[:3] *= -1
-    seen = Relabel(LEARNER, K).inspect(Data(X, y))
+    seen = Relabel(LEARNER, K, **PUBLISHED).inspect(Data(X, y))
     changed = int(np.sum(voted(X, y, K, 0.5, 0) != y))
     assert f"relabelled {changed}" in seen.message(Data(X, y))
 

@@ -98,7 +98,7 @@ def run(options: Options, report: Report) -> None:
             table.split(options.train, options.validation, options.test, split)
         )
         plain, vote = learner(kind, options), (options.k, options.agreement, options.tie)
-        defended = Relabel(plain, *vote)
+        defended = Relabel(plain, *vote, balance=0)  # as published
         targets = {"unaware": plain, "aware": defended, "soft": defended.surrogate(train)}
         results = {"random": flip_random(jax.random.key(split), train, largest, validation, plain)}
         cpu = {}
