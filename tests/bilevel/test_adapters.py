@@ -78,22 +78,27 @@ def test_an_unfinished_answer_is_as_good_as_its_tolerance(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("jaxopt LBFGS", marks=pytest.mark.slow), "optimistix BFGS"]
+    ("name", "order"),
+    [
+        ("optimistix BFGS", 1),
+        pytest.param("optimistix BFGS", 2, marks=pytest.mark.slow),
+        pytest.param("jaxopt LBFGS", 2, marks=pytest.mark.slow),
+    ],
 )
-def test_batches_loops_and_second_derivatives(name):
+def test_batches_loops_and_derivatives_of_any_order(name, order):
     def weights(log_l2, solver):
         return argmin(problem({**Z, "log_l2": log_l2}), solver=solver).value["slope"]
 
     grid = jnp.asarray([-2.0, 0.0, 2.0])
     first = jax.jacfwd(weights)
 
-    def both(solver):
+    def derivatives(solver):
         def run(t):
-            return first(t, solver), jax.jacfwd(first)(t, solver)
+            return first(t, solver), *([jax.jacfwd(first)(t, solver)] if order == 2 else [])
 
         return jax.jit(jax.vmap(run))(grid)
 
-    agree(both(FINISHED[name]), both(Newton()), 1e-10)
+    agree(derivatives(FINISHED[name]), derivatives(Newton()), 1e-10)
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ ALL = {**HARD, **{f"soft {name}": HARD[name].surrogate(DATA).prepare(DATA) for n
 SLOW = {"trim from random sets", "soft sever", "soft filter and trim"}
 
 
-def rows(names):
-    return [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in names]
+def rows(names, slow=frozenset(SLOW)):
+    return [pytest.param(n, marks=pytest.mark.slow if n in slow else ()) for n in names]
 
 
 def loss(leaves, learner):
@@ -179,7 +179,9 @@ def test_a_training_that_fails_on_the_way_reaches_the_result(name):
         assert int(attack.evaluate(jnp.ones((1, D)))[1][1].result) == MAX_STEPS
 
 
-@pytest.mark.parametrize("name", rows([n for n in ALL if "partition" not in n]))
+@pytest.mark.parametrize(
+    "name", rows([n for n in ALL if "partition" not in n], slow=SLOW | {"soft trim"})
+)
 def test_a_pinned_training_is_the_training_without_a_search(name):
     defense = ALL[name]
 

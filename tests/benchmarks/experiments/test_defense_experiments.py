@@ -22,16 +22,17 @@ def table(rows: int = 90) -> Table:
     return Table(x, np.clip(y, 0, 1), names, (Group("k", (3, 4, 5)),))
 
 
-def test_the_arena_judges_every_cell(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rates", [(0.2,), pytest.param((0.1, 0.2), marks=pytest.mark.slow)])
+def test_the_arena_judges_every_cell(rates, tmp_path: Path) -> None:
     options = arena.Options(
-        attacks=("insert", "flips"), defenses=("filter",), learners=("ridge",), rates=(0.1, 0.2),
+        attacks=("insert", "flips"), defenses=("filter",), learners=("ridge",), rates=rates,
         seeds=2, train=40, validation=40, test=60, steps=15,
     )  # fmt: skip
     report = Report("arena", options, json_path=tmp_path / "a.json", out=tmp_path)
     arena.run(options, report)
     report.finish()
     rows = json.loads((tmp_path / "a.json").read_text())["rows"]
-    assert len(rows) == 2 * 2 * 2
+    assert len(rows) == 2 * len(rates) * 2
     for row in rows:
         assert row["undefended_err"] > row["clean_err"]
         assert 0 <= row["poison_removed"] <= 1
