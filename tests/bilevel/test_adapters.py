@@ -56,7 +56,14 @@ def agree(a, b, tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=tolerance), a, b)
 
 
-@pytest.mark.parametrize("name", FINISHED)
+REST = {"jaxopt GradientDescent", "optimistix LBFGS"}
+
+
+def rows(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in REST)) for name in names]
+
+
+@pytest.mark.parametrize("name", rows(FINISHED))
 def test_a_finished_answer_is_newtons(name):
     wanted, slope = solved(Z, Newton())
     found, got = solved(Z, FINISHED[name])
@@ -67,7 +74,7 @@ def test_a_finished_answer_is_newtons(name):
     agree(got, slope, 1e-11)
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", rows(ALONE))
 def test_an_unfinished_answer_is_as_good_as_its_tolerance(name):
     wanted, slope = solved(Z, Newton())
     found, got = solved(Z, ALONE[name])
@@ -120,10 +127,11 @@ def test_their_failure_is_ours(solver):
 
 
 def test_a_finish_judges_the_answer_that_it_gives():
-    finished, _ = solved(Z, Jaxopt("LBFGS", {"tol": 1e-12, "maxiter": 2}))
+    finished = argmin(problem(Z), solver=Jaxopt("LBFGS", {"tol": 1e-12, "maxiter": 2}))
     assert int(finished.result) == CONVERGED
     assert not bool(finished.stats["foreign_converged"])
-    failed, _ = solved(Z, Optimistix("BFGS", LOOSE, finish=Newton(max_steps=1)))
+    hasty = Optimistix("BFGS", LOOSE, finish=Newton(max_steps=1))
+    failed = argmin(problem(Z), solver=hasty, throw=False)
     assert int(failed.result) == MAX_STEPS
     assert bool(failed.stats["foreign_converged"])
 
