@@ -77,7 +77,7 @@ def forget_programs() -> Iterator[None]:
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 40_000:
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 45_000:
         jax.clear_caches()
         gc.collect()
 
