@@ -67,7 +67,7 @@ def pytest_collection_finish() -> None:
     tracing allocates many small objects, and looking through them all took a tenth of the time.
     """
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(100_000, 10, 10)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -60,7 +60,7 @@ ALL = {**HARD, **{f"soft {name}": HARD[name].surrogate(DATA).prepare(DATA) for n
 SLOW = {"trim from random sets", "soft sever", "soft filter and trim"}
 
 
-def rows(names, slow=frozenset(SLOW)):
+def rows(names, slow=SLOW):
     return [pytest.param(n, marks=pytest.mark.slow if n in slow else ()) for n in names]
 
 
