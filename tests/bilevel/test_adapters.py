@@ -56,7 +56,14 @@ def agree(a, b, tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=tolerance), a, b)
 
 
-@pytest.mark.parametrize("name", FINISHED)
+REST = {"jaxopt GradientDescent", "optimistix LBFGS"}
+
+
+def rows(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in REST)) for name in names]
+
+
+@pytest.mark.parametrize("name", rows(FINISHED))
 def test_a_finished_answer_is_newtons(name):
     wanted, slope = solved(Z, Newton())
     found, got = solved(Z, FINISHED[name])
@@ -67,7 +74,7 @@ def test_a_finished_answer_is_newtons(name):
     agree(got, slope, 1e-11)
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", rows(ALONE))
 def test_an_unfinished_answer_is_as_good_as_its_tolerance(name):
     wanted, slope = solved(Z, Newton())
     found, got = solved(Z, ALONE[name])
@@ -78,22 +85,27 @@ def test_an_unfinished_answer_is_as_good_as_its_tolerance(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("jaxopt LBFGS", marks=pytest.mark.slow), "optimistix BFGS"]
+    ("name", "order"),
+    [
+        ("optimistix BFGS", 1),
+        pytest.param("optimistix BFGS", 2, marks=pytest.mark.slow),
+        pytest.param("jaxopt LBFGS", 2, marks=pytest.mark.slow),
+    ],
 )
-def test_batches_loops_and_second_derivatives(name):
+def test_batches_loops_and_derivatives_of_any_order(name, order):
     def weights(log_l2, solver):
         return argmin(problem({**Z, "log_l2": log_l2}), solver=solver).value["slope"]
 
     grid = jnp.asarray([-2.0, 0.0, 2.0])
     first = jax.jacfwd(weights)
 
-    def both(solver):
+    def derivatives(solver):
         def run(t):
-            return first(t, solver), jax.jacfwd(first)(t, solver)
+            return first(t, solver), *([jax.jacfwd(first)(t, solver)] if order == 2 else [])
 
         return jax.jit(jax.vmap(run))(grid)
 
-    agree(both(FINISHED[name]), both(Newton()), 1e-10)
+    agree(derivatives(FINISHED[name]), derivatives(Newton()), 1e-10)
 
 
 @pytest.mark.slow
@@ -115,10 +127,11 @@ def test_their_failure_is_ours(solver):
 
 
 def test_a_finish_judges_the_answer_that_it_gives():
-    finished, _ = solved(Z, Jaxopt("LBFGS", {"tol": 1e-12, "maxiter": 2}))
+    finished = argmin(problem(Z), solver=Jaxopt("LBFGS", {"tol": 1e-12, "maxiter": 2}))
     assert int(finished.result) == CONVERGED
     assert not bool(finished.stats["foreign_converged"])
-    failed, _ = solved(Z, Optimistix("BFGS", LOOSE, finish=Newton(max_steps=1)))
+    hasty = Optimistix("BFGS", LOOSE, finish=Newton(max_steps=1))
+    failed = argmin(problem(Z), solver=hasty, throw=False)
     assert int(failed.result) == MAX_STEPS
     assert bool(failed.stats["foreign_converged"])
 

@@ -241,9 +241,9 @@ def test_the_certificate_reports_the_residual_of_an_inexact_adjoint(linear):
     # the residual by hand, at the same solution
     w = argmin(training(z), solver=Newton()).value
     flat, unravel = ravel_pytree(w)
-    hessian = jax.hessian(lambda f: training(z).objective(unravel(f), z))(flat)
-    r = ravel_pytree(jax.grad(lambda w: outer(z, w))(w))[0]
-    v = linear.solve(lambda v: hessian @ v, lambda v: v, r)
+    hessian = jax.jit(jax.hessian(lambda f: training(z).objective(unravel(f), z)))(flat)
+    r = ravel_pytree(jax.jit(jax.grad(lambda w: outer(z, w)))(w))[0]
+    v = jax.jit(lambda r: linear.solve(lambda v: hessian @ v, lambda v: v, r))(r)
     left = float(jnp.linalg.norm(r - hessian @ v) / jnp.linalg.norm(r))
     assert left > 1e-3
     np.testing.assert_allclose(float(found.adjoint_residual), left, rtol=0.05)

@@ -54,7 +54,7 @@ def rejected(x, y, sets):
     return impact > max(0, impact.min()) + 1e-13
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("seed", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_rows_rejected_are_those_of_a_plain_loop(seed):
     x, y, _ = labels()
     estimator = RoniClassifier(GaussianNB(), draws=DRAWS, random_state=seed).fit(x, y)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn import exceptions, linear_model
@@ -27,6 +26,7 @@ from benchmarks.report import Report, UsageError, summary
 from benchmarks.twins import REGRESSIONS, Strengths
 from bilevel import Data
 from bilevel.learners import Huber, Ridge
+from bilevel.tools import program
 from defenses import Trim
 
 from ._ridge_behind_trim import PAPER, attack, attacked, cross_validated, outcome
@@ -65,6 +65,12 @@ class Options:
 
     def __post_init__(self):
         check(self)
+
+
+@program
+def _for_all(attack_on: Callable[..., XY], *splits) -> XY:
+    """The attack on each of the stacked splits; both strengths run one program."""
+    return bilevel.batch(attack_on)(*splits)
 
 
 STRENGTHS = ("paper", "cross-validated")
@@ -128,7 +134,6 @@ def made(
     def stack(arrays):
         return jnp.asarray(np.stack(list(arrays)))
 
-    @jax.jit
     def one(x, y, x_val, y_val, start_x, start_y, alpha):
         learner = Ridge(alpha / total)
         train, held = Data(x, y), Data(x_val, y_val)
@@ -137,7 +142,8 @@ def made(
         poison = attack(victim, reach, train, held, XY(start_x, start_y), options.steps)
         return XY(where.place(poison.x), TARGETS.place(poison.y))
 
-    result = jax.jit(bilevel.batch(one))(
+    result = _for_all(
+        one,
         *(stack(getattr(getattr(p, k), a) for p in parts)
           for k in ("train", "validation") for a in "xy"),
         stack(s["b-flip"].x for s in begin), stack(s["b-flip"].y for s in begin),

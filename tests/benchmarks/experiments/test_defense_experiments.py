@@ -9,7 +9,11 @@ import pytest
 from benchmarks.data import Group, Table
 from benchmarks.experiments.defenses import _trim_on_table as _trim
 from benchmarks.experiments.defenses import arena, dilemma
+from benchmarks.experiments.defenses._ridge_behind_trim import attacked
 from benchmarks.report import Report, UsageError
+from bilevel import Data
+from bilevel.learners import Ridge
+from defenses import SoftTrim, Trim
 
 
 def table(rows: int = 90) -> Table:
@@ -22,16 +26,17 @@ def table(rows: int = 90) -> Table:
     return Table(x, np.clip(y, 0, 1), names, (Group("k", (3, 4, 5)),))
 
 
-def test_the_arena_judges_every_cell(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rates", [(0.2,), pytest.param((0.1, 0.2), marks=pytest.mark.slow)])
+def test_the_arena_judges_every_cell(rates, tmp_path: Path) -> None:
     options = arena.Options(
-        attacks=("insert", "flips"), defenses=("filter",), learners=("ridge",), rates=(0.1, 0.2),
+        attacks=("insert", "flips"), defenses=("filter",), learners=("ridge",), rates=rates,
         seeds=2, train=40, validation=40, test=60, steps=15,
     )  # fmt: skip
     report = Report("arena", options, json_path=tmp_path / "a.json", out=tmp_path)
     arena.run(options, report)
     report.finish()
     rows = json.loads((tmp_path / "a.json").read_text())["rows"]
-    assert len(rows) == 2 * 2 * 2
+    assert len(rows) == 2 * len(rates) * 2
     for row in rows:
         assert row["undefended_err"] > row["clean_err"]
         assert 0 <= row["poison_removed"] <= 1
@@ -64,9 +69,12 @@ def test_the_dilemma_is_drawn(tmp_path: Path, monkeypatch) -> None:
     assert (tmp_path / "dilemma.png").stat().st_size > 10_000
 
 
-def test_trim_beside_its_peers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "attackers", [("stat-p", "plain"), pytest.param(("plain", "soft"), marks=pytest.mark.slow)]
+)
+def test_trim_beside_its_peers(attackers, tmp_path: Path) -> None:
     options = _trim.Options(
-        rates=(0.2,), attackers=("plain", "soft"), seeds=2, train=30, validation=25, test=30,
+        rates=(0.2,), attackers=attackers, seeds=2, train=30, validation=25, test=30,
         restarts=4, steps=10,
     )  # fmt: skip
     report = Report("trim-house", options, out=tmp_path)
@@ -76,6 +84,15 @@ def test_trim_beside_its_peers(tmp_path: Path) -> None:
         assert row["attacker"] != "plain" or row["test_mse"] > 2 * row["clean_test_mse"]
         assert np.isfinite(row["huber_test_mse"] + row["ransac_test_mse"] + row["trim_test_mse"])
     assert (tmp_path / "trim-house.png").stat().st_size > 10_000
+
+
+def test_the_victim_is_the_learner_or_the_one_behind_trim() -> None:
+    learner, data = Ridge(0.1), Data(table().x, table().y)
+    assert attacked("plain", learner, 0.2, data) is learner
+    for attacker, kind in (("hard", Trim), ("soft", SoftTrim)):
+        victim = attacked(attacker, learner, 0.2, data)
+        assert isinstance(victim, kind)
+        assert (victim.learner, float(victim.contamination)) == (learner, 0.2)
 
 
 def test_poison_of_another_program_is_trimmed(tmp_path: Path) -> None:
