@@ -64,7 +64,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_finish() -> None:
     """Spares what is imported and collected all further garbage collections, and makes these rare:
-    tracing allocates many small objects, and looking through them all took a tenth of the time.
+    tracing allocates many small objects, and looking through them all took a fifth of the time.
     """
     gc.freeze()
     gc.set_threshold(100_000, 10, 10)
@@ -77,7 +77,7 @@ def forget_programs() -> Iterator[None]:
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 45_000:
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
         jax.clear_caches()
         gc.collect()
 
