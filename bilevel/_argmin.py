@@ -51,6 +51,12 @@ def solve(
     """
     if problem is None:
         return Solution(None, jnp.int32(CONVERGED), {}, None)
+    if not isinstance(problem, solver.solves):
+        kinds = solver.solves if isinstance(solver.solves, tuple) else (solver.solves,)
+        raise ValueError(
+            f"solver: {type(solver).__name__} got a {type(problem).__name__}, expected a "
+            f"{' or '.join(kind.__name__ for kind in kinds)}; choose another from bilevel.solvers"
+        )
     problem = hoist(problem)
     warm = warm if solver.converges else None
     if point is not None and isinstance(derivative, Implicit):

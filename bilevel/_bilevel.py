@@ -240,4 +240,12 @@ class Function(AbstractObjective):
     def evaluate(self, z, warm=None):
         del warm
         done = Info(jnp.int32(CONVERGED), {})
-        return self.function(z), (None, done)
+        value = self.function(z)
+        if (
+            value is None
+            or jnp.shape(value) != ()
+            or not jnp.issubdtype(jnp.result_type(value), jnp.floating)
+        ):
+            got = "None" if value is None else f"shape {jnp.shape(value)}"
+            raise ValueError(f"objective: returned {got}, expected one floating number")
+        return value, (None, done)

@@ -71,9 +71,15 @@ def append(
 
 def _numbers(name: str, a) -> Array:
     """`a` as an array of numbers, booleans as integers; ValueError if it is not numbers."""
+    if hasattr(a, "toarray"):  # SciPy's sparse matrices
+        raise ValueError(f"{name}: got a sparse matrix, expected an array; pass {name}.toarray()")
+    if isinstance(a, np.ma.MaskedArray):
+        raise ValueError(f"{name}: got a masked array, expected an array; fill or drop its holes")
     try:
+        if isinstance(a, np.ndarray) and (a.dtype == object or not a.dtype.isnative):
+            a = a.astype(float if a.dtype == object else a.dtype.newbyteorder("="))
         a = jnp.asarray(a)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: got {type(a).__name__}, expected numbers ({error})") from None
     if a.dtype == bool:
         return a.astype(jnp.int32)

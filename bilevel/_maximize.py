@@ -221,6 +221,12 @@ def _run(objective, z0, sign: float, *, steps, patience, state, key, **options) 
     if options["project"] is None:
         options["project"] = objective.project
     patience = require_count("patience", patience)
+    if not 0 < options["shrink"] < 1:
+        raise ValueError(f"shrink: got {options['shrink']}, expected a factor between 0 and 1")
+    if not 0 < options["floor"] <= 1:
+        raise ValueError(f"floor: got {options['floor']}, expected a factor, at most 1")
+    if not 0 <= options["tol"] < float("inf"):
+        raise ValueError(f"tol: got {options['tol']}, expected a number >= 0")
     settings = _Settings(steps=steps, patience=patience, **options)
     data = jax.random.key_data(jax.random.key(0) if key is None else key)
     optimized = _optimize(

@@ -47,6 +47,6 @@ def checked(value: PyTree, result: Int[Array, "..."]) -> PyTree:
         if int(jnp.max(result)) != results.CONVERGED:
             raise SolveError(results.sentence(jnp.max(result)))
         return value
-    inner = [results.SENTENCES[code] for code in range(results.OUT_OF_RANGE + 1)]
+    inner = [results.SENTENCES[code] for code in range(results.LAST_INNER + 1)]
     worst = jnp.max(result)
     return branched_error_if(value, worst != results.CONVERGED, worst, inner)

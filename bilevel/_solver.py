@@ -32,11 +32,13 @@ class AbstractSolver(eqx.Module):
 
     - `symmetric`: the Jacobian of `conditions` in the unknowns is symmetric, as the (reduced) KKT
       matrix of a minimisation is. If False, `backsolve_transposed` must be implemented.
+    - `solves`: the classes of problems that it accepts.
     - `converges`: the answer is the minimiser and does not depend on the start. False for a path of
       a given number of steps: its answer depends on the start, so it accepts no warm start.
     """
 
     symmetric: ClassVar[bool] = True
+    solves: ClassVar[type | tuple[type, ...]] = object
     converges: ClassVar[bool] = True
 
     @abc.abstractmethod

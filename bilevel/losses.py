@@ -1,13 +1,33 @@
 """Losses per row, as functions of the labels y (n,) and the decisions f, with values (n,).
 
 Learners minimise them and goals evaluate them. A loss with kinks has a method `kinks(y, f)`, with
-values (n,): at zeros of an entry the loss of that row is not twice differentiable.
+values (n,): at zeros of an entry the loss of that row is not twice differentiable. A loss of labels
+has a method `check(y, name)` that raises `ValueError` for others; traced labels are not checked.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from ._tree import concrete
+
+
+def _require(y: Array, name: str, wrong: Callable[[np.ndarray], Any], wanted: str) -> None:
+    if not concrete(y):
+        return
+    values = np.asarray(y)
+    found = np.unique(values[np.asarray(wrong(values))])
+    if found.size:
+        raise ValueError(f"{name}: got labels {found[:5]}, expected {wanted}")
+
+
+def _require_signs(y: Array, name: str) -> None:
+    _require(y, name, lambda y: np.abs(y) != 1, "only -1 and +1; relabel the classes")
 
 
 class Squares(eqx.Module):
@@ -41,6 +61,9 @@ class Hinge(eqx.Module):
     def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return jnp.maximum(0, 1 - y.astype(f.dtype) * f)
 
+    def check(self, y: Array, name: str = "y") -> None:
+        _require_signs(y, name)
+
     def kinks(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return 1 - y.astype(f.dtype) * f
 
@@ -55,6 +78,9 @@ class Logistic(eqx.Module):
     def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return jnp.logaddexp(0, -y.astype(f.dtype) * f)
 
+    def check(self, y: Array, name: str = "y") -> None:
+        _require_signs(y, name)
+
 
 class CrossEntropy(eqx.Module):
     """-log of softmax(f) at y; y has class numbers 0, 1, ... and f (n, k) a column per class.
@@ -65,3 +91,6 @@ class CrossEntropy(eqx.Module):
     def __call__(self, y: Float[Array, " n"], f: Float[Array, "n k"]) -> Float[Array, " n"]:
         chosen = jnp.take_along_axis(f, jnp.round(y).astype(jnp.int32)[:, None], axis=1)
         return jax.nn.logsumexp(f, axis=1) - chosen[:, 0]
+
+    def check(self, y: Array, name: str = "y") -> None:
+        _require(y, name, lambda y: (y < 0) | (y != np.round(y)), "class numbers 0, 1, ...")

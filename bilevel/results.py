@@ -3,7 +3,8 @@
 from typing import SupportsInt
 
 CONVERGED, MAX_STEPS, NON_FINITE, INFEASIBLE, ACTIVE_SET, LINEAR_SOLVE = range(6)
-DEGENERATE, UNBOUNDED, OUT_OF_RANGE = 6, 7, 8
+DEGENERATE, UNBOUNDED, OUT_OF_RANGE, CURVATURE, INVALID = 6, 7, 8, 9, 10
+LAST_INNER = INVALID
 """Codes of an inner solve (`Solution.result`, `Info.result`, `Certificate.result`)."""
 
 RUNNING, SETTLED, ZERO_GRADIENT, IDLE, FLAT, INNER_FAILED, NOT_FINITE = range(20, 27)
@@ -29,6 +30,12 @@ SENTENCES = {
     "feasible points. Bound the variables or regularise it",
     OUT_OF_RANGE: "the weights left the range of fixed-point arithmetic or met NaN: check the "
     "problem's arrays for non-finite values, lower the rate, or rescale the loss",
+    CURVATURE: "the solve ended where the gradient vanishes and the Hessian is not positive "
+    "definite: a saddle, a maximum or a flat point. Start elsewhere, or add a little strong "
+    "convexity",
+    INVALID: "the data or a strength of the learner is out of range: it needs a finite strength "
+    "> 0, finite rows, weights >= 0 of which some are positive, and for a classifier labels -1 and "
+    "+1 (Softmax: class numbers) with rows of each. Call the learner outside jit for the argument",
     RUNNING: "used all its steps: raise steps to see whether the value still improves",
     SETTLED: "stopped early: no further progress at the smallest step length",
     ZERO_GRADIENT: "stopped: the hypergradient is zero here: start elsewhere or pass reseed=",

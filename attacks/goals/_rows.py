@@ -42,8 +42,18 @@ class AbstractRowGoal(AbstractGoal):
                 f"x_val: got {features} features, expected {expected}, as in the training rows"
             )
 
+        check_labels = getattr(self.loss, "check", None)
+        if check_labels is not None:
+            check_labels(self.y, "y_val")
+
     def score(self, model, world, *, key=None):
         loss = self.loss(self.y, model.decision(self.rows(world, key)))
+        if jnp.shape(loss) != self.y.shape or not jnp.issubdtype(loss.dtype, jnp.floating):
+            raise ValueError(
+                f"loss: returned {loss.dtype} of shape {jnp.shape(loss)}, expected a floating "
+                f"number per row, {self.y.shape}; a loss is a function of labels (n,) and "
+                "decisions (n,) or (n, k)"
+            )
         return jnp.sum(self.weight * loss) / jnp.sum(self.weight)
 
     def kinks(self, model, world):

@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._data import Data
 from .._tree import concrete
+from ..results import CONVERGED, INVALID
 
 
 def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
@@ -20,12 +21,36 @@ def strength(name: str, value, *, zero: bool = False) -> Float[Array, ""]:
     return jnp.asarray(value, float)
 
 
+def validity(
+    data: Data, *strengths: Float[Array, ""], positive: int = 1, signs: bool = False
+) -> Int[Array, ""]:
+    """`CONVERGED`, or `INVALID` for what the checks above refuse: they see no traced values.
+
+    - `strengths`: of which the first `positive` must be > 0 and the others >= 0.
+    - `signs`: labels are -1 and +1, or between them (of a soft vote); there must be rows of both.
+    """
+    weight, y = data.weight, data.y
+    ok = jnp.all(weight >= 0) & jnp.any(weight > 0)
+    for i, strength in enumerate(strengths):
+        ok &= (strength > 0 if i < positive else strength >= 0) & jnp.isfinite(strength)
+    if signs:
+        ok &= jnp.all(jnp.abs(y) <= 1)
+        ok &= jnp.any((y > 0) & (weight > 0)) & jnp.any((y < 0) & (weight > 0))
+    return jnp.where(ok, CONVERGED, INVALID).astype(jnp.int32)
+
+
 def require_table(data: Data) -> None:
     """ValueError unless the rows are a table (n, d)."""
     if data.x.ndim != 2:
         raise ValueError(
             f"x: got shape {data.x.shape}, expected a table (rows, features); reshape images to "
             "x.reshape(len(x), -1), or train a network"
+        )
+    if data.x.shape[1] == 0:
+        raise ValueError("x: got no features, expected some")
+    if data.x.dtype.itemsize < 4:
+        raise ValueError(
+            f"x: got {data.x.dtype}, expected float32 or float64: linear systems are solved"
         )
 
 

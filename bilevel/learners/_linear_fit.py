@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .._data import Data
 from .._solver import AbstractSolver, Point
@@ -18,7 +18,7 @@ from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers import Newton, _cholesky
 from ..solvers.smooth._smooth import AbstractSmoothSolver
-from ._checks import require_table, require_weights
+from ._checks import require_table, require_weights, validity
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
 from ._training import Training
@@ -238,7 +238,14 @@ class AbstractLinearLearner(AbstractLearner):
         gram = self._gram(x) if data.x.shape[1] > data.rows else None
         fit = self.fit_of(x, data.targets(), share, *strengths, gram, self.loss, units)
         start = jnp.zeros(data.x.shape[1] + 1, data.x.dtype)
-        return Training(data, Smooth(objective, start, fit, hessian), eqx.Partial(_model, units))
+        return Training(
+            data, Smooth(objective, start, fit, hessian), eqx.Partial(_model, units),
+            result=self.validity(data),
+        )  # fmt: skip
+
+    def validity(self, data: Data) -> Int[Array, ""]:
+        """The code of data and strengths that `check` refuses; it also sees traced values."""
+        return validity(data, self.l2, self.l2_bias)
 
     def _units(self, data: Data) -> Units:
         if not self.solver.converges:

@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .. import losses
 from .._solver import AbstractSolver
 from ..derivatives import AbstractDerivative, Implicit
-from ._checks import strength
+from ._checks import strength, validity
 from ._linear_fit import AbstractLinearLearner, Fit, Known, LinearNewton
 
 
@@ -77,6 +77,9 @@ class Huber(AbstractLinearLearner):
         self.l2_bias = strength("l2_bias", l2_bias, zero=True)
         self.solver = HuberNewton() if solver is None else solver
         self.derivative, self.known = derivative, None
+
+    def validity(self, data):
+        return validity(data, self.l2, self.delta, self.l2_bias, positive=2)
 
     @property
     def loss(self):

@@ -4,7 +4,7 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from .. import penalties
 from .._data import Data
@@ -13,7 +13,7 @@ from ..derivatives import AbstractDerivative, Implicit
 from ..losses import Squares
 from ..problems import PenalisedLeastSquares
 from ..solvers import WorkingSet
-from ._checks import require_table, require_weights, strength
+from ._checks import require_table, require_weights, strength, validity
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
 from ._training import Training
@@ -47,7 +47,13 @@ class AbstractSparseLearner(AbstractLearner):
         y = data.targets()
         x_mean, y_mean = share @ data.x, share @ y
         problem = PenalisedLeastSquares(data.x - x_mean[None, :], y - y_mean, self.penalty(), share)
-        return Training(data, problem, eqx.Partial(_model, x_mean, y_mean))
+        return Training(
+            data, problem, eqx.Partial(_model, x_mean, y_mean), result=self.validity(data)
+        )
+
+    @abc.abstractmethod
+    def validity(self, data: Data) -> Int[Array, ""]:
+        """The code of data and strengths that `check` refuses; it also sees traced values."""
 
 
 def _model(x_mean: Float[Array, " d"], y_mean: Float[Array, ""], w: Float[Array, " d"]):
@@ -83,6 +89,9 @@ class Lasso(AbstractSparseLearner):
     def penalty(self):
         return penalties.L1(self.l1)
 
+    def validity(self, data):
+        return validity(data, self.l1)
+
 
 class ElasticNet(AbstractSparseLearner):
     """The LASSO with l2/2 |w|^2 added (Zou & Hastie 2005).
@@ -110,3 +119,6 @@ class ElasticNet(AbstractSparseLearner):
 
     def penalty(self):
         return penalties.ElasticNet(self.l1, self.l2)
+
+    def validity(self, data):
+        return validity(data, self.l1, self.l2, positive=2)

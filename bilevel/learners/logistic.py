@@ -6,7 +6,7 @@ from .. import losses
 from .._data import Data
 from .._solver import AbstractSolver
 from ..derivatives import AbstractDerivative, Implicit
-from ._checks import require_classes, strength
+from ._checks import require_classes, strength, validity
 from ._linear_fit import AbstractLinearLearner, Known, LinearNewton
 
 
@@ -45,6 +45,9 @@ class Logistic(AbstractLinearLearner):
     def check(self, data: Data) -> None:
         super().check(data)
         require_classes(data)
+
+    def validity(self, data):
+        return validity(data, self.l2, self.l2_bias, signs=True)
 
     @property
     def loss(self):

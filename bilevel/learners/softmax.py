@@ -12,9 +12,10 @@ from .._tree import concrete
 from ..derivatives import AbstractDerivative, Implicit
 from ..losses import CrossEntropy
 from ..problems import Smooth
+from ..results import INVALID
 from ..solvers import Newton, NewtonCG
 from ..solvers.smooth._smooth import AbstractSmoothSolver
-from ._checks import require_table, require_weights, strength
+from ._checks import require_table, require_weights, strength, validity
 from ._learner import AbstractLearner
 from ._model import AbstractModel
 from ._training import Training
@@ -113,7 +114,10 @@ class Softmax(AbstractLearner):
             own = units(data.x, share, *strengths, scaled=True)
         args = own.rows(data.x), data.y, share, *strengths, own
         problem = Smooth(_objective, start, args, _hessian)
-        return Training(data, problem, eqx.Partial(_model, own))
+        valid = validity(data, *strengths)
+        known = (data.y == jnp.round(data.y)) & (data.y >= 0) & (data.y < self.classes)
+        valid = jnp.where(jnp.all(known), valid, INVALID)
+        return Training(data, problem, eqx.Partial(_model, own), result=valid)
 
 
 def _model(units: Units, value: tuple[Array, Array]) -> SoftmaxModel:

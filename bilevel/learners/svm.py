@@ -10,7 +10,7 @@ from ..derivatives import AbstractDerivative, Implicit
 from ..losses import Hinge
 from ..problems import BoxQP, Product
 from ..solvers import ActiveSet
-from ._checks import require_classes, require_table, require_weights, strength
+from ._checks import require_classes, require_table, require_weights, strength, validity
 from ._learner import AbstractLearner
 from ._model import AbstractModel
 from ._training import Training
@@ -117,7 +117,8 @@ class SVM(AbstractLearner):
             b=jnp.zeros((), y.dtype),
         )
         make_model = eqx.Partial(_model, self, new, y, origin)
-        return Training(data, problem, make_model, make_support=_support)
+        valid = validity(data, self.C, signs=True)
+        return Training(data, problem, make_model, make_support=_support, result=valid)
 
     def _low_rank(self, x: Float[Array, "n d"]) -> bool:
         return isinstance(self.kernel, Linear) and 2 * x.shape[1] <= x.shape[0]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from .._tree import dot, norm, tree_add, tree_sub
 from ._linear import AbstractLinearSolver, Operator, guard, loose
@@ -30,7 +30,7 @@ class CG(AbstractLinearSolver):
 
     def solve(self, matvec: Operator, backsolve: Operator, rhs: PyTree) -> PyTree:
         first = backsolve if self.precondition else lambda r: r
-        v = conjugate_gradients(matvec, rhs, self.tol, self.max_steps, first)
+        v, _ = conjugate_gradients(matvec, rhs, self.tol, self.max_steps, first)
         return guard(matvec, rhs, v, max(100 * self.tol, loose(rhs)))
 
 
@@ -40,10 +40,11 @@ def conjugate_gradients(
     tol: float,
     max_steps: int,
     precondition: Callable[[PyTree], PyTree] = lambda r: r,
-) -> PyTree:
+) -> tuple[PyTree, Bool[Array, ""]]:
     """An approximate A^-1 rhs, to the relative residual `tol` or after `max_steps` products.
 
-    It ends early, with its last iterate, at a direction without positive curvature.
+    It ends early, with its last iterate, at a direction without positive curvature; the second
+    result says that there was none.
     """
     target = tol * norm(rhs)
     zero = jax.tree.map(jnp.zeros_like, rhs)
@@ -78,4 +79,5 @@ def conjugate_gradients(
         return (norm(r) > target) & positive & (steps < max_steps) & (rounds < ROUNDS)
 
     start = zero, rhs, jnp.int32(0), jnp.int32(0), jnp.bool_(True)
-    return lax.while_loop(left, again, start)[0]
+    v, *_, positive = lax.while_loop(left, again, start)
+    return v, positive

@@ -6,8 +6,11 @@ from typing import Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
+
+from .._tree import concrete
 
 Slopes = Float[Array, " d"]
 
@@ -55,6 +58,15 @@ class AbstractPenalty(eqx.Module):
         the loss: (in units of w, in units of the slope). Infinite where one does not apply;
         negative where w is not optimal.
         """
+
+
+def require_strength(name: str, strength: PyTree) -> None:
+    """ValueError unless all numbers of a strength are finite and >= 0. Traced ones are not
+    checked.
+    """
+    for leaf in jax.tree.leaves(strength):
+        if concrete(leaf) and not np.all((np.asarray(leaf) >= 0) & np.isfinite(np.asarray(leaf))):
+            raise ValueError(f"{name}: got {leaf}, expected finite numbers >= 0")
 
 
 def spread(strength: PyTree, w: PyTree, name: str) -> Float[Array, " d"]:

@@ -1,8 +1,10 @@
 """Bounds."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from .._tree import concrete
 from ._penalty import AbstractPenalty, spread
 
 
@@ -17,6 +19,12 @@ class Box(AbstractPenalty):
 
     lower: PyTree
     upper: PyTree
+
+    def __check_init__(self):
+        ends = jax.tree.leaves((self.lower, self.upper))
+        plain = all(concrete(end) and jnp.ndim(end) == 0 for end in ends)
+        if plain and len(ends) == 2 and not ends[0] <= ends[1]:
+            raise ValueError(f"lower: got {ends[0]} with upper {ends[1]}, expected lower <= upper")
 
     def flat(self, w):
         return Box(spread(self.lower, w, "lower"), spread(self.upper, w, "upper"))

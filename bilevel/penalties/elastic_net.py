@@ -2,7 +2,7 @@
 
 from jaxtyping import PyTree
 
-from ._penalty import spread
+from ._penalty import require_strength, spread
 from .kink import AbstractKink
 
 
@@ -15,6 +15,10 @@ class ElasticNet(AbstractKink):
 
     l1: PyTree
     l2: PyTree
+
+    def __check_init__(self):
+        require_strength("l1", self.l1)
+        require_strength("l2", self.l2)
 
     def flat(self, w):
         return ElasticNet(spread(self.l1, w, "l1"), spread(self.l2, w, "l2"))

@@ -2,7 +2,7 @@
 
 from jaxtyping import PyTree
 
-from ._penalty import spread
+from ._penalty import require_strength, spread
 from .kink import AbstractKink
 
 
@@ -15,6 +15,9 @@ class L1(AbstractKink):
     """
 
     strength: PyTree
+
+    def __check_init__(self):
+        require_strength("strength", self.strength)
 
     def flat(self, w):
         return L1(spread(self.strength, w, "strength"))

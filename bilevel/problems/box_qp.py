@@ -1,5 +1,8 @@
 """Quadratic programs with a box and one equality."""
 
+from typing import Any
+
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -9,6 +12,13 @@ from ._problem import AbstractProblem
 from .product import Product
 
 
+def _floating(leaf: Any) -> Any:
+    if leaf is None or isinstance(leaf, Product):
+        return leaf
+    leaf = jnp.asarray(leaf)
+    return leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(float)
+
+
 class BoxQP(AbstractProblem):
     """min_x 1/2 x'Qx + q'x  subject to  lower <= x <= upper  and  e'x = b.
 
@@ -16,15 +26,16 @@ class BoxQP(AbstractProblem):
     - `lower`, `upper` (n,): may be infinite; equal bounds fix a variable.
     - `e` (n,), `b` (): the equality; leave both out for a problem without one.
 
-    Raises `ValueError` for shapes that do not match, e without b, and lower > upper.
+    Numbers are converted to floating arrays. Raises `ValueError` for shapes that do not match, no
+    variables, a Q that is not symmetric, e without b, and lower > upper.
     """
 
-    Q: Float[Array, "n n"] | Product
-    q: Float[Array, " n"]
-    lower: Float[Array, " n"]
-    upper: Float[Array, " n"]
-    e: Float[Array, " n"] | None = None
-    b: Float[Array, ""] | None = None
+    Q: Float[Array, "n n"] | Product = eqx.field(converter=_floating)
+    q: Float[Array, " n"] = eqx.field(converter=_floating)
+    lower: Float[Array, " n"] = eqx.field(converter=_floating)
+    upper: Float[Array, " n"] = eqx.field(converter=_floating)
+    e: Float[Array, " n"] | None = eqx.field(default=None, converter=_floating)
+    b: Float[Array, ""] | None = eqx.field(default=None, converter=_floating)
 
     def __check_init__(self):
         shape = jnp.shape(self.q)
@@ -32,6 +43,16 @@ class BoxQP(AbstractProblem):
             raise ValueError(
                 f"Q: got shape {self.Q.shape} with q {shape}; expected (n, n) and (n,)"
             )
+        if shape == (0,):
+            raise ValueError("q: got no variables, expected some")
+        if concrete(self.Q) and not isinstance(self.Q, Product):
+            Q = np.asarray(self.Q)
+            apart = np.max(np.abs(Q - Q.T))
+            if apart > 1e-6 * np.max(np.abs(Q)):
+                raise ValueError(
+                    f"Q: got a matrix that differs from its transpose by {apart:.2g}, expected a "
+                    "symmetric one; pass (Q + Q.T) / 2"
+                )
         for name in ("lower", "upper", "e"):
             leaf = getattr(self, name)
             if leaf is not None and jnp.shape(leaf) != shape:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from bilevel import Data
 from bilevel.learners import AbstractLearner
-from bilevel.tools import require_count, stop_gradient
+from bilevel.tools import require_classes, require_count, stop_gradient
 
 from .._arguments import agreement_argument, balance_argument
 from .._defense import softened
@@ -55,6 +55,10 @@ class Relabel(AbstractHardSanitiser):
         self.learner, self.k = learner, require_count("k", k)
         self.agreement, self.tie = agreement_argument(agreement), tie_argument(tie)
         self.balance = balance_argument(balance)
+
+    def check(self, data):
+        require_classes(data)
+        super().check(data)
 
     def prepare(self, data):
         """Itself: a learner that keeps labels would keep those from before the vote."""

@@ -30,6 +30,8 @@ class ActiveSet(AbstractSolver):
     means that the budget ran out, as it does on an unbounded problem.
     """
 
+    solves = BoxQP
+
     max_updates: int = 20
     max_interior_steps: int = 60
 

@@ -11,6 +11,16 @@ from ..._solver import AbstractSolver
 from ..._tree import dot, norm
 from ...problems import Smooth
 
+KICKS = 2
+"""How often a solve leaves a point where the gradient vanishes and the curvature is negative."""
+
+
+def kick(w: Array) -> Array:
+    """A small step (d,) in a fixed direction that no structure of a problem knows."""
+    direction = jnp.sin(1 + jnp.arange(w.size, dtype=w.dtype) ** 2)
+    size = jnp.sqrt(jnp.sum(w * w)) + 1
+    return float(jnp.finfo(w.dtype).eps) ** 0.25 * size * direction / jnp.sqrt(w.size)
+
 
 def move(w: PyTree, t: Array, direction: PyTree) -> PyTree:
     """Return w + t direction."""
@@ -72,6 +82,8 @@ def descend(
 
 class AbstractSmoothSolver(AbstractSolver):
     """The condition of an unconstrained smooth minimum: the gradient vanishes."""
+
+    solves = Smooth
 
     def cold(self, problem: Smooth) -> PyTree:
         return problem.start

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ..._solver import Point
 from ..._tree import all_finite
 from ...problems import Smooth
-from ...results import CONVERGED, MAX_STEPS, NON_FINITE
+from ...results import CONVERGED, CURVATURE, MAX_STEPS, NON_FINITE
 from .. import _cholesky
-from ._smooth import AbstractSmoothSolver, descends
+from ._smooth import KICKS, AbstractSmoothSolver, descends, kick
 
 
 class Newton(AbstractSmoothSolver):
@@ -40,10 +40,13 @@ class Newton(AbstractSmoothSolver):
         # One evaluation per iteration, for the start, for a new step and for the line search: one
         # copy of the objective, its gradient and the tests to compile.
         def body(state):
-            w, gradient, chol, (value, t, before, _), (step, fresh, renew, _) = state
+            w, gradient, chol, (value, t, before, _), flags = state
+            step, fresh, renew, _, definite, kicks = flags
             begins = step < 0
-            chol = lax.cond(
-                renew > 0, lambda: _factor(problem, objective, unravel, w), lambda: chol
+            chol, definite = lax.cond(
+                renew > 0,
+                lambda: _factor(problem, objective, unravel, w),
+                lambda: (chol, definite),
             )
             direction = jnp.where(begins, 0, -_cholesky.solve(chol, gradient))
             new = w + t * direction
@@ -65,15 +68,27 @@ class Newton(AbstractSmoothSolver):
             flat = -slope <= rough**4 * jnp.abs(value)
             over = ((length <= self.tol) | near | floor | flat) & turns & ~begins
             renew = begins | (turns & slow)
+            # A saddle, or a factor kept from where the Hessian was indefinite: look again here,
+            # then leave.
+            stands = over & (definite == 0)
+            leaves = stands & (fresh > 0) & (kicks < KICKS)
+            over &= ~stands | ((fresh > 0) & ~leaves)
+            renew |= stands
+            kicks += leaves.astype(jnp.int32)
+            new = jnp.where(leaves, jnp.where(fits, new, w) + kick(w), new)
+            fits &= ~leaves
             scalars = (
                 jnp.where(fits, new_value, value),
                 jnp.where(turns, 1, t / 2),
                 jnp.where(begins, jnp.inf, jnp.where(turns, length, before)),
                 jnp.where(fits, new_size, size),
             )
-            flags = step + turns.astype(jnp.int32), jnp.where(turns, renew, fresh > 0), renew, over
+            flags = (
+                jnp.where(leaves, -1, step + turns.astype(jnp.int32)),
+                jnp.where(turns, renew, fresh > 0), renew, over, definite, kicks,
+            )  # fmt: skip
             return (
-                jnp.where(fits, new, w),
+                jnp.where(fits | leaves, new, w),
                 jnp.where(fits, new_gradient, gradient),
                 chol,
                 jnp.stack(scalars),
@@ -81,16 +96,16 @@ class Newton(AbstractSmoothSolver):
             )
 
         def go(state):
-            step, _, _, over = state[4]
+            step, _, _, over, *_ = state[4]
             return (over == 0) & (step < self.max_steps)
 
         start = (
             w, jnp.zeros_like(w), jnp.zeros((w.size, w.size), w.dtype),
-            jnp.array([0, 1, jnp.inf, 0], w.dtype), jnp.array([-1, 0, 0, 0], jnp.int32),
+            jnp.array([0, 1, jnp.inf, 0], w.dtype), jnp.array([-1, 0, 0, 0, 1, 0], jnp.int32),
         )  # fmt: skip
         w, gradient, chol, scalars, flags = lax.while_loop(go, body, start)
         steps, over = flags[0], flags[3] > 0
-        result = jnp.where(over, CONVERGED, MAX_STEPS)
+        result = jnp.where(over, jnp.where(flags[4] > 0, CONVERGED, CURVATURE), MAX_STEPS)
         result = jnp.where(all_finite((w, scalars[0], gradient)), result, NON_FINITE)
         stats = {"steps": steps, "residual": scalars[3]}
         return Point(unravel(w), chol, unravel(w), result.astype(jnp.int32), stats)
@@ -100,8 +115,10 @@ class Newton(AbstractSmoothSolver):
         return unravel(_cholesky.solve(frozen, flat))
 
 
-def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
-    """Cholesky factor of the Hessian, or of a multiple of the identity if that is indefinite."""
+def _factor(problem, objective, unravel, w) -> tuple[Float[Array, "d d"], Int[Array, ""]]:
+    """Cholesky factor of the Hessian, or of a multiple of the identity if that is not positive
+    definite; and whether it is.
+    """
     if problem.hessian is None:
         _, product = jax.linearize(jax.grad(objective), w)
         hessian = jax.vmap(product)(jnp.eye(w.size, dtype=w.dtype))
@@ -109,5 +126,8 @@ def _factor(problem, objective, unravel, w) -> Float[Array, "d d"]:
         hessian = problem.hessian(unravel(w), problem.args)
     chol = _cholesky.cholesky(hessian)
     size = jnp.sqrt(jnp.max(jnp.abs(hessian)))
+    size = jnp.where(size > 0, size, 1)
     # The factor of an indefinite matrix is NaN in all entries.
-    return jnp.where(jnp.isfinite(chol[0, 0]), chol, size * jnp.eye(w.size, dtype=w.dtype))
+    definite = jnp.isfinite(chol[0, 0])
+    chol = jnp.where(definite, chol, size * jnp.eye(w.size, dtype=w.dtype))
+    return chol, definite.astype(jnp.int32)

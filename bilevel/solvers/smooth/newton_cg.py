@@ -3,14 +3,15 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import PyTree
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
 
 from ..._solver import Point
 from ..._tree import all_finite, norm
 from ...linear.cg import conjugate_gradients
 from ...problems import Smooth
-from ...results import CONVERGED, MAX_STEPS, NON_FINITE
-from ._smooth import AbstractSmoothSolver, descend
+from ...results import CONVERGED, CURVATURE, MAX_STEPS, NON_FINITE
+from ._smooth import KICKS, AbstractSmoothSolver, descend, kick
 
 
 class NewtonCG(AbstractSmoothSolver):
@@ -34,25 +35,44 @@ class NewtonCG(AbstractSmoothSolver):
             return jax.value_and_grad(problem.objective)(w, problem.args)
 
         def body(state):
-            w, value, gradient, step, _, _ = state
-            direction = jax.tree.map(jnp.negative, self._cg(problem, w, gradient, self.step_tol))
-            close = norm(direction) <= self.tol * (norm(w) + jnp.finfo(value.dtype).tiny)
+            w, value, gradient, step, _, _, kicks = state
+            found, positive = self._cg(problem, w, gradient, self.step_tol)
+            # without positive curvature along the gradient, the gradient itself
+            usable = positive | (norm(found) > 0)
+            found = jax.tree.map(lambda f, g: jnp.where(usable, f, g), found, gradient)
+            direction = jax.tree.map(jnp.negative, found)
+            tiny = jnp.finfo(value.dtype).tiny
+            close = norm(direction) <= self.tol * (norm(w) + tiny)
             w, value, gradient, t = descend(value_and_grad, w, value, gradient, direction)
-            return w, value, gradient, step + 1, close | (t == 0), close
+            # Of the curvature along other directions the gradient says nothing.
+            over = close | (t == 0)
+            flat, unravel = ravel_pytree(w)
+            away = unravel(kick(flat))
+            convex = lax.cond(
+                over, lambda: positive & self._cg(problem, w, away, 1e-2, 30)[1], lambda: positive
+            )
+            leaves = over & ~convex & (kicks < KICKS)
+            w = jax.tree.map(lambda a, k: jnp.where(leaves, a + k, a), w, away)
+            value, gradient = lax.cond(leaves, lambda: value_and_grad(w), lambda: (value, gradient))
+            code = jnp.where(close, jnp.where(convex, CONVERGED, CURVATURE), MAX_STEPS)
+            kicks = kicks + leaves.astype(jnp.int32)
+            return w, value, gradient, step + 1, over & ~leaves, code.astype(jnp.int32), kicks
 
         def go(state):
             return ~state[4] & (state[3] < self.max_steps)
 
         value, gradient = value_and_grad(warm)
-        start = (warm, value, gradient, jnp.int32(0), jnp.bool_(False), jnp.bool_(False))
-        w, value, gradient, steps, _, close = lax.while_loop(go, body, start)
-        result = jnp.where(close, CONVERGED, MAX_STEPS)
+        none = jnp.int32(0)
+        start = warm, value, gradient, none, jnp.bool_(False), jnp.int32(MAX_STEPS), none
+        w, value, gradient, steps, _, result, _ = lax.while_loop(go, body, start)
         result = jnp.where(all_finite((w, gradient)), result, NON_FINITE).astype(jnp.int32)
         return Point(w, w, w, result, {"steps": steps, "residual": norm(gradient)})
 
     def backsolve(self, problem: Smooth, frozen: PyTree, rhs: PyTree) -> PyTree:
-        return self._cg(problem, frozen, rhs, self.cg_tol)
+        return self._cg(problem, frozen, rhs, self.cg_tol)[0]
 
-    def _cg(self, problem: Smooth, w: PyTree, rhs: PyTree, tol: float) -> PyTree:
+    def _cg(
+        self, problem: Smooth, w: PyTree, rhs: PyTree, tol: float, steps: int | None = None
+    ) -> tuple[PyTree, Array]:
         _, product = jax.linearize(lambda w: jax.grad(problem.objective)(w, problem.args), w)
-        return conjugate_gradients(product, rhs, tol, self.cg_steps)
+        return conjugate_gradients(product, rhs, tol, self.cg_steps if steps is None else steps)
