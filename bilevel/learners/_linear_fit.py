@@ -175,8 +175,12 @@ class LinearNewton(AbstractSmoothSolver):
         a, _, bias, kept, size, _, steps, over = lax.while_loop(go, body, start)
         result = jnp.where(over, CONVERGED, MAX_STEPS)
         result = jnp.where(all_finite((a, bias, size)), result, NON_FINITE).astype(jnp.int32)
+        # A last step in w and the bias, whose gradient does not carry the rounding of K.
+        unknowns = jnp.append(a @ fit.x, bias)
+        last = self.backsolve(problem, kept, jax.grad(problem.objective)(unknowns, fit))
+        unknowns = jnp.where(all_finite(last), unknowns - last, unknowns)
         stats = {"steps": steps, "residual": size}
-        return Point(jnp.append(a @ fit.x, bias), kept, (a, bias), result, stats)
+        return Point(unknowns, kept, (a, bias), result, stats)
 
     def backsolve(self, problem: Smooth, frozen: PyTree, rhs: Unknowns) -> Unknowns:
         fit = problem.args

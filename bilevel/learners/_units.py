@@ -2,15 +2,14 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 
 class Units(eqx.Module):
     """x = origin + scale * u for rows x in the user's units and u in the solver's.
 
-    A solution in the user's units does not depend on them, so that they are constants of every
-    derivative. They decide how much of it rounding leaves.
+    A solution in the user's units does not depend on them; they decide how much of it rounding
+    leaves. Solutions in the solver's units, of bare problems, do, and are differentiated in them.
     """
 
     origin: Float[Array, " d"]
@@ -37,7 +36,6 @@ def units(
     every feature. A solution with a penalised bias depends on the origin, which then stays;
     without `scaled` the scale stays.
     """
-    x, share, l2, l2_bias = lax.stop_gradient((x, share, l2, l2_bias))
     mean = share @ x
     origin = jnp.where(l2_bias > 0, 0, mean)
     if not scaled:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from bilevel import SolveError, argmin
@@ -215,7 +216,8 @@ def test_a_linear_solve_that_fails_gives_nan_and_not_a_wrong_number():
 
 def singular_score(z, linear: AbstractLinearSolver):
     """A flat direction that z pushes along: no derivative exists."""
-    flat = Smooth(lambda w, z: (w[0] - z[0]) ** 4 + 0.5 * jnp.sum((w[1:] - z[1:]) ** 2), z, z)
+    slope = z[0] - lax.stop_gradient(z[0])
+    flat = Smooth(lambda w, a: a[1] * w[0] + 0.5 * jnp.sum((w[1:] - a[0][1:]) ** 2), z, (z, slope))
     return jnp.sum(argmin(flat, solver=Newton(), derivative=Implicit(linear), throw=False).value)
 
 

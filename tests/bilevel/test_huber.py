@@ -139,8 +139,8 @@ def test_the_margin_is_the_way_to_delta(shape):
     @jax.jit
     def slack():
         problem = learner.training(data).problem
-        unknowns = jnp.append(model.w, model.bias)
-        return learner.solver.slack(problem, unknowns, None)
+        point = learner.solver.run(problem, learner.solver.cold(problem))
+        return learner.solver.slack(problem, point.unknowns, None)
 
     expected = np.abs(np.abs(np.asarray(model.decision(data.x) - data.y)) - DELTA)
     expected[2] = np.inf  # a row of weight zero
