@@ -6,8 +6,9 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
 from jaxtyping import Array, PyTree
+
+from ._interpret import interpret
 
 PERIOD = 1 << 16
 """Length of the random sequence of a noise; arrays with more entries repeat it."""
@@ -58,13 +59,8 @@ def rounded(function: Callable[[PyTree], PyTree], at: PyTree, noise: Noise) -> P
     perturbed, because its residual is known. Loops (`scan`, `while`, `cond`) in an objective are
     not perturbed either: the rounding inside them is not sampled.
     """
-    leaves, structure = jax.tree.flatten(at)
-    closed, shape = jax.make_jaxpr(
-        lambda *leaves: function(jax.tree.unflatten(structure, leaves)), return_shape=True
-    )(*leaves)
 
     def noisy(name, terms):
-        terms = list(terms)
         if name in ("add", "sub"):
             # One draw for every entry of the result, because each rounds independently. Opposite
             # signs on the two sides, so that the error of terms that cancel is visible.
@@ -82,27 +78,10 @@ def rounded(function: Callable[[PyTree], PyTree], at: PyTree, noise: Noise) -> P
         terms[which] = noise(terms[which], jnp.shape(terms[which]))
         return terms
 
-    def evaluate(jaxpr, consts, arguments):
-        values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
+    def rule(name, inputs):
+        return noisy(name, inputs) if name in SUMS and _rounds(inputs[0]) else inputs
 
-        def read(atom):
-            return atom.val if isinstance(atom, Literal) else values[atom]
-
-        for equation in jaxpr.eqns:
-            primitive, inputs = equation.primitive, [read(atom) for atom in equation.invars]
-            if primitive.name == "jit":
-                inner = equation.params["jaxpr"]
-                out = evaluate(inner.jaxpr, inner.consts, inputs)
-            else:
-                if primitive.name in SUMS and _rounds(inputs[0]):
-                    inputs = noisy(primitive.name, inputs)
-                out = primitive.bind(*inputs, **primitive.get_bind_params(equation.params))
-                out = out if primitive.multiple_results else [out]
-            values.update(zip(equation.outvars, out, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
-
-    out = evaluate(closed.jaxpr, closed.consts, leaves)
-    return jax.tree.unflatten(jax.tree.structure(shape), out)
+    return interpret(function, rule)(at)
 
 
 def _rounds(a) -> bool:

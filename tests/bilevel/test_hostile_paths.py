@@ -1,0 +1,53 @@
+"""Paths of optimisers that need the value, and of those that divide by gradients of zero."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bilevel import argmin
+from bilevel.derivatives import Forward, Truncated, Unroll
+from bilevel.problems import Smooth
+from bilevel.solvers import Descent
+
+STEPS = 6
+OPTIMIZERS = {
+    "adam": optax.adam(0.1),
+    "amsgrad": optax.amsgrad(0.1),
+    "lamb": optax.lamb(0.1),
+    "rmsprop": optax.rmsprop(0.1),
+    "polyak": optax.polyak_sgd(),
+    "plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=2)),
+}
+
+
+def end(z, optimizer, derivative):
+    """A loss of which the last weight never moves."""
+
+    def loss(w, z):
+        return jnp.sum((w[:2] - z[:2]) ** 2) + z[2] * w[2] * 0 + z[2] * w[0] ** 2
+
+    problem = Smooth(loss, jnp.array([1.0, -1.0, 0.5]), z)
+    return jnp.sum(argmin(problem, solver=Descent(optimizer, STEPS), derivative=derivative).value)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_dead_feature_has_a_derivative(name, standard_promotion):
+    z, along, h = jnp.array([0.3, 0.2, 0.7]), jnp.array([0.5, -0.3, 0.8]), 1e-5
+    optimizer = OPTIMIZERS[name]
+    value = jax.jit(lambda z: end(z, optimizer, Unroll()))
+    difference = (value(z + h * along) - value(z - h * along)) / (2 * h)
+    for derivative in (Unroll(), Forward(), Truncated(STEPS)):
+        gradient = jax.jit(jax.grad(lambda z, d=derivative: end(z, optimizer, d)))(z)
+        np.testing.assert_allclose(gradient @ along, difference, rtol=1e-6)
+
+
+def test_lbfgs_of_optax_is_a_path_too(standard_promotion):
+    value = end(jnp.array([0.3, 0.2, 0.7]), optax.lbfgs(), Unroll())
+    np.testing.assert_allclose(value, 0.3 / 1.7 + 0.2 + 0.5, atol=1e-4)
+
+
+def test_steps_are_counted_in_whole_numbers():
+    with pytest.raises(ValueError, match=r"^steps: got 2\.5"):
+        Descent(optax.sgd(0.1), 2.5)  # pyright: ignore[reportArgumentType]
