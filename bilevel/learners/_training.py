@@ -29,7 +29,8 @@ class Training(eqx.Module):
     """A training without its solve.
 
     - `data`: the rows of the training, with the weights or labels that a defense has changed.
-    - `problem`: the inner problem; None if there is nothing to solve.
+    - `problem`: the inner problem; None if there is nothing to solve. Its solution may be in units
+      of the learner's own (centred, scaled features); `make_model` leads back to the user's.
     - `make_model(value)`: the model (or `Trained`) of a solution. It is a function of its argument
       only, or an `eqx.Partial` that holds the arrays it uses.
     - `make_kinks(value)`: quantities at whose zeros the training is not differentiable; None if

@@ -70,7 +70,9 @@ class Linear(AbstractKernel):
     def origin(self, x, weight):
         # Far from the origin products of rows are large, and their differences are rounding.
         total = jnp.sum(weight)
-        return weight @ x / jnp.where(total > 0, total, 1)
+        # A constant: the model does not depend on it, and rows that support nothing keep a
+        # derivative of exactly zero.
+        return lax.stop_gradient(weight @ x / jnp.where(total > 0, total, 1))
 
     def expand(self, at, terms):
         (x, coef), *terms = terms  # the expansion has a weight vector

@@ -57,8 +57,11 @@ def test_each_is_as_alone(name):
 
 
 def total(learner):
+    def decisions(x, weight, value):
+        return learner.training(Data(x, Y, weight)).trained(value).model.decision(x)
+
     def function(x):
-        members = solve(learner, x).value
+        members = eqx.filter_vmap(decisions)(x, WEIGHT, solve(learner, x).value)
         weights = [np.sin(1.0 + np.arange(leaf.size)) for leaf in jax.tree.leaves(members)]
         leaves = jax.tree.leaves(members)
         return sum(jnp.sum(jnp.tanh(a.ravel()) * w) for a, w in zip(leaves, weights, strict=True))
