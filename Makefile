@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench lock clean
+.PHONY: help demo test test-all lint mutants bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -36,6 +36,9 @@ lint: $(READY) ## Check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+mutants: $(READY) ## Plant known bugs, one at a time: the tests must see each
+	$(BIN)/python tests/mutants.py $(FILE)
 
 bench: $(READY) ## Time hypergradients beside other libraries (out/bench.json)
 	@mkdir -p out

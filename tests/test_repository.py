@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import mutants
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,3 +180,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
     sources = {str(path.relative_to(ROOT)) for path in python_files(*sorted(tops))}
     assert {name for name in names if name.endswith(".py")} == sources
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_every_mutant_fits_the_code():
+    assert not mutants.stale()

@@ -1,0 +1,115 @@
+"""Bugs to plant, and the tests that must see each: `make mutants`.
+
+Each is planted in a copy of the tree, one at a time, after the tests have passed there without any.
+What is missed is printed, and the exit status is 1. `test_repository` checks that each still fits.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("attacks", "benchmarks", "bilevel", "defenses", "docs", "tests")
+
+
+class Mutant(NamedTuple):
+    """A bug: `old` in a file becomes `new`, and `tests` must fail."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant("bilevel/learners/kernels.py", "weight @ x / jnp", "0 * weight @ x / jnp",
+           "tests/bilevel/test_real_tables.py"),
+    Mutant("bilevel/learners/_units.py", "bias - self.origin @ w", "bias",
+           "tests/bilevel/test_real_tables.py"),
+    Mutant("bilevel/problems/product.py", "jnp.sum(self.factor * self.factor, axis=1)",
+           "jnp.sum(self.factor, axis=1)", "tests/bilevel/test_real_tables.py"),
+    Mutant("bilevel/solvers/qp/active_set.py", "interval = (frozen.gamma <= 0)",
+           "interval = (frozen.gamma < 0)", "tests/bilevel/test_real_tables.py"),
+    Mutant("bilevel/derivatives/implicit.py", "jnp.asarray(nothing, rhs.dtype) - rhs",
+           "jnp.asarray(nothing, rhs.dtype) + rhs", "tests/bilevel/test_reverse.py"),
+    Mutant("bilevel/solvers/smooth/newton.py", "definite = jnp.isfinite(chol[0, 0])",
+           "definite = jnp.isfinite(chol[0, 0]) | True", "tests/test_hostile.py"),
+    Mutant("bilevel/learners/_checks.py", "jnp.all(weight >= 0) & jnp.any(weight > 0)",
+           "jnp.any(weight > 0)", "tests/test_hostile.py"),
+    Mutant("bilevel/solvers/path/descent.py", 'root(inputs[0]) if name == "sqrt" else inputs',
+           "inputs", "tests/bilevel/test_hostile_paths.py"),
+    Mutant("bilevel/_certify.py", "jnp.where(degenerate | ~solved, jnp.inf, bound)",
+           "jnp.where(degenerate | ~solved, jnp.inf, bound / 100)",
+           "tests/benchmarks/experiments/test_certificate_fuzz.py"),
+    Mutant("attacks/goals/_rows.py", "jnp.sum(self.weight * loss) / jnp.sum(self.weight)",
+           "jnp.sum(self.weight * loss)", "tests/attacks/test_goals.py"),
+    Mutant("defenses/sanitise/_sets.py", "jnp.arange(1, train + validation + 1)",
+           "jnp.arange(0, train + validation)", "tests/defenses/test_roni_draws.py"),
+    Mutant("defenses/sanitise/_selection.py", "limit + 64 * xp", "limit + 0.01 + 64 * xp",
+           "tests/defenses/test_roni_draws.py"),
+    Mutant("defenses/sanitise/_quotas.py", "balance * share), size.dtype) * size",
+           "0 * share), size.dtype) * size", "tests/defenses/test_rare_classes.py"),
+    Mutant("defenses/sanitise/confident_learning.py", "reached = p >= threshold[None, :]",
+           "reached = p >= 0 * threshold[None, :]", "tests/defenses/test_confident_learning.py"),
+)  # fmt: skip
+
+
+def stale() -> list[str]:
+    """The mutants whose text is not in its file exactly once, or whose tests are gone."""
+    return [
+        f"{m.file}: {m.old!r}"
+        for m in MUTANTS
+        if (ROOT / m.file).read_text().count(m.old) != 1 or not (ROOT / m.tests).exists()
+    ]
+
+
+def fails(tree: Path, tests: str) -> bool:
+    """Whether a test of a file fails on the tree."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", tests],
+        cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, capture_output=True, check=False,
+    )  # fmt: skip
+    if run.returncode not in (0, 1):
+        raise RuntimeError(run.stdout.decode())
+    return run.returncode == 1
+
+
+def caught(tree: Path, mutant: Mutant) -> bool:
+    """Whether the mutant's tests fail on the tree with it."""
+    path = tree / mutant.file
+    text = path.read_text()
+    path.write_text(text.replace(mutant.old, mutant.new))
+    try:
+        return fails(tree, mutant.tests)
+    finally:
+        path.write_text(text)
+
+
+def main() -> int:
+    """Plant all of them, or those whose file contains the argument."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder)
+        for name in FOLDERS:
+            shutil.copytree(ROOT / name, tree / name)
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, tree / name)
+        chosen = [mutant for mutant in MUTANTS if wanted in mutant.file]
+        broken = [tests for tests in {m.tests: None for m in chosen} if fails(tree, tests)]
+        if broken:
+            print("these tests fail without a bug:", *broken)
+            return 1
+        for mutant in chosen:
+            seen = caught(tree, mutant)
+            missed += not seen
+            print("caught" if seen else "MISSED", mutant.file, repr(mutant.new), flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
