@@ -72,10 +72,9 @@ def _implicit_jvp(primals, tangents):
     _, matvec = jax.linearize(in_unknowns, unknowns)
     still = stop_gradient(problem)
 
-    # One vector, and formally linear in the tangents: `custom_linear_solve` cannot be transposed if
-    # a leaf of its right side does not move, or a leaf of its solution is not used.
+    # As one vector: `custom_linear_solve` cannot be transposed if a leaf of its right side does not
+    # move, or a leaf of its solution is not used.
     rhs, unravel = ravel_pytree(pull)
-    nothing = sum(0 * jnp.ravel(t)[0] for t in jax.tree.leaves(t_problem) if t.size)
 
     def solve_by(backsolve):
         def solve(product, rhs):
@@ -89,7 +88,7 @@ def _implicit_jvp(primals, tangents):
 
     t_out = jax.lax.custom_linear_solve(
         lambda v: ravel_pytree(matvec(unravel(v)))[0],
-        jnp.asarray(nothing, rhs.dtype) - rhs,
+        -rhs,
         solve_by(solver.backsolve),
         solve_by(solver.backsolve_transposed),
         symmetric=solver.symmetric,
