@@ -5,6 +5,7 @@ from . import (
     learners,
     linear,
     losses,
+    networks,
     penalties,
     problems,
     results,

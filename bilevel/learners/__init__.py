@@ -9,6 +9,8 @@ from .fixed import Fixed
 from .huber import Huber
 from .lasso import ElasticNet, Lasso
 from .logistic import Logistic
+from .network import Network, NetworkModel
+from .on_features import OnFeatures, OnFeaturesModel
 from .ridge import Ridge
 from .softmax import Softmax, SoftmaxModel
 from .svm import SVM, SVMModel

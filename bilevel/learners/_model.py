@@ -47,5 +47,11 @@ class AbstractDeepModel(AbstractModel):
         """Outputs of the inner layers by name, each (n, ...), from the first layer to the last."""
 
     def features(self, x):
-        last = list(self.activations(x).values())[-1]
+        layers = list(self.activations(x).values())
+        if not layers:
+            raise ValueError(
+                "features: the network reports no activations; let it return networks.Outputs with "
+                "its last hidden layer"
+            )
+        last = layers[-1]
         return last.reshape(last.shape[0], -1)

@@ -1,0 +1,7 @@
+"""Architectures: networks as functions of their parameters. `learners.Network` trains them."""
+
+from ._architecture import AbstractArchitecture, Functions, Outputs
+from ._convolution import convolve
+from .convnet import ConvNet, lenet, wide
+from .mlp import MLP
+from .resnet import ResNet
