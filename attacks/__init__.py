@@ -17,17 +17,22 @@ from .capabilities import (
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
 from .goals import AbstractGoal, indiscriminate, shown, targeted
 from .recipes import (
+    Greedy,
     LabelFlips,
     Recipe,
     b_flip,
+    cancel_gradients,
+    corrupted,
     flip_by_hypergradient,
     flip_greedy,
     flip_random,
     inv_flip,
     kuncheva_index,
     lustgarten_index,
+    one_by_one,
     poison_classifier,
     poison_feature_selection,
+    poison_network,
     poison_regression,
     poison_svm,
     selected,

@@ -7,6 +7,7 @@ from ._program import program
 from ._tree import (
     all_finite,
     concrete,
+    dot,
     norm,
     require_count,
     require_floating,

@@ -2,6 +2,7 @@
 
 from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
+from .cancelling import Cancelling
 from .indiscriminate import Indiscriminate, indiscriminate
 from .penalised import Penalised
 from .shown import Shown, shown

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import PRNGKeyArray, PyTree
 
 import bilevel
-from bilevel import Ascent, Optimized, State, Step, value_only
+from bilevel import AbstractObjective, Ascent, Optimized, State, Step, value_only
 from bilevel.tools import require_count
 
 from .._compose import Attack
@@ -15,13 +15,13 @@ from .._compose import Attack
 class Recipe(eqx.Module):
     """A composed attack with the settings of its ascent.
 
-    - `attack`: the objective, for example for `jax.grad` and `bilevel.certify`.
+    - `attack`: the objective: an `Attack`, or its expectation over keys, for example for `jax.grad` and `bilevel.certify`.
     - `start`: the poison at the start of the ascent.
     - `ascent`: lengths of the steps.
     - `steps`: number of evaluations of value and hypergradient.
     """
 
-    attack: Attack
+    attack: AbstractObjective
     start: PyTree
     ascent: Ascent
     steps: int

@@ -1,0 +1,114 @@
+"""Poisoning networks: along the path, over initialisations, row by row, and without training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import attacks
+import bilevel
+from attacks.goals.cancelling import gradient
+from bilevel import Data, losses
+from bilevel.learners import LinearModel, Logistic, Network, Ridge
+from bilevel.networks import MLP
+from bilevel.solvers import Descent
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(size=(60, 3))
+Y = np.where(X[:, 0] + X[:, 1] > 1, 1, -1)
+TRAIN, VALIDATION = Data(X[:30], Y[:30]), Data(X[30:], Y[30:])
+NET = Network(
+    MLP((4,), 1), losses.Logistic(), l2=1e-3, solver=Descent(optax.sgd(0.5, momentum=0.9), 40)
+)
+KEYS = jax.random.split(jax.random.key(0), 3)
+START, LABELS = X[30:33], -Y[30:33]
+
+
+def pose(data, start, labels, keys=KEYS[0], steps=8):
+    return attacks.poison_network(data, start, labels, VALIDATION, NET, keys, steps=steps)
+
+
+def test_the_poison_is_valid_and_raises_the_loss_of_the_same_initialisation():
+    made = pose(TRAIN, START, LABELS)
+    result = made.climb()
+    assert np.all((np.asarray(result.z) >= 0) & (np.asarray(result.z) <= 1))
+    assert result.value > made.attack(jnp.asarray(START)) + 0.01
+    poisoned = bilevel.append(TRAIN, result.z, jnp.asarray(LABELS))
+    # training by hand from the attack's own key: its second number is that of training
+    model = NET.fit(poisoned, key=jax.random.fold_in(KEYS[0], 1)).model
+    loss = losses.Logistic()(VALIDATION.y, model.decision(VALIDATION.x))
+    np.testing.assert_allclose(result.value, jnp.mean(loss), rtol=1e-9)
+
+
+def test_over_several_initialisations_the_value_is_their_mean():
+    made = pose(TRAIN, START, LABELS, KEYS)
+    alone = [pose(TRAIN, START, LABELS, key).attack(jnp.asarray(START)) for key in KEYS]
+    np.testing.assert_allclose(made.attack(jnp.asarray(START)), np.mean(alone), rtol=1e-9)
+
+
+def test_rows_added_one_by_one_compile_once_and_go_on_from_where_they_stopped():
+    seen = []
+    whole = attacks.one_by_one(TRAIN, START, LABELS, pose, after=seen.append)
+    assert [len(done.y) for done in seen] == [1, 2, 3]
+    again = attacks.one_by_one(TRAIN, START, LABELS, pose, done=seen[0])
+    np.testing.assert_array_equal(whole.x, again.x)
+    np.testing.assert_array_equal(whole.values, again.values)
+    # the value after a row is that of all rows so far, retrained
+    data = bilevel.append(TRAIN, whole.x[:1], whole.y[:1])
+    data = bilevel.append(data, jnp.asarray(START[1:]), jnp.asarray(LABELS[1:]), jnp.zeros(2))
+    second = pose(data, START[1:2], LABELS[1:2]).attack(whole.x[1:2])
+    np.testing.assert_allclose(whole.values[1], second, rtol=1e-9)
+
+
+def test_the_gradient_of_training_is_zero_at_a_minimiser_and_that_of_differences_elsewhere():
+    learner = Logistic(0.1)
+    model = learner.fit(TRAIN).model
+    slope = gradient(model, TRAIN, learner.loss)
+    np.testing.assert_allclose(slope.w, -0.1 * model.w, atol=1e-9)
+    goal = attacks.goals.Cancelling(learner.loss)
+    attack = attacks.compose(
+        bilevel.learners.Fixed(model, learner.loss),
+        attacks.Insert(LABELS, attacks.Box(0.0, 1.0)),
+        goal,
+        TRAIN,
+    )
+
+    def by_hand(z):
+        x, y = np.vstack([X[:30], z]), np.append(Y[:30], LABELS)
+        f = x @ np.asarray(model.w) + float(model.bias)
+        share = -y / (1 + np.exp(y * f)) / len(y)
+        return -0.5 * (np.sum((x.T @ share) ** 2) + np.sum(share) ** 2)
+
+    np.testing.assert_allclose(attack(jnp.asarray(START)), by_hand(START), rtol=1e-10)
+
+
+def test_a_corrupted_model_is_as_near_as_asked_and_much_worse():
+    clean = NET.fit(TRAIN, key=KEYS[0]).model
+    bad = attacks.corrupted(clean, VALIDATION, NET.loss, 0.5)
+    moved = jax.tree.map(jnp.subtract, bad.parameters, clean.parameters)
+    size = bilevel.tools.norm(moved) / bilevel.tools.norm(clean.parameters)
+    assert size <= 0.5 * (1 + 1e-9)
+    before = NET.loss(VALIDATION.y, clean.decision(VALIDATION.x)).mean()
+    assert NET.loss(VALIDATION.y, bad.decision(VALIDATION.x)).mean() > 2 * before
+
+
+def test_where_all_gradients_cancel_a_convex_learner_ends_at_the_chosen_model():
+    learner, labels = Ridge(0.1), jnp.asarray(-Y[:15])
+    planted = jnp.asarray(RNG.uniform(size=(15, 3)))
+    chosen = learner.fit(bilevel.append(TRAIN, planted, labels)).model  # so that it can be reached
+    made = attacks.cancel_gradients(
+        TRAIN,
+        X[:15],
+        labels,
+        chosen,
+        learner.loss,
+        l2=LinearModel(0.1, 0.0),  # the learner's penalty leaves the bias out
+        steps=200,
+        ascent=bilevel.Ascent(first=0.1, last=1e-7),
+    )
+    assert -made.attack(planted) < 1e-20
+    result = made.climb()
+    assert -result.value < 1e-7 < -made.attack(jnp.asarray(X[:15]))
+    model = learner.fit(bilevel.append(TRAIN, result.z, labels)).model
+    np.testing.assert_allclose(model.w, chosen.w, atol=5e-3)
+    np.testing.assert_allclose(model.bias, chosen.bias, atol=5e-3)
