@@ -86,6 +86,20 @@ MUTANTS = (
            "given.weight > 0, jnp.arange(data.rows)", "tests/defenses/test_filter.py"),
     Mutant("defenses/sanitise/filter.py", "lowest(level(score), group", "lowest(score, group",
            "tests/defenses/test_filter.py"),
+    Mutant("bilevel/_certify.py", "zero=solved & (norm(gradient) <= bound)",
+           "zero=solved & (norm(gradient) == 0)", "tests/bilevel/test_certificate_fields.py"),
+    Mutant("bilevel/_certify.py", "zero=solved & (norm(gradient) <= bound)",
+           "zero=norm(gradient) <= bound", "tests/bilevel/test_certificate_fields.py"),
+    Mutant("bilevel/_certify.py", "kink_margin=jnp.min(jnp.abs(kinks),",
+           "kink_margin=jnp.min(kinks,", "tests/bilevel/test_certificate_fields.py"),
+    Mutant("bilevel/_certify.py", "_norm_by_power(matvec, r) * _norm_by_power(back, r)",
+           "_norm_by_power(matvec, r)", "tests/bilevel/test_certificate_fields.py"),
+    Mutant("bilevel/_certify.py", "jnp.max(apart[3:]) / steps + eps * size", "eps * size",
+           "tests/bilevel/test_certificate_fields.py"),
+    Mutant("bilevel/_certify_path.py", "zero=solved & (norm(gradient) <= bound)",
+           "zero=solved & (norm(gradient) == 0)", "tests/bilevel/test_certificate_fields.py"),
+    Mutant("bilevel/_certify_path.py", "rounding = jnp.max(moved) + eps", "rounding = eps",
+           "tests/bilevel/test_certificate_fields.py"),
 )  # fmt: skip
 
 
