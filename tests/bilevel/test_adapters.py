@@ -1,8 +1,9 @@
 """Foreign minimisers as inner solvers: their way there, our derivative."""
 
 import sys
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,6 +18,7 @@ from bilevel.adapters._foreign import AbstractForeign
 from bilevel.problems import Smooth
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import Newton, NewtonCG
+from bilevel.solvers.smooth._smooth import AbstractSmoothSolver
 
 RNG = np.random.default_rng(5)
 X = jnp.asarray(RNG.normal(size=(30, 4)))
@@ -135,9 +137,9 @@ class Stub(AbstractForeign):
 
     at: float
     says: bool
-    name = "stub"
-    settings: ClassVar = {}
-    finish = None
+    name: str = "stub"
+    settings: Mapping[str, Any] = eqx.field(default_factory=dict)
+    finish: AbstractSmoothSolver | None = None
 
     def reach(self, problem, start):
         w = jax.tree.map(lambda leaf: jnp.full_like(leaf, self.at), start)
@@ -151,7 +153,7 @@ class Stub(AbstractForeign):
 )  # fmt: skip
 def test_what_a_foreign_solver_says_is_the_result(at, says, result):
     posed = problem(Z)
-    point = Stub(at, says).run(posed, posed.start)
+    point = Stub(at=at, says=says).run(posed, posed.start)
     assert int(point.result) == result
     assert int(point.stats["steps"]) == 3
 

@@ -65,8 +65,9 @@ def solve(a, b):
     return np.array([det(np.where(np.arange(3) == j, b[:, None], a)) for j in columns]) / det(a)
 
 
-def gradient(x, y, x_val, y_val, target, log_l2):
+def gradient(arrays, log_l2):
     """dF/d log_l2 of the implicit function theorem."""
+    x, y, x_val, y_val, target = arrays
     w, hessian = solution(x, y, log_l2)
     slope = w - target - x_val.T @ (y_val * (y_val * (x_val @ w) < 1)) / VALIDATION
     return -np.exp(log_l2) * solve(hessian, slope) @ w
@@ -91,12 +92,12 @@ def certified(arrays, log_l2, before=CONVERGED):
 def test_condition_and_distance_to_the_next_kink(log_l2):
     arrays = case(0)
     found = certified(arrays, log_l2)
-    w, hessian = solution(*arrays[:2], log_l2)
+    w, hessian = solution(arrays[0], arrays[1], log_l2)
     np.testing.assert_allclose(found.condition, np.linalg.cond(hessian), rtol=1e-3)
     margins = 1 - arrays[3] * (arrays[2] @ w)
     np.testing.assert_allclose(found.kink_margin, np.min(np.abs(margins)), rtol=1e-9)
     assert np.min(margins) < 0 < np.max(margins)
-    np.testing.assert_allclose(found.gradient, gradient(*arrays, log_l2), rtol=1e-10)
+    np.testing.assert_allclose(found.gradient, gradient(arrays, log_l2), rtol=1e-10)
 
 
 @pytest.mark.parametrize("least", [1.0, 1e-3])
@@ -106,11 +107,11 @@ def test_rounding_is_that_of_the_last_digit_of_every_array(least):
     """
     rng, log_l2 = np.random.default_rng(1), np.log(least**2)
     arrays = [np.asarray(a, np.longdouble) for a in (*case(3, (10.0, 3.0, least)), log_l2)]
-    true = gradient(*arrays)
-    moved = [
-        gradient(*(a * (1 + EPS * rng.choice([-1, 1], np.shape(a))) for a in arrays)) - true
-        for _ in range(30)
-    ]
+    true = gradient(arrays[:-1], arrays[-1])
+    moved = []
+    for _ in range(30):
+        *there, at = (a * (1 + EPS * rng.choice([-1, 1], np.shape(a))) for a in arrays)
+        moved.append(gradient(there, at) - true)
     found = certified([np.asarray(a, float) for a in arrays[:-1]], log_l2)
     typical = float(np.sqrt(np.mean(np.square(moved))))
     assert typical < float(found.rounding_error) < 10 * typical
@@ -120,7 +121,7 @@ def test_rounding_is_that_of_the_last_digit_of_every_array(least):
 
 def test_zero_is_a_gradient_within_its_own_error_of_a_solved_problem():
     arrays = case(0)
-    w, _ = solution(*arrays[:2], -1.0)
+    w, _ = solution(arrays[0], arrays[1], -1.0)
     arrays[2] = 2 * np.outer(arrays[3], w) / (w @ w)  # beyond every kink
     for off, zero in ((0.0, True), (1e-12, False), (1e-3, False)):
         found = certified([*arrays[:4], w + off * w], -1.0)
