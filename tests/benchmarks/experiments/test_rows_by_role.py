@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from roles import Climbed, Fixed, check_roles, drawn, pull, relabelled
+from sklearn.linear_model import RidgeClassifier
 
 import benchmarks.experiments.classifiers._poisoned_classifiers as classifiers
 import benchmarks.experiments.regression._poisoned_regression as regression
@@ -55,6 +56,9 @@ def test_poisoned_classifiers(monkeypatch) -> None:
         figures, LABELLED, cells("clean_test_err", "flip_test_err", "test_err"),
         cells("clean_val_err", "flip_val_err", "val_err"), cells("clean_test_err", "flip_test_err"),
     )  # fmt: skip
+    of_clean_rows = RidgeClassifier().fit(LABELLED.train.x, LABELLED.train.y)
+    wrong = np.mean(of_clean_rows.predict(LABELLED.test.x) != LABELLED.test.y)
+    assert figures(LABELLED)[0]["ridge clean_test_err"] == wrong
 
 
 def test_poisoned_svms_and_their_picture(monkeypatch) -> None:
