@@ -14,7 +14,7 @@ Figures = Callable[[Parts], tuple[dict[str, Any], Any]]
 """Parts of a table -> the cells that an experiment reports, the poison it makes."""
 
 
-class Fixed:
+class OneSplit:
     """A table with one split."""
 
     def __init__(self, parts: Parts):

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roles import Climbed, Fixed, check_roles, drawn, pull, relabelled
+from roles import Climbed, OneSplit, check_roles, drawn, pull, relabelled
 from sklearn.linear_model import RidgeClassifier
 
 import benchmarks.experiments.classifiers._poisoned_classifiers as classifiers
@@ -21,8 +21,7 @@ from benchmarks.experiments.svm import svm_mnist
 from benchmarks.experiments.transfer import transfer
 from benchmarks.report import Report
 from bilevel import Data
-from bilevel import learners as ours
-from bilevel.learners import LinearModel
+from bilevel.learners import Fixed, LinearModel
 
 LABELLED, TARGETS = drawn(), drawn(targets=True)
 
@@ -129,7 +128,7 @@ def regressions(monkeypatch):
 def test_poisoned_regressions(regressions) -> None:
     options = regression.Options(learners=("ridge",), rates=(0.2,), seeds=1, train=25)
     check_roles(
-        lambda parts: regressions(lambda: Fixed(parts), options), TARGETS,
+        lambda parts: regressions(lambda: OneSplit(parts), options), TARGETS,
         ("clean_test_mse", "flip_test_mse", "stat_p_test_mse", "test_mse"),
         ("clean_val_mse", "val_mse"), ("clean_test_mse", "flip_test_mse", "stat_p_test_mse"),
     )  # fmt: skip
@@ -177,7 +176,7 @@ def stub_flips(module, monkeypatch) -> list:
 def test_label_flips(monkeypatch) -> None:
     def figures(parts: Parts):
         made = stub_flips(label_flips, monkeypatch)
-        monkeypatch.setattr(label_flips, "_table", lambda options: Fixed(parts))
+        monkeypatch.setattr(label_flips, "_table", lambda options: OneSplit(parts))
         options = label_flips.Options(learners=("ridge",), budgets=(6,), splits=1)
         label_flips.run(options, report := Report("a", options))
         return report.rows[0], [np.asarray(flips.rows) for flips in made]
@@ -208,7 +207,7 @@ def test_sanitised_labels(monkeypatch) -> None:
     def figures(parts: Parts):
         made = stub_flips(label_sanitisation, monkeypatch)
         monkeypatch.setattr(label_sanitisation, "Relabel", Vote)
-        monkeypatch.setattr(label_sanitisation, "breast_cancer", lambda: Fixed(parts))
+        monkeypatch.setattr(label_sanitisation, "breast_cancer", lambda: OneSplit(parts))
         options = label_sanitisation.Options(learners=("logistic",), budgets=(6,), splits=1)
         label_sanitisation.run(options, report := Report("a", options))
         return report.rows[0], [np.asarray(flips.rows) for flips in made]
@@ -302,7 +301,7 @@ def test_transferred_poison(monkeypatch) -> None:
 
 
 def test_mails_that_roni_sees(monkeypatch) -> None:
-    fixed = ours.Fixed(LinearModel(jnp.asarray([2.0, -1.0, 0.5]), jnp.asarray(-0.9)))
+    fixed = Fixed(LinearModel(jnp.asarray([2.0, -1.0, 0.5]), jnp.asarray(-0.9)))
     monkeypatch.setattr(roni_spam, "poison_classifier", look)
 
     def figures(parts: Parts):

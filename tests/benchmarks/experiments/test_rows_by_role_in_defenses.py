@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roles import Climbed, Fixed, check_roles, drawn, pull, relabelled
+from roles import Climbed, OneSplit, check_roles, drawn, pull, relabelled
 
 from attacks import XY, LabelFlips
 from benchmarks.data import Parts
@@ -18,8 +18,7 @@ from benchmarks.experiments.defenses import (
 from benchmarks.experiments.defenses._arena_attacks import Field
 from benchmarks.experiments.defenses._arena_cells import Baseline, Verdict
 from benchmarks.report import Report
-from bilevel import learners
-from bilevel.learners import LinearModel, Ridge
+from bilevel.learners import Fixed, LinearModel, Ridge
 
 LABELLED, TARGETS = drawn(), drawn(targets=True)
 OPTIONS = arena.Options(
@@ -34,7 +33,7 @@ def field() -> Field:
 
 def test_the_arena_judges_on_validation_and_on_test_rows() -> None:
     w, bias = np.array([2.0, -1.0, 0.5]), -0.9
-    model = learners.Fixed(LinearModel(jnp.asarray(w), jnp.asarray(bias)))
+    model = Fixed(LinearModel(jnp.asarray(w), jnp.asarray(bias)))
     here = field()
     verdict = _arena_cells.judge(here, model)(here.clean)
     for seed, parts in enumerate(here.parts):
@@ -121,7 +120,7 @@ def test_the_dilemma_poisons_by_validation_rows_and_errs_on_test_rows(monkeypatc
     )
 
     def figures(parts: Parts):
-        monkeypatch.setattr(dilemma, "house", lambda: Fixed(parts))
+        monkeypatch.setattr(dilemma, "house", lambda: OneSplit(parts))
         dilemma.run(options, report := Report("a", options))
         row = report.rows[0]
         for times, name in ((1, "clean_test_mse"), (2, "trimmed_clean_test_mse")):
