@@ -253,6 +253,8 @@ MUTANTS = (
            "judge(kind, parts, parts.train.x[:0], labels[:0])",
            "judge(kind, parts, parts.train.x[start], labels)",
            "tests/benchmarks/experiments/test_rows_by_role.py"),
+    Mutant("benchmarks/data/mnist.py", 'for k in ("tr", "val", "ts", "init")',
+           'for k in ("tr", "ts", "val", "init")', "tests/benchmarks/test_data.py"),
 )  # fmt: skip
 
 
