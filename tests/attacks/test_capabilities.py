@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from attacks import World, compose, indiscriminate
+from attacks import Reseed, World, compose, indiscriminate
 from attacks.capabilities import XY, FlipLabels, Insert, InsertXY, Perturb
 from attacks.domains import Box, Columns, L1Ball, L2Ball, LinfBall
 from bilevel import Data
@@ -159,6 +159,7 @@ def flip(z):
 
 
 @given(flips, flips)
+@example(np.array([2.0, 0.9, 0.9, 0.3, -1, 0]), np.zeros(6))  # to clip first is another point
 def test_flips_stay_within_their_budget(z, other):
     near, again, placed, poisoned, flipped = (jax.tree.map(np.asarray, a) for a in flip(z))
     assert np.all((near >= 0) & (near <= 1))
@@ -167,6 +168,9 @@ def test_flips_stay_within_their_budget(z, other):
     x = np.clip(other, 0, 1)
     x = x * min(1, 2 / max(x.sum(), 1))
     assert (z - near) @ (x - near) <= 1e-13
+    # nearest of all: no vertex of the budget's polytope, two entries of one at most, is closer
+    apart = z - near
+    assert np.sum(np.sort(np.maximum(apart, 0))[-2:]) - apart @ near <= 1e-13
     # placed: whole flips, of the largest
     assert set(np.unique(placed)) <= {0.0, 1.0}
     assert placed.sum() == min(2, np.sum(near > 0.5))
@@ -276,3 +280,13 @@ def test_the_hypergradient_of_whole_flips_is_one_sided(name):
         one, two, here = partly(z + inward), partly(z + 2 * inward), partly(z)
         slope = float(4 * one - two - 3 * here) / (2 * float(inward[i]))
         np.testing.assert_allclose(found[i], slope, atol=1e-8)
+
+
+def test_a_row_is_drawn_anew_only_where_all_of_its_gradient_is_zero():
+    pool, z = np.arange(10.0, 18).reshape(4, 2), np.linspace(0, 1, 10).reshape(5, 2)
+    gradient = np.array([[0.0, 0.0], [1e-300, 0.0], [0.0, -2.0], [0.0, 0.0], [1.0, 1.0]])
+    arguments = jnp.asarray(z), jnp.asarray(gradient)
+    moved = np.asarray(Reseed(jnp.asarray(pool))(jax.random.key(0), *arguments))
+    np.testing.assert_array_equal(moved[[1, 2, 4]], z[[1, 2, 4]])
+    for row in moved[[0, 3]]:
+        assert np.any(np.all(row == pool, axis=1))

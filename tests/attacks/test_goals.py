@@ -34,6 +34,10 @@ def test_targeted_is_success_and_stealth() -> None:
     success = np.mean(np.logaddexp(0, Y[:3] * F[:3]))
     stealth = np.mean(np.logaddexp(0, -Y[3:] * F[3:]))
     np.testing.assert_allclose(goal.score(MODEL, WORLD), -success - 2 * stealth)
+    assert goal.kinks(MODEL, WORLD).size == 0
+    hinge = goals.targeted(X[:3], -Y[:3], X[3:], Y[3:], Hinge(), keep=0.5)
+    bends = np.concatenate([1 + Y[:3] * F[:3], 1 - Y[3:] * F[3:]])  # of the wanted labels first
+    np.testing.assert_allclose(hinge.kinks(MODEL, WORLD), bends)
 
 
 def test_penalised_adds_the_penalty() -> None:

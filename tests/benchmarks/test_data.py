@@ -107,6 +107,8 @@ def test_a_splits_file_is_checked(tmp_path: Path) -> None:
     np.savez(path, tr=tr, val=val, ts=ts, init=init, attacker=0, attacked=4)
     (split,) = data.filed_splits(path, digits, "0v4", (0,)).values()
     assert split.train.y.tolist() == [1, 1, -1]
+    for rows, numbers in ((split.train, tr), (split.validation, val), (split.test, ts)):
+        np.testing.assert_allclose(rows.x[:, 0] * 255, numbers[0])
     assert (split.start * 255).tolist() == [[10]]
     for pair, number, sentence in (
         ("4v0", 0, "is for --pair 0v4"),

@@ -1,6 +1,9 @@
 """Foreign minimisers as inner solvers: their way there, our derivative."""
 
 import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,9 +13,12 @@ import pytest
 
 from bilevel import SolveError, argmin
 from bilevel.adapters import Jaxopt, Optimistix
+from bilevel.adapters import jaxopt as jaxopt_adapter
+from bilevel.adapters._foreign import AbstractForeign
 from bilevel.problems import Smooth
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import Newton, NewtonCG
+from bilevel.solvers.smooth._smooth import AbstractSmoothSolver
 
 RNG = np.random.default_rng(5)
 X = jnp.asarray(RNG.normal(size=(30, 4)))
@@ -124,6 +130,64 @@ def test_their_failure_is_ours(solver):
         argmin(problem(Z), solver=solver)
     spoiled, _ = solved({**Z, "log_l2": jnp.asarray(jnp.nan)}, solver)
     assert int(spoiled.result) == NON_FINITE
+
+
+class Stub(AbstractForeign):
+    """Ends at a given point, and says whether it has converged."""
+
+    at: float
+    says: bool
+    name: str = "stub"
+    settings: Mapping[str, Any] = eqx.field(default_factory=dict)
+    finish: AbstractSmoothSolver | None = None
+
+    def reach(self, problem, start):
+        w = jax.tree.map(lambda leaf: jnp.full_like(leaf, self.at), start)
+        return w, jnp.asarray(self.says), jnp.int32(3)
+
+
+@pytest.mark.parametrize(
+    ("at", "says", "result"),
+    [(0.5, True, CONVERGED), (0.5, False, MAX_STEPS), (np.nan, True, NON_FINITE),
+     (np.nan, False, NON_FINITE)],
+)  # fmt: skip
+def test_what_a_foreign_solver_says_is_the_result(at, says, result):
+    posed = problem(Z)
+    point = Stub(at=at, says=says).run(posed, posed.start)
+    assert int(point.result) == result
+    assert int(point.stats["steps"]) == 3
+
+
+@pytest.mark.parametrize(("error", "converged"), [(1e-9, True), (1e-6, True), (2e-6, False)])
+def test_jaxopt_has_converged_if_its_error_is_within_its_tol(error, converged, monkeypatch):
+    class Descent:
+        tol = 1e-6
+
+        def __init__(self, fun, **settings):
+            del fun, settings
+
+        def run(self, start):
+            return start, SimpleNamespace(error=jnp.asarray(error), iter_num=7)
+
+    library = SimpleNamespace(__name__="jaxopt", Descent=Descent)
+    monkeypatch.setattr(jaxopt_adapter, "_library", lambda: library)
+    _, says, steps = Jaxopt("Descent").reach(problem(Z), problem(Z).start)
+    assert bool(says) == converged
+    assert int(steps) == 7
+
+
+@pytest.mark.parametrize("name", ["successful", "nonlinear_max_steps_reached"])
+def test_optimistix_has_converged_if_its_result_is_success(name, monkeypatch):
+    results = pytest.importorskip("optimistix").RESULTS
+
+    def minimise(function, solver, start, args, **settings):
+        result = getattr(results, name)
+        return SimpleNamespace(value=start, result=result, stats={"num_steps": 7})
+
+    monkeypatch.setattr("optimistix.minimise", minimise)
+    _, says, steps = Optimistix("BFGS", LOOSE).reach(problem(Z), problem(Z).start)
+    assert bool(says) == (name == "successful")
+    assert int(steps) == 7
 
 
 def test_a_finish_judges_the_answer_that_it_gives():

@@ -73,6 +73,16 @@ def test_the_certificate_sees_a_face_about_to_change():
     assert int(weak.result) == DEGENERATE
 
 
+def test_violations_within_their_tolerance_exchange_no_inequality():
+    length, force = jnp.asarray([1e-3, 1e-3, 1e-3]), jnp.asarray([1e-6, 1e-6, 1e-6])
+    within, beyond = jnp.asarray([-0.5, 0.0, 0.5]), jnp.asarray([-2.0, 0.0, 2.0])
+    for times, changes in ((within, [False] * 3), (beyond, [True, False, False])):
+        held = SOLVER.update(0 * length, times * force, jnp.ones(3, bool), (length, force))
+        np.testing.assert_array_equal(~held, changes)  # a multiplier below zero
+        taken = SOLVER.update(-times * length, 0 * force, jnp.zeros(3, bool), (length, force))
+        np.testing.assert_array_equal(taken, changes)  # a constraint above zero
+
+
 def tree_problem(start, radius):
     def objective(x, args):
         return jnp.sum((x["u"] - args[0]) ** 2) + jnp.sum(x["v"] ** 2)

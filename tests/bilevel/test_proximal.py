@@ -289,6 +289,44 @@ def test_a_warm_start_changes_the_cost_and_not_the_answer():
     np.testing.assert_allclose(again.value, first.value, rtol=1e-11, atol=1e-13)
 
 
+BENT = np.linspace(0.1, 0.4, 9)
+SEPARABLE = {
+    "l1": L1(BENT),
+    "elastic_net": ElasticNet(BENT, 0.5),
+    "non_negative": NonNegative(BENT),
+    "box": Box(np.where(BENT > 0.3, -np.inf, -BENT), np.where(BENT < 0.15, -BENT, 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_the_slack_is_the_distance_to_the_next_face(name):
+    """At minimisers of 1/2 |w - v|^2 + p(w): with w or v moved by less than the slack the face is
+    the same, by more it is another.
+    """
+    rng, one, faces = np.random.default_rng(0), jnp.ones(()), set()
+    for _ in range(4):
+        v = jnp.asarray(rng.normal(size=BENT.size))
+        penalty = SEPARABLE[name].flat(v)
+        w = penalty.prox(v, one)
+        face = np.asarray(penalty.face(w))
+        lengths, forces = (np.asarray(s) for s in penalty.slack(w, w - v, jnp.asarray(face)))
+        free = np.asarray(penalty.free(face))
+        assert np.all((lengths >= 0) & (forces >= 0))
+        assert np.all(np.isinf(np.where(free, forces, lengths)))
+        faces |= set(face[np.isfinite(np.where(free, lengths, forces))])
+        for slack, moved in (
+            (lengths, lambda by, w=w, p=penalty: p.face(w + by)),
+            (forces, lambda by, v=v, p=penalty: p.face(p.prox(v + by, one))),
+        ):
+            known = np.isfinite(slack)
+            by = np.where(known, slack, 0)
+            same = [
+                np.asarray(moved(jnp.asarray(t * by))) == face for t in (-1.01, -0.99, 0.99, 1.01)
+            ]
+            assert np.all(same[1] & same[2] & ~(same[0] & same[3]), where=known)
+    assert faces == {"non_negative": {0, 1}}.get(name, {-1, 0, 1})
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

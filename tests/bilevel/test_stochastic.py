@@ -161,6 +161,33 @@ def test_drawn_rows_are_uniform_and_all_rows_are_all_rows():
         np.testing.assert_array_equal(draw(rows, batch, jax.random.key(0))["x"], rows["x"])
 
 
+# Row j of the identity alone has curvature, and that in coordinate j: with steps of length one,
+# what a coordinate is left with says when its row was drawn.
+def alone(z, w, rows):
+    return 0.5 * jnp.mean((rows @ w) ** 2) + z @ w
+
+
+EYE = StochasticBilevel(alone, lambda z, w, rows: jnp.sum(w), np.eye(FEATURES), np.ones(2), 1)
+UNIT = Triple(jnp.ones(()), jnp.ones(()), jnp.ones(()))
+LENGTH = 12
+
+
+@pytest.mark.parametrize("method", [StocBiO(LENGTH, LENGTH), AmIGO(LENGTH, LENGTH)])
+def test_each_step_and_each_term_has_a_mini_batch_of_its_own(method):
+    zero, ones = jnp.zeros(FEATURES), jnp.ones(FEATURES)
+    for seed in range(3):
+        found = eqx.filter_jit(method.directions)(
+            EYE, Triple(zero, zero, ones), (), UNIT, jax.random.key(seed)
+        )[0]
+        # Of w: a step that draws a coordinate sets it to -1, any other takes 1 off. So of AmIGO's
+        # v, the outer direction here. StocBiO's sums the terms of a coordinate until its row.
+        for moves in (np.asarray(found.inner), -np.asarray(found.outer)):
+            drawn = moves[moves < LENGTH]
+            assert len(drawn) >= 3
+            assert len(set(drawn)) == len(drawn)  # no two coordinates in one step
+            assert drawn.min() == 1
+
+
 @eqx.filter_jit
 def _many(method, at, memory):
     keys = jax.random.split(jax.random.key(1), 4000)

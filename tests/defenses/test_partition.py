@@ -1,5 +1,7 @@
 """Deep partition aggregation: its vote against scikit-learn, its certificate against attacks."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from bilevel.losses import Squares
 from defenses import Partition, Sever, SoftPartition, SoftVotingModel, Trim, VotingModel
 from defenses._hash import row_hash
 from defenses.ensemble._parts import deal, room
+from defenses.ensemble.votes import certified as certified_count
 
 N, D, PARTS = 48, 2, 5
 RNG = np.random.default_rng(0)
@@ -44,6 +47,7 @@ def test_each_member_is_a_model_of_its_part_and_the_vote_is_theirs():
     np.testing.assert_array_equal(model.votes(AT), [PARTS - ahead, ahead])
     np.testing.assert_allclose(model.decision(AT), 2 * ahead / PARTS - 1, rtol=1e-12)
     assert len(np.unique(ahead)) > 3
+    np.testing.assert_array_equal(model.spare, room(N, PARTS) - np.bincount(part))
 
 
 def constant_members(*signs):
@@ -59,6 +63,29 @@ def test_full_parts_count_in_the_certificate():
     assert int(roomy.certify(AT[:1])[0]) == 4
     full = VotingModel(constant_members(*[1.0] * 9), jnp.array([0, 0, -3] + [100] * 6))
     assert int(full.certify(AT[:1])[0]) == 1
+
+
+def test_the_certificate_is_what_every_choice_of_parts_bears():
+    """r changes spoil r votes of any parts, and those of all parts with room for fewer than r."""
+    rng, found = np.random.default_rng(4), []
+    for _ in range(60):
+        spare = rng.integers(-1, 4, 9) + rng.choice([0, 9], 9)
+        for_minus = (spare > 3) & (rng.random(9) < 0.3)  # a part at risk votes with the winner
+        votes = np.array([[for_minus.sum(), (~for_minus).sum()]])
+        if votes[0, 0] >= votes[0, 1]:
+            continue
+
+        def bears(r, spare=spare, for_minus=for_minus):
+            for parts in itertools.combinations(range(9), r):
+                spoiled = (spare < r) | np.isin(np.arange(9), parts)
+                if np.sum(for_minus | spoiled) >= 5:
+                    return False
+            return True
+
+        expected = next(r for r in range(10) if not bears(r + 1))
+        assert int(certified_count(votes, spare)[0]) == expected
+        found.append(expected)
+    assert set(found) == {0, 1, 2, 3}
 
 
 def test_rows_of_weight_zero_take_no_room():

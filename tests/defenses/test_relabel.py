@@ -68,6 +68,28 @@ def test_equal_rows_of_both_labels_and_any_order():
     np.testing.assert_allclose(moved, score[order], rtol=1e-12)
 
 
+def test_distances_that_differ_by_rounding_tie():
+    """Whole numbers, and the same rows in units in which hardly a distance is exact."""
+    x = np.random.default_rng(1).integers(0, 3, size=(N, D)).astype(float)
+    defense = Relabel(LEARNER, K, **PUBLISHED)
+    seen = np.asarray(labels(defense, Data(x, Y)))
+    np.testing.assert_array_equal(labels(defense, Data(0.1 * x + 1 / 3, Y)), seen)
+
+
+def test_equal_votes_keep_their_label_by_quota_in_any_order():
+    """Twelve places, two rows at each: many rows have the same share of votes against them."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.integers(0, 2, size=(12, D)).astype(float), 2, axis=0)
+    y = np.where(rng.random(N) < 0.4, -Y, Y)
+    defense = Relabel(LEARNER, K, 0.5, balance=0.95)
+    seen, free = (
+        np.asarray(labels(d, Data(x, y))) for d in (defense, Relabel(LEARNER, K, **PUBLISHED))
+    )
+    assert 0 < np.sum(seen != y) < np.sum(free != y)  # the quota decides
+    for order in (np.arange(N)[::-1], rng.permutation(N)):
+        np.testing.assert_array_equal(labels(defense, Data(x[order], y[order])), seen[order])
+
+
 def test_rows_of_weight_zero_have_no_vote():
     weight = np.where(np.arange(N) < 16, 1.0, 0.0)
     seen = labels(Relabel(LEARNER, K, **PUBLISHED), Data(X, Y, weight))[:16]

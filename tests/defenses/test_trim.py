@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge as Reference
 
 from attacks import XY, Box, InsertXY, compose, indiscriminate, poison_regression
 from bilevel import Data, certify
-from bilevel.learners import SVM, Lasso, LinearModel, Logistic, Ridge
+from bilevel.learners import SVM, Fixed, Lasso, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
 from defenses import Filter, SoftTrim, Trim, scores
 
@@ -71,6 +71,49 @@ def test_restarts_end_with_no_larger_trimmed_loss_and_at_times_a_smaller_one(see
 
     alone, helped = loss(Trim(LEARNER, 0.3)), loss(Trim(LEARNER, 0.3, restarts=20))
     assert helped <= alone * share
+
+
+@pytest.mark.parametrize("seed", [5, 7])
+def test_restarts_end_with_the_least_mean_loss_by_weight(seed):
+    """Of all sets that stay, found by scikit-learn's ridge from many random sets: there the least
+    weighted mean is that of another set than the least plain mean.
+    """
+    x, y, _ = regression(seed)
+    y = np.where(np.arange(N) % 3 == 0, 1 - y, y)  # more poison than is trimmed
+    rng = np.random.default_rng(seed)
+    weight, count = 10 ** rng.uniform(-1, 1, N), round(0.7 * N)
+
+    def losses(keep):
+        model = Reference(L2 * weight[keep].sum()).fit(x[keep], y[keep], weight[keep])
+        return (model.predict(x) - y) ** 2
+
+    ends = []
+    for _ in range(40):
+        old, keep = np.zeros(N, bool), rng.permutation(N) < count
+        while np.any(old != keep):
+            old, keep = keep, np.isin(np.arange(N), np.argsort(losses(keep))[:count])
+        left = losses(keep)[keep]
+        ends.append((np.average(left, weights=weight[keep]), np.mean(left), keep))
+    best, _, where = min(ends, key=lambda end: end[0])
+    plain, *_ = min(ends, key=lambda end: end[1])
+    assert plain > 1.05 * best
+    seen = Trim(LEARNER, 0.3, restarts=20).inspect(Data(x, y, weight))
+    np.testing.assert_array_equal(seen.kept, where)
+
+
+def test_equal_losses_are_told_apart_by_content_not_by_order():
+    """Under a model that is not trained, three losses of which many rows have the middle one."""
+    steps = np.arange(N)
+    x = np.stack([steps % 7, steps**2 % 11, steps], axis=1) / 8.0
+    off = np.where(steps < 10, 0.0, np.where(steps < 34, (-1.0) ** steps, 3.0))
+    model = LinearModel(jnp.asarray([1.0, 0.0, 0.0]), jnp.asarray(0.0))
+    defense, y = Trim(Fixed(model, Squares()), 0.4), x[:, 0] + off
+    kept = np.asarray(defense.inspect(Data(x, y)).kept)
+    assert kept[:10].all()
+    assert not kept[34:].any()
+    assert kept[10:34].sum() == 14
+    for order in (steps[::-1], np.random.default_rng(0).permutation(N)):
+        np.testing.assert_array_equal(defense.inspect(Data(x[order], y[order])).kept, kept[order])
 
 
 def test_rows_of_weight_zero_do_not_count():

@@ -154,11 +154,13 @@ def _notes(options: Options, report: Report) -> None:
             f"{kind}, {largest} of {options.train} labels flipped, test error without -> with the "
             f"defense, per cent: {errors}"
         )
-        attacked, saved = _mean(rows, "unaware_err"), _mean(rows, "unaware_defended_err")
+        left = _mean(rows, "unaware_defended_err")
+        saved = _mean(rows, "unaware_err") - left
         for name in ("aware", "soft"):
-            back = (_mean(rows, f"{name}_defended_err") - saved) / (attacked - saved)
+            back = _mean(rows, f"{name}_defended_err") - left
+            share = f"{100 * back / saved:.0f} %" if saved > 0 else "-"
             report.note(
-                f"  {name}: takes back {100 * back:.0f} % of what the defense saved from the "
+                f"  {name}: takes back {share} of what the defense saved from the "
                 f"unaware attack; {_mean(rows, f'{name}_cpu_seconds'):.3g} CPU s, the unaware one "
                 f"{_mean(rows, 'unaware_cpu_seconds'):.3g}"
             )

@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from roles import changed, relabelled
+from sklearn import linear_model
 
+from attacks import XY
 from benchmarks.data import Group, Table
 from benchmarks.experiments.defenses import _trim_on_table as _trim
 from benchmarks.experiments.defenses import arena, dilemma
@@ -84,6 +88,51 @@ def test_trim_beside_its_peers(attackers, tmp_path: Path) -> None:
         assert row["attacker"] != "plain" or row["test_mse"] > 2 * row["clean_test_mse"]
         assert np.isfinite(row["huber_test_mse"] + row["ransac_test_mse"] + row["trim_test_mse"])
     assert (tmp_path / "trim-house.png").stat().st_size > 10_000
+
+
+def trimmed(x, y, alpha: float, share: float):
+    """(scikit-learn's ridge of the rows that stay, which ones they are), by the paper's loop."""
+    keep = np.ones(len(y), bool)
+    while True:
+        model = linear_model.Ridge(alpha / len(y) * keep.sum()).fit(x[keep], y[keep])
+        order = np.argsort((model.predict(x) - y) ** 2)
+        new = np.isin(np.arange(len(y)), order[: round((1 - share) * len(y))])
+        if np.all(new == keep):
+            return model, keep
+        keep = new
+
+
+def test_verdicts_on_trim_are_those_of_scikit_learn_on_test_rows() -> None:
+    """The rows of the other tests on TRIM, so that nothing is compiled for this one."""
+    parts, alpha, count = table().split(30, 25, 30), 0.1, 8
+    clean, test = parts.train, parts.test
+    poison = XY(jnp.asarray(clean.x[:count]), jnp.asarray(1.5 - clean.y[:count]))
+    x, y = np.concatenate([clean.x, poison.x]), np.concatenate([clean.y, poison.y])
+    options = _trim.Options(restarts=4)
+    found = _trim.verdicts(options, parts, poison, alpha)
+
+    def error(model) -> float:
+        return np.mean((model.predict(test.x) - test.y) ** 2)
+
+    share = count / len(y)
+    (hard, kept), (cost, _) = (
+        trimmed(*rows, alpha, share) for rows in ((x, y), (clean.x, clean.y))
+    )
+    expected = {
+        "clean_test_mse": error(linear_model.Ridge(alpha).fit(clean.x, clean.y)),
+        "test_mse": error(linear_model.Ridge(alpha).fit(x, y)),
+        "trim_test_mse": error(hard), "trim_clean_test_mse": error(cost),
+        "poison_removed": np.mean(~kept[30:]), "clean_lost": np.mean(~kept[:30]),
+    }  # fmt: skip
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-7, err_msg=name)
+    assert len(set(expected.values())) == len(expected)
+    for name, tested in (
+        ("test", {cell for cell in found if "test" in cell}),
+        ("validation", set()),
+    ):
+        after = _trim.verdicts(options, relabelled(parts, name), poison, alpha)
+        assert changed(found, after) == tested
 
 
 def test_the_victim_is_the_learner_or_the_one_behind_trim() -> None:

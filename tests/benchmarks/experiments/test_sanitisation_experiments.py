@@ -74,6 +74,26 @@ def test_label_sanitisation_reports_what_the_defense_saves(tmp_path: Path) -> No
     assert (tmp_path / "label-sanitisation.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("without", "aware", "soft"), [(0.5, "25 %", "75 %"), (0.1, "-", "-"), (0.05, "-", "-")]
+)
+def test_what_is_taken_back_is_a_share_of_what_the_defense_saved(without, aware, soft) -> None:
+    """.2 - .1 and .4 - .1 of .5 - .1; of means, not the mean of shares. None of nothing."""
+    options = label_sanitisation.Options(learners=("svm",), budgets=(4,))
+    report = Report("label-sanitisation", options)
+    others = ("clean", "clean_defended", "random", "random_defended", "aware", "soft")
+    for shift in (-0.05, 0.05):
+        report.row(
+            learner="svm", budget=4, **{f"{name}_err": 0.0 for name in others},
+            unaware_err=without + shift, unaware_defended_err=0.1, aware_defended_err=0.2 + shift,
+            soft_defended_err=0.4, aware_cpu_seconds=1.0, soft_cpu_seconds=1.0,
+            unaware_cpu_seconds=1.0,
+        )  # fmt: skip
+    label_sanitisation._notes(options, report)
+    assert f"aware: takes back {aware} of what the defense saved" in report.notes[1]
+    assert f"soft: takes back {soft} of what the defense saved" in report.notes[2]
+
+
 def test_words_are_scored_one_by_one() -> None:
     rng = np.random.default_rng(1)
     x, y = (rng.random((30, 5)) < 0.4).astype(float), np.where(np.arange(30) % 3, -1.0, 1.0)

@@ -1,0 +1,191 @@
+"""Attacks on defenses see validation rows, their errors are of test rows, baselines are clean."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from roles import Climbed, OneSplit, check_roles, drawn, pull, relabelled
+
+from attacks import XY, LabelFlips
+from benchmarks.data import Parts
+from benchmarks.experiments.defenses import (
+    _arena_attacks,
+    _arena_cells,
+    _ridge_behind_trim,
+    _trim_on_table,
+    arena,
+    dilemma,
+)
+from benchmarks.experiments.defenses._arena_attacks import Field
+from benchmarks.experiments.defenses._arena_cells import Baseline, Verdict
+from benchmarks.report import Report
+from bilevel.learners import Fixed, LinearModel, Ridge
+
+LABELLED, TARGETS = drawn(), drawn(targets=True)
+OPTIONS = arena.Options(
+    attacks=("insert",), defenses=("trim",), learners=("ridge",), rates=(0.1, 0.2), seeds=2,
+    train=25, validation=13, test=17,
+)  # fmt: skip
+
+
+def field() -> Field:
+    return Field(OPTIONS, [LABELLED, relabelled(relabelled(LABELLED, "validation"), "test")])
+
+
+def test_the_arena_judges_on_validation_and_on_test_rows() -> None:
+    w, bias = np.array([2.0, -1.0, 0.5]), -0.9
+    model = Fixed(LinearModel(jnp.asarray(w), jnp.asarray(bias)))
+    here = field()
+    verdict = _arena_cells.judge(here, model)(here.clean)
+    for seed, parts in enumerate(here.parts):
+        for found, rows in ((verdict.val, parts.validation), (verdict.test, parts.test)):
+            wrong = np.mean(np.sign(rows.x @ w + bias) != rows.y)
+            np.testing.assert_allclose(found[:, seed], wrong)
+    assert len(set(verdict.val[0]) | set(verdict.test[0])) == 4
+
+
+def test_attacks_of_the_arena_look_at_validation_rows(monkeypatch) -> None:
+    held = []
+
+    def insert(train, start, labels, validation, *others, **settings):
+        return Climbed(start + pull(validation))
+
+    def flips(data, budget, validation, *others, **settings):
+        held.append(np.asarray(validation.y))
+        return LabelFlips(jnp.arange(budget), jnp.ones(budget), jnp.ones(budget), jnp.int32(0))
+
+    monkeypatch.setattr(_arena_attacks, "poison_classifier", insert)
+    monkeypatch.setattr(_arena_attacks, "flip_by_hypergradient", flips)
+    monkeypatch.setattr(_arena_attacks, "flip_random", lambda key, *a, **s: flips(*a, **s))
+    here, learner = field(), Ridge(0.1)
+    moved = _arena_attacks.inserted(here, learner).x[:, :, OPTIONS.train :]
+    for seed, parts in enumerate(here.parts):
+        expected = here.starts(seed)[0] + pull(parts.validation)
+        for of_rate in moved[:, seed]:
+            np.testing.assert_allclose(of_rate, expected)
+    for chance in (False, True):
+        _arena_attacks.flipped(here, learner, learner, chance)
+    np.testing.assert_array_equal(held, [p.validation.y for p in here.parts] * 2)
+
+
+def test_the_adapted_attacker_keeps_what_does_better_on_validation_rows(monkeypatch) -> None:
+    """Where both do equally well, what he made without knowing the defense."""
+    here = field()
+    shape = here.clean.y.shape
+    others = here.clean._replace(y=here.clean.y * np.where(np.arange(shape[-1]) < 3, -1, 1))
+    clean, unaware, adapted = here.clean, others, others._replace(weight=0.5 * others.weight + 0.5)
+
+    def says(val, test) -> Verdict:
+        kept = np.ones(shape)
+        return Verdict(np.array(val), np.array(test), kept, here.clean.y)
+
+    defended = {
+        id(clean): says(np.full((2, 2), 0.9), [[0.01, 0.02], [0.03, 0.04]]),
+        id(unaware): says([[0.1, 0.3], [0.2, 0.2]], [[0.9, 0.1], [0.5, 0.9]]),
+        id(adapted): says([[0.2, 0.2], [0.2, 0.3]], [[0.3, 0.8], [0.7, 0.4]]),
+    }
+    monkeypatch.setattr(_arena_cells, "judge", lambda *a: lambda rows: defended[id(rows)])
+    monkeypatch.setattr(_arena_cells, "made", lambda *a: adapted)
+    base = Baseline(
+        Ridge(0.1), says(np.zeros((2, 2)), [[0.05, 0.06], [0.07, 0.08]]), {"insert": unaware},
+        {"insert": says(np.zeros((2, 2)), [[0.15, 0.16], [0.17, 0.18]])},
+    )  # fmt: skip
+    cells = _arena_cells.meet(here, "ridge", "trim", base)
+    found = {name: [cell[name] for cell in cells] for name in cells[0]}
+    assert [(c["rate"], c["seed"]) for c in cells] == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
+    assert found["adapted_err"] == [0.3, 0.1, 0.5, 0.4]
+    assert found["unaware_err"] == [0.9, 0.1, 0.5, 0.9]
+    assert found["clean_err"] == [0.05, 0.06, 0.07, 0.08]
+    assert found["clean_defended_err"] == [0.01, 0.02, 0.03, 0.04]
+    assert found["undefended_err"] == [0.15, 0.16, 0.17, 0.18]
+
+
+def shown_by(learner, trim, data, clean, held, test) -> _ridge_behind_trim.Outcome:
+    """In place of an outcome: what it was asked for."""
+    added = jnp.sum(data.y) - jnp.sum(data.y[:clean])
+    return _ridge_behind_trim.Outcome(
+        pull(test) + added, 2 * pull(test) - added, pull(held), learner.l2, jnp.sum(data.y[:clean])
+    )
+
+
+def attack_by_look(victim, reach, train, held, start, steps) -> XY:
+    del victim, reach, train, steps
+    return XY(start.x, 0 * start.y + pull(held))
+
+
+def test_the_dilemma_poisons_by_validation_rows_and_errs_on_test_rows(monkeypatch) -> None:
+    monkeypatch.setattr(dilemma, "outcome", shown_by)
+    monkeypatch.setattr(dilemma, "attack", attack_by_look)
+    options = dilemma.Options(
+        sets=("house",), radii=(0.5,), attackers=("plain",), seeds=1, train=25, strength="paper"
+    )
+
+    def figures(parts: Parts):
+        monkeypatch.setattr(dilemma, "house", lambda: OneSplit(parts))
+        dilemma.run(options, report := Report("a", options))
+        row = report.rows[0]
+        for times, name in ((1, "clean_test_mse"), (2, "trimmed_clean_test_mse")):
+            np.testing.assert_allclose(row[name], times * pull(parts.test))  # nothing is added
+        np.testing.assert_allclose(row["clean_lost"], parts.train.y.sum())
+        np.testing.assert_allclose(row["poison_removed"], row["alpha"] / (25 + 6))
+        return row, np.round(2 * row["test_mse"] - row["trimmed_test_mse"], 12)
+
+    clean = ("clean_test_mse", "trimmed_clean_test_mse")
+    check_roles(figures, TARGETS, (*clean, "test_mse", "trimmed_test_mse"), (), clean)
+
+
+def test_poison_against_trim_is_made_by_validation_rows(monkeypatch) -> None:
+    other = relabelled(TARGETS, "validation")
+    monkeypatch.setattr(_trim_on_table, "attack", attack_by_look)
+    x = jnp.asarray(TARGETS.train.x[:6])
+    begin = {"b-flip": XY(x, jnp.ones(6)), "stat-p": XY(x, jnp.zeros(6))}
+    monkeypatch.setattr(_trim_on_table, "starts", lambda *a: begin)
+    options = _trim_on_table.Options(seeds=2, train=25)
+    made = _trim_on_table.made("plain", options, [TARGETS, other], 0.2, [0.1, 0.1])
+    for poison, parts in zip(made, (TARGETS, other), strict=True):
+        np.testing.assert_allclose(poison.y, pull(parts.validation))
+
+
+@pytest.mark.parametrize(("mean", "chosen"), [(1.545, 6), (1.546, 2)])
+def test_the_strength_is_the_largest_within_one_standard_error_of_the_best(
+    mean, chosen, monkeypatch
+) -> None:
+    errors = np.full((9, 10), 2.0)
+    errors[2] = 1 + np.arange(10) / 10  # the best, 1.45 with a standard error of .09574
+    errors[4], errors[6] = 1.9, mean
+    alphas = list(_ridge_behind_trim.ALPHAS)
+
+    def scores(model, x, y, cv, scoring):
+        assert scoring == "neg_mean_squared_error"
+        assert cv.get_n_splits() == 10
+        np.testing.assert_array_equal(x, TARGETS.train.x)
+        return -errors[alphas.index(model.alpha)]
+
+    monkeypatch.setattr(_ridge_behind_trim, "cross_val_score", scores)
+    assert _ridge_behind_trim.cross_validated(TARGETS) == alphas[chosen]
+
+
+def test_notes_on_trim_compare_with_the_undefended_model_of_clean_rows() -> None:
+    cells = {
+        "clean_test_mse": 2.0, "test_mse": 6.0, "trim_test_mse": 3.0, "restarts_test_mse": 2.5,
+        "trim_clean_test_mse": 2.25, "huber_test_mse": 2.75, "ransac_test_mse": 5.0,
+        "theil_sen_test_mse": 4.0, "poison_removed": 0.5,
+    }  # fmt: skip
+    report = Report("a", None)
+    report.row(attacker="plain", strength="paper", rate=0.2, **cells)
+    _trim_on_table._notes("house", report)
+    assert (
+        "above that of clean rows, %: no defense 200 (200), TRIM 50 (50), with restarts 25 (25), "
+        "TRIM without poison 12.5 (12.5), Huber 37.5 (37.5), RANSAC 150 (150), Theil-Sen 100 (100)"
+    ) in report.notes[0]
+
+
+def test_notes_on_the_dilemma_compare_with_the_undefended_model_of_clean_rows() -> None:
+    options = dilemma.Options(sets=("house",), radii=(0.5,), attackers=("plain",))
+    report = Report("a", options)
+    report.row(
+        set="house", attacker="plain", radius=0.5, clean_test_mse=2.0, trimmed_clean_test_mse=2.5,
+        test_mse=6.0, trimmed_test_mse=3.0, poison_removed=0.5,
+    )  # fmt: skip
+    dilemma._notes(options, report)
+    assert "clean rows: no defense 3 (3), TRIM 1.5 (1.5); TRIM is worse than" in report.notes[0]
+    assert "TRIM on clean rows alone: 1.25 (1.25) of the clean test MSE" in report.notes[1]

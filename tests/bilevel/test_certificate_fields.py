@@ -1,0 +1,150 @@
+"""What a certificate says beside its bound, against plain NumPy on small problems."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float, Int
+
+from bilevel import AbstractBilevel, AbstractSolver, Outcome, Posed, certify
+from bilevel.derivatives import AbstractDerivative, Implicit
+from bilevel.problems import Smooth
+from bilevel.results import CONVERGED, MAX_STEPS
+from bilevel.solvers import Newton
+
+EPS = np.finfo(float).eps
+ROWS, FEATURES, VALIDATION = 9, 3, 7
+
+
+def squares(w, args):
+    x, y, log_l2 = args
+    return 0.5 * jnp.sum((x @ w - y) ** 2) + 0.5 * jnp.exp(log_l2) * jnp.sum(w * w)
+
+
+class Tuned(AbstractBilevel):
+    """log_l2 -> half the squared distance of ridge weights to `target`, and the mean hinge."""
+
+    x: Float[Array, "n d"]
+    y: Float[Array, " n"]
+    x_val: Float[Array, "m d"]
+    y_val: Float[Array, " m"]
+    target: Float[Array, " d"]
+    before: Int[Array, ""] = eqx.field(default_factory=lambda: jnp.int32(CONVERGED))
+    solver: AbstractSolver = Newton()
+    derivative: AbstractDerivative = Implicit()
+
+    def pose(self, z):
+        def outcome(w):
+            margins = 1 - self.y_val * (self.x_val @ w)
+            far = 0.5 * jnp.sum((w - self.target) ** 2)
+            return Outcome(far + jnp.mean(jnp.maximum(margins, 0)), kinks=lambda: margins)
+
+        return Posed(
+            Smooth(squares, jnp.zeros(FEATURES), (self.x, self.y, z)), outcome, self.before
+        )
+
+    def using(self, solver, derivative):
+        raise NotImplementedError
+
+
+def solution(x, y, log_l2):
+    """(The weights, the Hessian) in the precision of the arrays, by Cramer's rule."""
+    hessian = x.T @ x + np.exp(log_l2) * np.eye(FEATURES, dtype=x.dtype)
+    return solve(hessian, x.T @ y), hessian
+
+
+def solve(a, b):
+    def det(m):
+        return m[0] @ np.array([
+            m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1],
+            m[1, 2] * m[2, 0] - m[1, 0] * m[2, 2],
+            m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0],
+        ])  # fmt: skip
+
+    columns = range(FEATURES)
+    return np.array([det(np.where(np.arange(3) == j, b[:, None], a)) for j in columns]) / det(a)
+
+
+def gradient(arrays, log_l2):
+    """dF/d log_l2 of the implicit function theorem."""
+    x, y, x_val, y_val, target = arrays
+    w, hessian = solution(x, y, log_l2)
+    slope = w - target - x_val.T @ (y_val * (y_val * (x_val @ w) < 1)) / VALIDATION
+    return -np.exp(log_l2) * solve(hessian, slope) @ w
+
+
+def case(seed, values=(10.0, 3.0, 1.0)):
+    """Rows of these singular values."""
+    rng = np.random.default_rng(seed)
+    u, _, v = np.linalg.svd(rng.normal(size=(ROWS, FEATURES)), full_matrices=False)
+    x = u * np.array(values) @ v
+    sides = np.where(np.arange(VALIDATION) % 2, 1.0, -1.0)
+    return [x, rng.normal(size=ROWS), 5 * rng.normal(size=(VALIDATION, FEATURES)), sides,
+            rng.normal(size=FEATURES)]  # fmt: skip
+
+
+def certified(arrays, log_l2, before=CONVERGED):
+    objective = Tuned(*(jnp.asarray(a) for a in arrays), before=jnp.int32(before))
+    return certify(objective, jnp.asarray(log_l2))
+
+
+@pytest.mark.parametrize("log_l2", [-2.0, 1.0])
+def test_condition_and_distance_to_the_next_kink(log_l2):
+    arrays = case(0)
+    found = certified(arrays, log_l2)
+    w, hessian = solution(arrays[0], arrays[1], log_l2)
+    np.testing.assert_allclose(found.condition, np.linalg.cond(hessian), rtol=1e-3)
+    margins = 1 - arrays[3] * (arrays[2] @ w)
+    np.testing.assert_allclose(found.kink_margin, np.min(np.abs(margins)), rtol=1e-9)
+    assert np.min(margins) < 0 < np.max(margins)
+    np.testing.assert_allclose(found.gradient, gradient(arrays, log_l2), rtol=1e-10)
+
+
+@pytest.mark.parametrize("least", [1.0, 1e-3])
+def test_rounding_is_that_of_the_last_digit_of_every_array(least):
+    """In extended precision, with random relative changes of eps; far more than eps of the gradient
+    where the system is ill-conditioned.
+    """
+    rng, log_l2 = np.random.default_rng(1), np.log(least**2)
+    arrays = [np.asarray(a, np.longdouble) for a in (*case(3, (10.0, 3.0, least)), log_l2)]
+    true = gradient(arrays[:-1], arrays[-1])
+    moved = []
+    for _ in range(30):
+        *there, at = (a * (1 + EPS * rng.choice([-1, 1], np.shape(a))) for a in arrays)
+        moved.append(gradient(there, at) - true)
+    found = certified([np.asarray(a, float) for a in arrays[:-1]], log_l2)
+    typical = float(np.sqrt(np.mean(np.square(moved))))
+    assert typical < float(found.rounding_error) < 10 * typical
+    assert (typical > 1e3 * EPS * abs(true)) == (least < 1)
+    assert float(found.error_bound) >= float(found.rounding_error)
+
+
+def test_zero_is_a_gradient_within_its_own_error_of_a_solved_problem():
+    arrays = case(0)
+    w, _ = solution(arrays[0], arrays[1], -1.0)
+    arrays[2] = 2 * np.outer(arrays[3], w) / (w @ w)  # beyond every kink
+    for off, zero in ((0.0, True), (1e-12, False), (1e-3, False)):
+        found = certified([*arrays[:4], w + off * w], -1.0)
+        size = abs(float(found.gradient))
+        assert bool(found.zero) == (size <= float(found.error_bound)) == zero
+        assert size > 0
+    unsolved = certified([*arrays[:4], w], -1.0, MAX_STEPS)
+    assert not bool(unsolved.zero)
+    assert float(unsolved.error_bound) == np.inf
+
+
+def test_zero_and_rounding_of_a_function():
+    """The gradient of (z - c)^2 is as uncertain as the last digit of z."""
+    centre = np.array([0.3, -7.0])
+
+    def function(z):
+        return jnp.sum((z - jnp.asarray(centre)) ** 2)
+
+    for at, zero in (
+        (centre, True), (np.nextafter(centre, np.inf), True), (centre + 1e-6, False)
+    ):  # fmt: skip
+        found = certify(function, jnp.asarray(at))
+        assert bool(found.zero) == zero
+        assert np.any(found.gradient) == np.any(at != centre)
+        rounding = 2 * EPS * np.linalg.norm(centre)
+        np.testing.assert_allclose(found.rounding_error, rounding, rtol=0.5)
