@@ -15,7 +15,8 @@ from .._compose import Attack
 class Recipe(eqx.Module):
     """A composed attack with the settings of its ascent.
 
-    - `attack`: the objective: an `Attack`, or its expectation over keys, for example for `jax.grad` and `bilevel.certify`.
+    - `attack`: the objective: an `Attack`, or its mean over keys (`Expected`), for example for
+      `jax.grad` and `bilevel.certify`.
     - `start`: the poison at the start of the ascent.
     - `ascent`: lengths of the steps.
     - `steps`: number of evaluations of value and hypergradient.

@@ -20,7 +20,6 @@ from .._compose import compose
 from ..capabilities import Insert
 from ..domains import AbstractDomain, Box
 from ..goals import Cancelling
-from ..goals.cancelling import gradient
 from ._recipe import Recipe, recipe
 
 

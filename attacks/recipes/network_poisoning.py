@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from bilevel import Ascent, Data, Expected, Optimized, append
+from bilevel import Ascent, Data, Expected, append
 from bilevel.learners import AbstractLearner
 
 from .._compose import compose

@@ -16,8 +16,9 @@ class Equinox(AbstractArchitecture):
     """An equinox module: `Network(Equinox(make))`.
 
     - `make(key) -> module`: its `__call__` takes one row, and a `key` if it has such an argument;
-      it returns a number, (1,) or (k,), or `networks.Outputs` with activations. It may have no state beside its parameters: group or layer
-      norms in place of batch norms. Dropout is on in training alone.
+      it returns a number, (1,) or (k,), or `networks.Outputs` with activations. It may have no
+      state beside its parameters: group or layer norms in place of batch norms. Dropout is on in
+      training alone.
 
     `init` raises `ValueError` for a module with state.
     """

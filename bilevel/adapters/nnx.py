@@ -15,8 +15,9 @@ class Nnx(AbstractArchitecture):
     """A flax nnx module: `Network(Nnx(make))`.
 
     - `make(rngs) -> module`: its `__call__` takes rows (n, ...) and returns logits (n,), (n, 1) or
-      (n, k), or `networks.Outputs` with activations. It may have no state beside its parameters and random keys: group or layer norms in
-      place of batch norms. Dropout is on in training alone.
+      (n, k), or `networks.Outputs` with activations. It may have no state beside its parameters
+      and random keys: group or layer norms in place of batch norms. Dropout is on in training
+      alone.
 
     Raises `ImportError` with the command that installs flax if it is
     missing; `init` raises `ValueError` for a module with state.

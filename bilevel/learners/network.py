@@ -46,7 +46,7 @@ class NetworkModel(AbstractDeepModel):
 
 
 class Network(AbstractLearner):
-    """A network, trained by `solver` from initial weights and mini-batches of a key:
+    """A network, trained by `solver` from initial weights and mini-batches of a key.
 
         min_w sum_i share_i loss(y_i, f_w(x_i)) + 1/2 sum l2 w^2,  share = weights over their sum.
 
@@ -91,8 +91,9 @@ class Network(AbstractLearner):
         require_weights(data)
         if hasattr(self.loss, "check"):
             self.loss.check(data.y)
-        start, f = self._shapes(data)
+        start = self._start(data)
         self._check_dtypes(start, data)
+        f = eqx.filter_eval_shape(self.architecture.apply, start, data.x).logits
         if f.ndim == 2:
             self._check_classes(data, f.shape[1])
         elif isinstance(self.loss, CrossEntropy):
@@ -140,14 +141,13 @@ class Network(AbstractLearner):
         order = jax.lax.map(lambda key: jax.random.permutation(key, rows), keys)
         return order[:, : rows // size * size].reshape(-1, size)[:steps].astype(jnp.int32)
 
-    def _shapes(self, data: Data) -> tuple[PyTree, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of (the parameters, the logits of all rows)."""
-
-        def shapes(key, x, start):
-            start = self.architecture.init(key, _row(data)) if start is None else start
-            return start, self.architecture.apply(start, x).logits
-
-        return eqx.filter_eval_shape(shapes, jax.random.key(0), data.x, self.start)
+    def _start(self, data: Data) -> PyTree:
+        """Shapes and dtypes of the parameters."""
+        if self.start is not None:
+            return self.start
+        return jax.eval_shape(
+            lambda key: self.architecture.init(key, _row(data)), jax.random.key(0)
+        )
 
     def _check_dtypes(self, start: PyTree, data: Data) -> None:
         for leaf in jax.tree.leaves(start):
@@ -179,9 +179,7 @@ def _mean(
 ) -> Float[Array, ""]:
     x, y, weight, l2 = args
     f = architecture.apply(parameters, x, key).logits
-    squares = jax.tree.map(
-        lambda l2, part: l2.astype(f.dtype) * dot(part, part), l2, parameters
-    )
+    squares = jax.tree.map(lambda l2, part: l2.astype(f.dtype) * dot(part, part), l2, parameters)
     return jnp.mean(weight * loss(y, f)) + 0.5 * sum(jax.tree.leaves(squares))
 
 

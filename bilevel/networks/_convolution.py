@@ -20,7 +20,7 @@ def convolve(
 def by_patches(x: Array, kernel: Array, stride: int = 1) -> Array:
     """The convolution as one product of matrices, of shifted images and the kernel."""
     a, b, c, f = kernel.shape
-    rows, columns = ((n - k) // stride * stride + 1 for n, k in zip(x.shape[1:3], (a, b)))
+    rows, columns = ((n - k) // stride * stride + 1 for n, k in ((x.shape[1], a), (x.shape[2], b)))
     shifted = [
         x[:, i : i + rows : stride, j : j + columns : stride] for i in range(a) for j in range(b)
     ]

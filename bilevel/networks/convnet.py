@@ -28,7 +28,9 @@ class ConvNet(AbstractArchitecture):
 
     def init(self, key, row):
         if len(row.shape) != 3:
-            raise ValueError(f"x: got rows of shape {row.shape}, expected (height, width, channels)")
+            raise ValueError(
+                f"x: got rows of shape {row.shape}, expected (height, width, channels)"
+            )
         height, width, units = row.shape
         keys = iter(jax.random.split(key, len(self.channels) + len(self.hidden) + 1))
         parameters = {}

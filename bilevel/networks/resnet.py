@@ -1,6 +1,7 @@
 """Residual networks without mutable state: standardised weights in place of batch norms."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jaxtyping import Array
@@ -35,10 +36,12 @@ class ResNet(AbstractArchitecture):
 
     def init(self, key, row):
         if len(row.shape) != 3:
-            raise ValueError(f"x: got rows of shape {row.shape}, expected (height, width, channels)")
+            raise ValueError(
+                f"x: got rows of shape {row.shape}, expected (height, width, channels)"
+            )
         stem, last, *keys = jax.random.split(key, 2 + len(self.widths) * self.blocks)
         inputs = self.widths[0]
-        parameters = {"stem": layer(stem, (3, 3, row.shape[2], inputs), row.dtype)}
+        parameters: dict[str, Any] = {"stem": layer(stem, (3, 3, row.shape[2], inputs), row.dtype)}
         for i, name in enumerate(self._names()):
             width = self.widths[i // self.blocks]
             first, second, skip = jax.random.split(keys[i], 3)

@@ -21,7 +21,7 @@ NET = Network(
     MLP((4,), 1), losses.Logistic(), l2=1e-3, solver=Descent(optax.sgd(0.5, momentum=0.9), 40)
 )
 KEYS = jax.random.split(jax.random.key(0), 3)
-START, LABELS = X[30:33], -Y[30:33]
+START, LABELS = jnp.asarray(X[30:33]), jnp.asarray(-Y[30:33])
 
 
 def pose(data, start, labels, keys=KEYS[0], steps=8):
@@ -32,8 +32,8 @@ def test_the_poison_is_valid_and_raises_the_loss_of_the_same_initialisation():
     made = pose(TRAIN, START, LABELS)
     result = made.climb()
     assert np.all((np.asarray(result.z) >= 0) & (np.asarray(result.z) <= 1))
-    assert result.value > made.attack(jnp.asarray(START)) + 0.01
-    poisoned = bilevel.append(TRAIN, result.z, jnp.asarray(LABELS))
+    assert result.value > made.attack(START) + 0.01
+    poisoned = bilevel.append(TRAIN, result.z, LABELS)
     # training by hand from the attack's own key: its second number is that of training
     model = NET.fit(poisoned, key=jax.random.fold_in(KEYS[0], 1)).model
     loss = losses.Logistic()(VALIDATION.y, model.decision(VALIDATION.x))
@@ -42,8 +42,8 @@ def test_the_poison_is_valid_and_raises_the_loss_of_the_same_initialisation():
 
 def test_over_several_initialisations_the_value_is_their_mean():
     made = pose(TRAIN, START, LABELS, KEYS)
-    alone = [pose(TRAIN, START, LABELS, key).attack(jnp.asarray(START)) for key in KEYS]
-    np.testing.assert_allclose(made.attack(jnp.asarray(START)), np.mean(alone), rtol=1e-9)
+    alone = [pose(TRAIN, START, LABELS, key).attack(START) for key in KEYS]
+    np.testing.assert_allclose(made.attack(START), np.mean(alone), rtol=1e-9)
 
 
 def test_rows_added_one_by_one_compile_once_and_go_on_from_where_they_stopped():
@@ -55,7 +55,7 @@ def test_rows_added_one_by_one_compile_once_and_go_on_from_where_they_stopped():
     np.testing.assert_array_equal(whole.values, again.values)
     # the value after a row is that of all rows so far, retrained
     data = bilevel.append(TRAIN, whole.x[:1], whole.y[:1])
-    data = bilevel.append(data, jnp.asarray(START[1:]), jnp.asarray(LABELS[1:]), jnp.zeros(2))
+    data = bilevel.append(data, START[1:], LABELS[1:], jnp.zeros(2))
     second = pose(data, START[1:2], LABELS[1:2]).attack(whole.x[1:2])
     np.testing.assert_allclose(whole.values[1], second, rtol=1e-9)
 
@@ -79,7 +79,7 @@ def test_the_gradient_of_training_is_zero_at_a_minimiser_and_that_of_differences
         share = -y / (1 + np.exp(y * f)) / len(y)
         return -0.5 * (np.sum((x.T @ share) ** 2) + np.sum(share) ** 2)
 
-    np.testing.assert_allclose(attack(jnp.asarray(START)), by_hand(START), rtol=1e-10)
+    np.testing.assert_allclose(attack(START), by_hand(np.asarray(START)), rtol=1e-10)
 
 
 def test_a_corrupted_model_is_as_near_as_asked_and_much_worse():
@@ -94,21 +94,24 @@ def test_a_corrupted_model_is_as_near_as_asked_and_much_worse():
 
 def test_where_all_gradients_cancel_a_convex_learner_ends_at_the_chosen_model():
     learner, labels = Ridge(0.1), jnp.asarray(-Y[:15])
+    start = jnp.asarray(X[:15])
     planted = jnp.asarray(RNG.uniform(size=(15, 3)))
     chosen = learner.fit(bilevel.append(TRAIN, planted, labels)).model  # so that it can be reached
     made = attacks.cancel_gradients(
         TRAIN,
-        X[:15],
+        start,
         labels,
         chosen,
         learner.loss,
-        l2=LinearModel(0.1, 0.0),  # the learner's penalty leaves the bias out
+        l2=LinearModel(
+            jnp.asarray(0.1), jnp.asarray(0.0)
+        ),  # the learner's penalty leaves the bias out
         steps=200,
         ascent=bilevel.Ascent(first=0.1, last=1e-7),
     )
     assert -made.attack(planted) < 1e-20
     result = made.climb()
-    assert -result.value < 1e-7 < -made.attack(jnp.asarray(X[:15]))
+    assert -result.value < 1e-7 < -made.attack(start)
     model = learner.fit(bilevel.append(TRAIN, result.z, labels)).model
     np.testing.assert_allclose(model.w, chosen.w, atol=5e-3)
     np.testing.assert_allclose(model.bias, chosen.bias, atol=5e-3)

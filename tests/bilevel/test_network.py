@@ -11,7 +11,8 @@ import bilevel
 from bilevel import Data, losses
 from bilevel.derivatives import BackGradient, Forward, Unroll
 from bilevel.learners import Logistic, Network, OnFeatures
-from bilevel.networks import MLP, ConvNet, Functions, ResNet
+from bilevel.networks import MLP, ConvNet, ResNet
+from bilevel.networks._convolution import by_patches, by_xla
 from bilevel.solvers import Descent, Momentum
 
 STEPS = 50
@@ -77,13 +78,137 @@ def test_the_hypergradient_is_that_of_central_differences_in_every_leaf(mode):
     rng = np.random.default_rng(5)
     for name in of:
         along = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), of[name])
-        slope = sum(
-            float(jnp.sum(a * b))
-            for a, b in zip(jax.tree.leaves(gradient[name]), jax.tree.leaves(along), strict=True)
+        slope = float(bilevel.tools.dot(gradient[name], along))
+        ahead, back = (
+            value(of | {name: jax.tree.map(lambda a, b, h=h: a + h * b, of[name], along)})
+            for h in (1e-5, -1e-5)
         )
-        h = 1e-5
-        moved = [
-            value(of | {name: jax.tree.map(lambda a, b: a + s * h * b, of[name], along)})
-            for s in (1, -1)
-        ]
-        assert abs(slope - float(moved[0] - moved[1]) / (2 * h)) <= 1e-6 * max(1, abs(slope)), name
+        assert abs(slope - float(ahead - back) / 2e-5) <= 1e-6 * max(1, abs(slope)), name
+
+
+def test_each_pass_takes_every_row_once_in_another_order():
+    net = Network(MLP((2,), 1), losses.Squares(), batch=5, solver=momentum(0.1))
+    order = np.asarray(net.training(Data(TABLE, TARGETS), key=KEY).problem.series)
+    assert order.shape == (STEPS, 5)
+    passes = order[: STEPS // 4 * 4].reshape(-1, 20)  # 24 rows: the last 4 of a pass are left out
+    assert all(len(set(rows)) == 20 for rows in passes)
+    assert not np.array_equal(passes[0], passes[1])
+    assert len(np.unique(order)) == 24
+    assert net.steps_for(24, 3) == 12
+
+
+def test_a_row_of_weight_zero_has_no_effect_and_weights_count_as_copies():
+    net = Network(MLP((3,), 1), losses.Squares(), l2=0.1, solver=momentum(0.2))
+    data = Data(TABLE, TARGETS)
+    x, y = np.vstack([TABLE, TABLE[:2]]), np.append(TARGETS, TARGETS[:2])
+    ones = np.ones(24)
+
+    def decisions(data):
+        return net.fit(data, key=KEY).model.decision(jnp.asarray(HELD))
+
+    np.testing.assert_allclose(
+        decisions(Data(x, y, np.append(ones, [0, 0]))), decisions(data), rtol=1e-9
+    )
+    doubled = Data(x, y, np.append(ones, [1, 1]))
+    weighted = Data(x, y, np.append([2, 2], np.append(ones[2:], [0, 0])))
+    np.testing.assert_allclose(decisions(weighted), decisions(doubled), rtol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_by_patches_is_that_of_xla_in_value_and_gradient(stride):
+    rng = np.random.default_rng(2)
+    x, kernel = (
+        jnp.asarray(rng.normal(size=(2, 7, 6, 3))),
+        jnp.asarray(rng.normal(size=(3, 3, 3, 4))),
+    )
+
+    def both(convolve):
+        def energy(x, kernel):
+            y = convolve(x, kernel, stride)
+            return jnp.sum(jnp.sin(y)), y
+
+        return jax.jit(jax.grad(energy, (0, 1), has_aux=True))(x, kernel)
+
+    for a, b in zip(jax.tree.leaves(both(by_patches)), jax.tree.leaves(both(by_xla)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+IMAGES = np.random.default_rng(4).uniform(size=(12, 12, 12, 1))
+CLASSES = np.arange(12) % 3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers", "features"),
+    [
+        (MLP((5, 4), 3), ["dense0", "dense1"], 4),
+        (ConvNet((2,), 3, (5,), 3), ["conv0", "dense0"], 5),
+        (ResNet((4, 8), 1, 4, 3), ["block0", "block1", "mean"], 8),
+    ],
+    ids=["mlp", "convolutional", "residual"],
+)
+def test_architectures_report_their_layers_and_learn(architecture, layers, features):
+    net = Network(architecture, solver=Descent(optax.adam(0.02), 60))
+    data = Data(IMAGES, CLASSES)
+    model = net.fit(data, key=KEY).model
+    assert list(model.activations(data.x)) == layers
+    assert model.features(data.x).shape == (12, features)
+    assert np.mean(np.asarray(model.predict(data.x)) == CLASSES) > 0.9
+
+
+def test_a_head_on_features_is_a_learner_on_those_features():
+    body = Network(MLP((4,), 3), solver=momentum(0.3)).fit(Data(IMAGES, CLASSES), key=KEY).model
+    signs = np.where(CLASSES == 0, 1, -1)
+    data, head = Data(IMAGES, signs), Logistic(0.1)
+    model = OnFeatures(body, head).fit(data).model
+    alone = head.fit(Data(body.features(data.x), signs)).model
+    np.testing.assert_allclose(model.decision(data.x), alone.decision(body.features(data.x)))
+    reach = attacks.Insert([1], attacks.Box(0.0, 1.0))
+    goal = attacks.indiscriminate(IMAGES[:6], signs[:6], losses.Logistic())
+    attack = attacks.compose(OnFeatures(body, head), reach, goal, data)
+    z = jnp.asarray(IMAGES[:1]) * 0.9
+    along = jnp.asarray(np.random.default_rng(0).normal(size=z.shape))
+    slope = jnp.sum(jax.grad(attack)(z) * along)
+    ahead, back = (attack(z + h * along) for h in (1e-5, -1e-5))
+    np.testing.assert_allclose(slope, (ahead - back) / 2e-5, rtol=1e-6)
+
+
+def table(y=None, x=None, weight=None):
+    return Data(TABLE[:6] if x is None else x, [0, 1, 2, 0, 1, 2] if y is None else y, weight)
+
+
+@pytest.mark.parametrize(
+    ("data", "net", "key", "sentence"),
+    [
+        (table(), {}, None, "key: got None"),
+        (table([0, 1, 2, 3, 1, 2]), {}, KEY, "y: got the class number 3, expected 0 to 2"),
+        (table([-1, 1, 1, 1, 1, 1]), {}, KEY, "expected class numbers 0, 1"),
+        (table([0, 1, 0, 1, 0, 1]), {}, KEY, r"no row with weight > 0 has a class of \[2\]"),
+        (table(weight=[1, 1, 0, 1, 1, 0]), {}, KEY, r"has a class of \[2\]"),
+        (table(x=TABLE[:6].astype(np.float32)), {"start": True}, KEY, "x: got float32, but the"),
+        (table(), {"outputs": 1}, KEY, "loss: CrossEntropy got outputs of shape"),
+        (table(), {"l2": -1.0}, KEY, "l2: got -1.0"),
+        (table(), {"batch": 0}, KEY, "batch: got 0"),
+    ],
+)
+def test_bad_input_is_a_sentence(data, net, key, sentence):
+    settings = dict(net)
+    architecture = MLP((2,), settings.pop("outputs", 3))
+    if settings.pop("start", False):
+        settings["start"] = architecture.init(KEY, jax.ShapeDtypeStruct((3,), jnp.float64))
+    with pytest.raises(ValueError, match=sentence):
+        Network(architecture, **settings).fit(data, key=key)
+
+
+def test_images_too_small_or_no_images_are_a_sentence():
+    with pytest.raises(ValueError, match="too few for 2 convolutions of 5 x 5"):
+        Network(ConvNet(outputs=3)).fit(Data(IMAGES, CLASSES), key=KEY)
+    with pytest.raises(ValueError, match=r"expected \(height, width, channels\)"):
+        Network(ConvNet(outputs=3)).fit(table(), key=KEY)
+
+
+def test_a_training_that_diverges_is_a_failure_with_a_sentence():
+    net = Network(MLP((2,), 1), losses.Squares(), solver=momentum(1e6))
+    fitted = net.fit(Data(TABLE, TARGETS), key=KEY, throw=False)
+    assert fitted.result != bilevel.results.CONVERGED
+    with pytest.raises(bilevel.SolveError):
+        net.fit(Data(TABLE, TARGETS), key=KEY)
