@@ -62,6 +62,15 @@ def pytest_configure() -> None:
         pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the cases of `repeats.txt` as slow."""
+    repeats = set((ROOT / "tests" / "repeats.txt").read_text().splitlines())
+    for item in items:
+        if item.nodeid in repeats:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
     """Spares what is imported and collected all further garbage collections, and makes these rare:
     tracing allocates many small objects, and looking through them all took a fifth of the time.

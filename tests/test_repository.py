@@ -184,3 +184,12 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
 
 def test_every_mutant_fits_the_code():
     assert not mutants.stale()
+
+
+def test_every_case_left_out_is_one_of_a_test_that_stays():
+    lines = (ROOT / "tests" / "repeats.txt").read_text().splitlines()
+    for line in (line for line in lines if not line.startswith("#")):
+        file, name = line.split("::")
+        name, _, case = name.partition("[")
+        assert case.endswith("]"), f"{line}: not a case of a test"
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{line}: no such test"

@@ -14,6 +14,7 @@ from .._program import program
 from .._solver import AbstractSolver
 from .._tree import concrete, dot, require_count
 from ..derivatives import AbstractDerivative, Unroll
+from ..derivatives.unroll import iteration
 from ..losses import CrossEntropy
 from ..networks import AbstractArchitecture, Outputs
 from ..problems import Smooth, Stochastic
@@ -89,8 +90,9 @@ class Network(AbstractLearner):
 
     def check(self, data):
         require_weights(data)
-        if hasattr(self.loss, "check"):
-            self.loss.check(data.y)
+        check_labels = getattr(self.loss, "check", None)
+        if check_labels is not None:
+            check_labels(data.y)
         start = self._start(data)
         self._check_dtypes(start, data)
         f = eqx.filter_eval_shape(self.architecture.apply, start, data.x).logits
@@ -135,7 +137,7 @@ class Network(AbstractLearner):
         """The rows of each step: each pass takes all rows once, in another order, but for those
         left over when the batch does not divide their number.
         """
-        steps, size = self.solver.steps, self._size(rows)
+        steps, size = iteration(self.solver).steps, self._size(rows)
         passes = -(-steps // (rows // size))
         keys = jax.random.split(key, passes)
         order = jax.lax.map(lambda key: jax.random.permutation(key, rows), keys)
