@@ -2,6 +2,6 @@
 
 from ._architecture import AbstractArchitecture, Functions, Outputs
 from ._convolution import convolve
-from .convnet import ConvNet, lenet, wide
+from .convnet import ConvNet, lenet, small, wide
 from .mlp import MLP
 from .resnet import ResNet
