@@ -1,7 +1,7 @@
 """Attacks on training: capabilities (feasible changes), goals, and their composition."""
 
 from . import capabilities, domains, frames, goals, recipes
-from ._compose import Attack, compose
+from ._compose import Attack, compose, training_key
 from ._world import World
 from .capabilities import (
     XY,

@@ -52,6 +52,13 @@ def _same(a: tuple, b: tuple) -> bool:
     return a[0] == b[0] and all(x is y for x, y in zip(a[1], b[1], strict=True))
 
 
+def training_key(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key with which an attack composed with `key` trains: `learner.fit(world.train,
+    key=training_key(key))` is the same training.
+    """
+    return jax.random.fold_in(key, 1)
+
+
 class Attack(AbstractBilevel):
     """z -> goal.score(learner.fit(world.train).model, world) with world = reach.world(z, data).
 
@@ -103,7 +110,8 @@ class Attack(AbstractBilevel):
     def cold(self, z):
         # Without `pose`: a defense would inspect the rows for the shapes of a start.
         attack = self.prepared()
-        return attack.learner.cold(attack.world(z).train, key=attack._key(1))
+        key = None if attack.key is None else training_key(attack.key)
+        return attack.learner.cold(attack.world(z).train, key=key)
 
     def project(self, z):
         return self.reach.project(z)
@@ -143,7 +151,8 @@ class Attack(AbstractBilevel):
         return Posed(training.problem, outcome, training.result, training.point)
 
     def _training(self, world: World) -> Training:
-        return self.learner.training(world.train, key=self._key(1))
+        key = None if self.key is None else training_key(self.key)
+        return self.learner.training(world.train, key=key)
 
     def _key(self, number: int) -> PRNGKeyArray | None:
         return None if self.key is None else jax.random.fold_in(self.key, number)

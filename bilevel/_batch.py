@@ -14,7 +14,8 @@ def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[
     gain nothing, a batched `while_loop` runs until its slowest lane ends, and a batched `cond` runs
     all branches.
 
-    - `function`: of any pytrees, to a pytree of arrays.
+    - `function`: of any pytrees, to a pytree whose arrays get the leading axis. Its other leaves
+      must not depend on the problem.
     - `size`: number of problems that run at once, to bound memory: a `vmap` over each chunk of this
       size, in a loop over chunks. By default all on accelerators, one on a CPU.
 
@@ -29,11 +30,17 @@ def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[
                 f"batch: got arrays with leading axes {sorted(lengths)}, expected one common length"
             )
 
+        settings = []
+
         def one(arrays):
-            return function(*eqx.combine(arrays, rest))
+            result, others = eqx.partition(function(*eqx.combine(arrays, rest)), eqx.is_array)
+            settings.append(others)
+            return result
 
         if size is None and jax.default_backend() != "cpu":
-            return jax.vmap(one)(arrays)
-        return jax.lax.map(one, arrays, batch_size=size)
+            results = jax.vmap(one)(arrays)
+        else:
+            results = jax.lax.map(one, arrays, batch_size=size)
+        return eqx.combine(results, settings[0])
 
     return mapped

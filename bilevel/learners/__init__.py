@@ -1,6 +1,7 @@
 """Learners: inner problems made of data. Each turns data into a model, differentiably."""
 
 from . import kernels
+from ._ensemble import ensemble
 from ._learner import AbstractLearner
 from ._linear_model import LinearModel
 from ._model import AbstractDeepModel, AbstractModel

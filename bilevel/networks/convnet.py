@@ -15,7 +15,7 @@ class ConvNet(AbstractArchitecture):
 
     - `channels`: filters of each convolution. `kernel`: height and width of the filters.
     - `hidden`: units of each dense layer between.
-    - `stride`: of the convolutions. With 2 or more there are no pools, and a training costs a fifth.
+    - `stride`: of the convolutions. With 2 or more there are no pools, and less cost.
     - `outputs`: number of classes; 1 gives one real number per row, for labels -1 and +1.
     - `activation`: `jnp.tanh` and `jax.nn.softplus` are smooth.
 

@@ -34,8 +34,7 @@ def test_the_poison_is_valid_and_raises_the_loss_of_the_same_initialisation():
     assert np.all((np.asarray(result.z) >= 0) & (np.asarray(result.z) <= 1))
     assert result.value > made.attack(START) + 0.01
     poisoned = bilevel.append(TRAIN, result.z, LABELS)
-    # training by hand from the attack's own key: its second number is that of training
-    model = NET.fit(poisoned, key=jax.random.fold_in(KEYS[0], 1)).model
+    model = NET.fit(poisoned, key=attacks.training_key(KEYS[0])).model
     loss = losses.Logistic()(VALIDATION.y, model.decision(VALIDATION.x))
     np.testing.assert_allclose(result.value, jnp.mean(loss), rtol=1e-9)
 

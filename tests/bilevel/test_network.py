@@ -1,5 +1,6 @@
 """Networks as learners: derivatives of the path, mini-batches, keys, and what is refused."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import attacks
 import bilevel
 from bilevel import Data, losses
 from bilevel.derivatives import BackGradient, Forward, Unroll
-from bilevel.learners import Logistic, Network, OnFeatures
+from bilevel.learners import Logistic, Network, OnFeatures, ensemble
 from bilevel.networks import MLP, ConvNet, ResNet
 from bilevel.networks._convolution import by_patches, by_xla
 from bilevel.solvers import Descent, Momentum
@@ -112,6 +113,18 @@ def test_a_row_of_weight_zero_has_no_effect_and_weights_count_as_copies():
     doubled = Data(x, y, np.append(ones, [1, 1]))
     weighted = Data(x, y, np.append([2, 2], np.append(ones[2:], [0, 0])))
     np.testing.assert_allclose(decisions(weighted), decisions(doubled), rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_members_are_the_models_of_their_keys(size):
+    net = Network(MLP((3,), 1), losses.Squares(), batch=8, solver=momentum(0.1))
+    data, keys = Data(TABLE, TARGETS), jax.random.split(KEY, 3)
+    members = ensemble(net, data, keys, size)
+    f = eqx.filter_vmap(lambda model: model.decision(jnp.asarray(HELD)))(members.model)
+    alone = [net.fit(data, key=key).model.decision(jnp.asarray(HELD)) for key in keys]
+    np.testing.assert_allclose(f, alone, rtol=1e-9)
+    assert members.result.shape == (3,)
+    assert not np.allclose(alone[0], alone[1])
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -1,0 +1,1 @@
+"""Poisoning of networks."""

@@ -1,0 +1,71 @@
+"""Networks that are poisoned, and how they err on digits that nobody has seen."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from bilevel import Data, append
+from bilevel.learners import Network, ensemble
+from bilevel.tools import program
+
+
+class Digits(NamedTuple):
+    """Rows of one role: images and labels."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def data(self) -> Data:
+        return Data(self.x, self.y)
+
+
+def dealt(rows: Digits, sizes: Sequence[int], split: int) -> list[Digits]:
+    """Random rows of each size, and the rest."""
+    order = np.random.default_rng(split).permutation(len(rows.y))
+    return [Digits(rows.x[part], rows.y[part]) for part in np.split(order, np.cumsum(sizes))]
+
+
+@program
+def _wrong(arrays, settings, x: Array, y: Array) -> Array:
+    """Error of each member."""
+    return jax.lax.map(lambda part: jnp.mean(eqx.combine(part, settings).predict(x) != y), arrays)
+
+
+def errors(learner: Network, data: Data, keys: PRNGKeyArray, test: Digits) -> np.ndarray:
+    """Test errors (k,) of the network trained with each of the keys (k,)."""
+    members = eqx.partition(ensemble(learner, data, keys).model, eqx.is_array)
+    return np.asarray(_wrong(*members, jnp.asarray(test.x), jnp.asarray(test.y, jnp.int32)))
+
+
+def with_rows(train: Data, x: Array, y: Array, share: Array) -> Data:
+    """The clean rows, and the poison with weights `share`."""
+    return append(train, jnp.asarray(x), jnp.asarray(y), jnp.asarray(share, train.weight.dtype))
+
+
+class Judged(NamedTuple):
+    """Mean test errors of the retrained network.
+
+    - `same`: with the initial weights and batches that the attacker used.
+    - `fresh`: with others. `other`: of another architecture.
+    """
+
+    same: float
+    fresh: float
+    other: float
+
+
+def judged(
+    victim: Network, other: Network, data: Data, known: PRNGKeyArray, fresh: PRNGKeyArray,
+    test: Digits,
+) -> Judged:  # fmt: skip
+    """Retrain on `data` with the attacker's keys and with fresh ones."""
+    return Judged(
+        same=float(np.mean(errors(victim, data, known, test))),
+        fresh=float(np.mean(errors(victim, data, fresh, test))),
+        other=float(np.mean(errors(other, data, fresh, test))),
+    )

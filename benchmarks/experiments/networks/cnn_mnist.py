@@ -1,0 +1,164 @@
+"""Poisoning a convolutional network, all ten digits of MNIST, with its controls.
+
+Munoz-Gonzalez et al., AISec 2017, with the exact derivative of the training path; the points climb
+together. Three attackers: one who knows the initial weights; one who averages over several, which
+are not those of the victim (Huang et al. 2020); and one who cancels gradients (Lu et al., ICML
+2023) and unrolls no training. Each result is judged on the known initial weights, on fresh ones,
+and on a network of another architecture, beside the same digits mislabelled and not moved.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from attacks import cancel_gradients, corrupted, poison_network, training_key
+from benchmarks.clock import timed
+from benchmarks.data import mnist
+from benchmarks.options import SOME, Count, Positive, check
+from benchmarks.report import Report, UsageError
+from bilevel import Ascent
+from bilevel.derivatives import Unroll
+from bilevel.learners import Network
+from bilevel.networks import MLP, small
+from bilevel.solvers import Descent
+
+from ._victims import Digits, dealt, judged, with_rows
+
+Attacker = Literal["one", "averaged", "cancelling"]
+ATTACKERS: tuple[Attacker, ...] = ("one", "averaged", "cancelling")
+BATCH = 100
+"""Rows of a mini-batch; fewer training rows are one batch."""
+TEST = 2000
+"""Test digits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Amount of poison, sizes and the victim's training."""
+
+    attackers: Annotated[tuple[Attacker, ...], SOME] = ATTACKERS
+    """Who poisons."""
+    points: Count = 10
+    """Poison digits."""
+    seeds: Count = 5
+    """Random splits, each with its own initial weights."""
+    train: Count = 100
+    """Clean training digits."""
+    validation: Count = 400
+    """Validation digits: the attacker raises the loss on them."""
+    rate: Positive = 0.1
+    """Step length of the victim's gradient descent, with momentum .9."""
+    length: Count = 60
+    """Steps of the victim's gradient descent."""
+    steps: Count = 25
+    """Steps of an attack."""
+    members: Count = 4
+    """Initialisations over which the second attacker averages."""
+    fresh: Count = 5
+    """Fresh initialisations on which a result is judged."""
+    corruption: Positive = 0.3
+    """Distance of the model that gradients are cancelled at, in units of the weights' norm."""
+
+    def __post_init__(self):
+        check(self)
+        if self.train + self.validation + TEST > 5000 or self.points > self.validation:
+            raise UsageError(
+                f"--train, --validation: got {self.train}, {self.validation}, expected at most "
+                f"{5000 - TEST:,} in all, and no fewer validation digits than --points: 2,000 "
+                "others are test digits"
+            )
+
+
+def images() -> Digits:
+    """All ten digits as images (28, 28, 1) in [0, 1]; 500 of each."""
+    digits = mnist()
+    x = (digits.images / 255.0).astype(np.float32).reshape(-1, 28, 28, 1)
+    return Digits(x, digits.labels.astype(np.int32))
+
+
+def victims(options: Options) -> tuple[Network, Network]:
+    """The convolutional network, and a dense one trained alike."""
+    solver = Descent(optax.sgd(options.rate, momentum=0.9), options.length)
+    batch = None if options.train <= BATCH else BATCH
+    derivative = Unroll(2)
+    return (
+        Network(small(10), l2=1e-4, batch=batch, solver=solver, derivative=derivative),
+        Network(MLP((32,), 10), l2=1e-4, batch=batch, solver=solver, derivative=derivative),
+    )
+
+
+def poison(
+    options: Options, attacker: Attacker, train, validation: Digits, start: Digits, key
+) -> np.ndarray:
+    """The rows of an attacker, from those of `start`."""
+    learner, _ = victims(options)
+    x, y, ascent = jnp.asarray(start.x), jnp.asarray(start.y), Ascent(first=2.0, last=0.1)
+    if attacker == "cancelling":
+        model = learner.fit(train, key=training_key(key)).model
+        bad = corrupted(model, validation.data(), learner.loss, options.corruption)
+        made = cancel_gradients(
+            train, x, y, bad, learner.loss, l2=learner.l2, steps=5 * options.steps, ascent=ascent
+        )
+    else:
+        others = jax.random.split(jax.random.fold_in(key, 7), options.members)
+        keys = key if attacker == "one" else others
+        made = poison_network(
+            train, x, y, validation.data(), learner, keys, steps=options.steps, ascent=ascent
+        )
+    return np.asarray(made.climb().z)
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per seed and attacker; the rows `clean` and `not moved` are the controls."""
+    victim, other = victims(options)
+    for seed in report.track(range(options.seeds), "cnn-mnist"):
+        sizes = (options.train, options.validation, TEST)
+        train, validation, test, _ = dealt(images(), sizes, seed)
+        rows = np.random.default_rng([seed, 1]).permutation(options.validation)[: options.points]
+        shift = np.random.default_rng([seed, 2]).integers(1, 10, options.points)
+        labels = ((validation.y[rows] + shift) % 10).astype(np.int32)
+        start = Digits(validation.x[rows], labels)
+        key, of_fresh = jax.random.split(jax.random.key(seed))
+        known, fresh = training_key(key)[None], jax.random.split(of_fresh, options.fresh)
+        for attacker in ("clean", "not moved", *options.attackers):
+            if report.done(seed=seed, attacker=attacker):
+                continue
+            x, cpu = start.x, None
+            if attacker in ATTACKERS:
+                x, _, cpu = timed(
+                    lambda a=attacker, t=train, v=validation, s=start, k=key: poison(
+                        options, a, t.data(), v, s, k
+                    )
+                )
+            share = np.full(options.points, float(attacker != "clean"))
+            data = with_rows(train.data(), x, labels, share)
+            errors = judged(victim, other, data, known, fresh, test)
+            report.row(
+                seed=seed, attacker=attacker, same_err=errors.same, fresh_err=errors.fresh,
+                other_err=errors.other, cpu_seconds=cpu,
+            )  # fmt: skip
+            if report.out is not None and seed == 0 and attacker in ATTACKERS:
+                from benchmarks.pictures.cnn_mnist import digits
+
+                report.figure(f"cnn-mnist-{attacker}", digits(start, x))
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.cnn_mnist import draw
+
+        report.figure("cnn-mnist", draw(report.rows))
+
+
+def _notes(options: Options, report: Report) -> None:
+    columns = (("same_err", "known"), ("fresh_err", "fresh"), ("other_err", "dense network"))
+    for attacker in ("clean", "not moved", *options.attackers):
+        rows = [row for row in report.rows if row["attacker"] == attacker]
+        parts = [
+            f"{words} {100 * np.mean([row[name] for row in rows]):.1f} +- "
+            f"{100 * np.std([row[name] for row in rows]):.1f} %"
+            for name, words in columns
+        ]
+        report.note(f"{attacker}: test error " + ", ".join(parts) + f"; {len(rows)} seeds")
