@@ -1,4 +1,4 @@
-"""Seeds: neighbouring ones have no draw in common, or runs that differ in the seed are no sample."""
+"""Seeds: neighbouring ones have no draw in common; otherwise runs over seeds are no sample."""
 
 from typing import ClassVar
 
