@@ -306,8 +306,8 @@ MUTANTS = (
            "tests/defenses/test_estimators_counts.py"),
     Mutant("bilevel/solvers/path/_path.py", "jnp.int32(self.steps - 1)", "jnp.int32(self.steps)",
            "tests/bilevel/test_hostile_paths.py"),
-    Mutant("bilevel/penalties/non_negative.py", 'require_strength("strength", self.strength)', "pass",
-           "tests/bilevel/test_proximal.py"),
+    Mutant("bilevel/penalties/non_negative.py", 'require_strength("strength", self.strength)',
+           "pass", "tests/bilevel/test_proximal.py"),
 )  # fmt: skip
 
 

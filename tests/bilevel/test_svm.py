@@ -219,14 +219,18 @@ def test_a_polynomial_kernel_has_its_derivative_where_its_base_is_zero(degree):
     mix = np.arange(1.0, 7.0).reshape(2, 3)
 
     def total(p, a):
-        return jnp.sum(mix * kernels.Polynomial(degree, p["gamma"], p["coef0"]).gram(a, b))
+        return jnp.sum(mix * kernels.Polynomial(p["degree"], p["gamma"], p["coef0"]).gram(a, b))
 
-    slopes, in_rows = jax.grad(total, argnums=(0, 1))(
-        {"gamma": jnp.asarray(0.5), "coef0": jnp.asarray(0.0)}, jnp.asarray(a)
-    )
+    p = {"gamma": jnp.asarray(0.5), "coef0": jnp.asarray(0.0), "degree": jnp.asarray(1.0 * degree)}
+    slopes, in_rows = jax.grad(total, argnums=(0, 1))(p, jnp.asarray(a))
     base = 0.5 * a @ b.T
     assert np.sum(base == 0) == 2
     outer = mix * degree * base ** (degree - 1)
     np.testing.assert_allclose(in_rows, 0.5 * outer @ b, rtol=1e-13)
     np.testing.assert_allclose(slopes["gamma"], np.sum(outer * (a @ b.T)), rtol=1e-13)
     np.testing.assert_allclose(slopes["coef0"], np.sum(outer), rtol=1e-13)
+    some = base != 0
+    in_degree = np.sum((mix * base**degree)[some] * np.log(np.abs(base[some])))
+    np.testing.assert_allclose(slopes["degree"], in_degree, rtol=1e-13)
+    _, forward = jax.jvp(lambda a: total(p, a), (jnp.asarray(a),), (jnp.ones_like(a),))
+    np.testing.assert_allclose(forward, jnp.sum(in_rows), rtol=1e-13)
