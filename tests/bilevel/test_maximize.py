@@ -244,10 +244,13 @@ def test_steps_of_an_ascent_fall_from_the_first_length_to_the_last(cut):
     }
     if not cut:
         options["optimizer"] = Ascent(first=first, last=last)
-    path, state = [], None
-    for count in (cut, steps - cut) if cut else (steps,):
-        run = maximize(lambda z: slope @ z, jnp.zeros(2), steps=count, state=state, **options)
-        path, state = [*path, *np.asarray(run.history)], run.state
-    moves = np.diff([*path, np.asarray(state.z)], axis=0)
+    run = maximize(lambda z: slope @ z, jnp.zeros(2), steps=cut or steps, **options)
+    path = np.asarray(run.history)
+    if cut:
+        run = maximize(
+            lambda z: slope @ z, jnp.zeros(2), steps=steps - cut, state=run.state, **options
+        )
+        path = np.concatenate([path, run.history])
+    moves = np.diff([*path, np.asarray(run.state.z)], axis=0)
     lengths = first * (last / first) ** (np.arange(steps) / (steps - 1))
     np.testing.assert_allclose(moves, lengths[:, None] * [0.6, -0.8], rtol=1e-10)

@@ -219,7 +219,8 @@ def test_a_polynomial_kernel_has_its_derivative_where_its_base_is_zero(degree):
     mix = np.arange(1.0, 7.0).reshape(2, 3)
 
     def total(p, a):
-        return jnp.sum(mix * kernels.Polynomial(p["degree"], p["gamma"], p["coef0"]).gram(a, b))
+        kernel = kernels.Polynomial(p["degree"], p["gamma"], p["coef0"])
+        return jnp.sum(mix * kernel.gram(a, jnp.asarray(b)))
 
     p = {"gamma": jnp.asarray(0.5), "coef0": jnp.asarray(0.0), "degree": jnp.asarray(1.0 * degree)}
     slopes, in_rows = jax.grad(total, argnums=(0, 1))(p, jnp.asarray(a))
