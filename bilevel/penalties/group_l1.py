@@ -9,7 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ._penalty import AbstractPenalty
+from ._penalty import AbstractPenalty, require_strength
 
 
 def _labels(groups: Sequence[int] | np.ndarray) -> tuple[int, ...]:
@@ -31,11 +31,15 @@ class GroupL1(AbstractPenalty):
       static.
 
     A face is the set of groups that are not zero. Along it the penalty is curved. Raises
-    `ValueError` for groups that are not one integer >= 0 per unknown.
+    `ValueError` for strengths that are not >= 0 and for groups that are not one integer >= 0 per
+    unknown.
     """
 
     strength: Float[Array, "..."] | float
     groups: tuple[int, ...] = eqx.field(static=True, converter=_labels)
+
+    def __check_init__(self):
+        require_strength("strength", self.strength)
 
     @property
     def count(self) -> int:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._penalty import spread
+from ._penalty import require_strength, spread
 from .kink import AbstractKink
 
 
@@ -14,6 +14,9 @@ class NonNegative(AbstractKink):
     """
 
     strength: PyTree = 0.0
+
+    def __check_init__(self):
+        require_strength("strength", self.strength)
 
     def flat(self, w):
         return NonNegative(spread(self.strength, w, "strength"))

@@ -38,8 +38,9 @@ class ConfidentLearningClassifier(Classes, Sanitiser):
         used, hashes, group = np.ones(rows.y.size, bool), rows.hashes(), self._group(rows)
         place = folds_of(hashes, group, used, min(folds, rows.y.size))
         classes, own = np.unique(rows.y), np.unique(rows.y, return_inverse=True)[1]
-        p, judged = np.zeros((own.size, classes.size)), np.unique(place)
-        for fold in judged if judged.size > 1 else []:
+        p, folds = np.zeros((own.size, classes.size)), np.unique(place)
+        judged = folds if folds.size > 1 else folds[:0]  # without others there is no model
+        for fold in judged:
             inside = place == fold
             model = self._train(rows.take(~inside))
             known = np.isin(classes, model.classes_)

@@ -170,7 +170,8 @@ def drawn_sets(
     of the rows' content.
     """
     xp = used.__array_namespace__()
-    numbers = [row_hash(x, y, seed + number) for number in range(restarts)]
+    # Neighbouring seeds have no set in common.
+    numbers = [row_hash(x, y, restarts * seed + number) for number in range(restarts)]
     return [lowest(xp.zeros(used.shape[0]), used, count, each, least) for each in numbers]
 
 

@@ -1,5 +1,7 @@
 """Domains: projections are Euclidean, placed rows are valid, bad ones are a sentence."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from attacks.capabilities import Evade
 from attacks.domains import Box, Columns, L1Ball, L2Ball, LinfBall
 from attacks.domains._domain import straight_through
+from bilevel import Data
 
 M, D = 3, 6
 CENTRE = np.random.default_rng(0).uniform(0, 1, (M, D))
@@ -242,3 +246,20 @@ LOW = np.zeros(4)
 def test_impossible_domains_are_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_the_size_of_a_ball_is_its_longest_move_which_bounds_the_scale_of_an_attack(kind):
+    """Among the moves towards all corners and along all axes; a narrow ball is the unit of steps,
+    a wide one leaves the spread of the rows.
+    """
+    corners = np.array(list(itertools.product([-1.0, 1.0], repeat=D)))
+    far = np.concatenate([corners, np.eye(D)]) * 50
+    domain = kind(np.full((len(far), D), 0.4), 0.3)
+    moves = np.linalg.norm(np.asarray(domain.project(jnp.asarray(0.4 + far))) - 0.4, axis=1)
+    np.testing.assert_allclose(domain.size(), moves.max(), rtol=1e-12)
+    data = Data(np.concatenate([np.zeros((4, D)), np.ones((4, D))]), np.arange(8.0))
+    for radius in (1e-3, 50.0):
+        ball = kind(CENTRE, radius)
+        scale = Evade(jnp.asarray(CENTRE), ball).scale(jnp.asarray(CENTRE), data)
+        np.testing.assert_allclose(scale, min(float(ball.size()), 0.5 * D**0.5), rtol=1e-12)

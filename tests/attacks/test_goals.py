@@ -88,3 +88,14 @@ def test_hypergradient_of_each_goal_is_that_of_finite_differences(name: str) -> 
 def test_bad_input_is_a_sentence(make, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_weights_of_a_goal_are_shares_whatever_they_sum_to() -> None:
+    weight = RNG.uniform(0.2, 3.0, ROWS)
+    weight[4] = 0
+    for goal, loss in (
+        (goals.indiscriminate(X, Y, Squares()), (F - Y) ** 2 / 2),
+        (goals.shown(X, Y, LogisticLoss()), np.logaddexp(0, -Y * F)),
+    ):
+        weighed = eqx.tree_at(lambda g: g.weight, goal, jnp.asarray(weight))
+        np.testing.assert_allclose(weighed.score(MODEL, WORLD), np.average(loss, weights=weight))

@@ -8,8 +8,8 @@ import pytest
 
 from bilevel import argmin
 from bilevel.derivatives import Forward, Truncated, Unroll
-from bilevel.problems import Smooth
-from bilevel.solvers import Descent
+from bilevel.problems import Smooth, Stochastic
+from bilevel.solvers import Descent, Momentum
 
 STEPS = 6
 OPTIMIZERS = {
@@ -51,3 +51,18 @@ def test_lbfgs_of_optax_is_a_path_too(standard_promotion):
 def test_steps_are_counted_in_whole_numbers():
     with pytest.raises(ValueError, match=r"^steps: got 2\.5"):
         Descent(optax.sgd(0.1), 2.5)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("solver", [Descent(optax.sgd(0.1), STEPS), Momentum(STEPS, 0.1)])
+def test_the_residual_of_a_stochastic_path_is_the_gradient_on_its_last_mini_batch(solver):
+    key, rows = jax.random.key(5), np.random.default_rng(0).normal(size=(STEPS, 2))
+
+    def loss(w, args, key):
+        target, batch = args
+        return jnp.sum((w - target - batch - jax.random.normal(key, (2,))) ** 2)
+
+    problem = Stochastic(loss, jnp.zeros(2), jnp.asarray([0.3, -0.2]), key, jnp.asarray(rows))
+    solution = argmin(problem, solver=solver, derivative=Unroll())
+    drawn = jax.random.normal(jax.random.fold_in(key, STEPS - 1), (2,))
+    slope = 2 * (np.asarray(solution.value) - [0.3, -0.2] - rows[-1] - np.asarray(drawn))
+    np.testing.assert_allclose(solution.stats["residual"], np.linalg.norm(slope), rtol=1e-12)

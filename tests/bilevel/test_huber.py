@@ -20,6 +20,7 @@ from bilevel import Data, append
 from bilevel.learners.huber import Huber
 from bilevel.learners.ridge import Ridge
 from bilevel.losses import Huber as HuberLoss
+from bilevel.results import CONVERGED, INVALID
 from bilevel.solvers import Newton
 
 every_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -204,3 +205,17 @@ def test_sentences():
         assert said.startswith(f"delta: got {delta}, expected a finite number > 0")
     assert sentence(lambda: Huber(0.0)).startswith("l2: got 0.0")
     assert "all zero" in sentence(lambda: Huber().fit(Data(x, y, 0 * y)))
+
+
+def test_a_traced_delta_or_strength_that_check_would_refuse_is_a_code():
+    data = Data(*regression("tall"))
+
+    @jax.jit
+    def codes(strengths):
+        return jax.vmap(lambda s: Huber(s[0], s[1], s[2]).fit(data, throw=False).result)(strengths)
+
+    cases = {(1.0, 0.5, 0.0): False, (1.0, 0.0, 0.0): True, (1.0, -1.0, 0.0): True,
+             (0.0, 0.5, 0.0): True, (1.0, 0.5, -1.0): True}  # fmt: skip
+    found = codes(jnp.asarray(list(cases)))
+    assert [int(code) == INVALID for code in found] == list(cases.values())
+    assert int(found[0]) == CONVERGED

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bilevel import Data, append
 from bilevel.learners.logistic import Logistic
+from bilevel.learners.svm import SVM
 from bilevel.solvers import Newton
 
 every_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -147,3 +148,14 @@ def test_sentences():
     one_class = Data(x, y, np.where(y > 0, weight, 0))
     assert "has the label 1, expected rows of both" in sentence(lambda: Logistic().fit(one_class))
     assert "all zero" in sentence(lambda: Logistic().fit(Data(x, y, 0 * weight)))
+
+
+def test_the_surrogate_of_a_linear_svm_is_logistic_regression_of_its_strength():
+    """The same weights on the same rows, whatever they sum to; rows of weight zero are none."""
+    x, y, weight = rows("tall")
+    weight = np.where(np.arange(len(y)) % 4 == 1, 0, weight)
+    data = Data(x, y, weight)
+    model = train(SVM(0.7).surrogate(data), data)
+    expected = oracle(x, y, weight, 1 / (0.7 * weight.sum()))
+    np.testing.assert_allclose(model.w, expected.coef_[0], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(model.bias, expected.intercept_[0], rtol=1e-6, atol=1e-8)

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from bilevel import Bilevel, SolveError, maximize, minimize
+from bilevel import Ascent, Bilevel, SolveError, maximize, minimize
 from bilevel.problems import BoxQP, Smooth
 from bilevel.results import INNER_FAILED, NOT_FINITE, RUNNING, SETTLED, ZERO_GRADIENT
 from bilevel.solvers import ActiveSet, Newton
@@ -203,3 +203,54 @@ def test_nan_in_the_outer_objective_stops_the_run():
 def test_no_steps_is_a_sentence():
     with pytest.raises(ValueError, match=r"^steps: got 0"):
         minimize(FIT, jnp.zeros(3), steps=0)
+
+
+def weighed(z):
+    return 0.5 * jnp.sum(jnp.asarray([1.0, 6.0]) * z * z)
+
+
+def test_a_return_to_the_best_point_forgets_the_momentum():
+    """The loop by hand, on a quadratic that momentum overshoots."""
+    rate, momentum, patience, shrink = 0.3, 0.95, 2, 0.5
+    found = minimize(
+        weighed, jnp.asarray([2.0, 1.0]), optimizer=optax.sgd(rate, momentum=momentum), steps=25,
+        patience=patience, shrink=shrink, floor=1e-3,
+    )  # fmt: skip
+    z, v, best, lowest = np.array([2.0, 1.0]), np.zeros(2), np.zeros(2), np.inf
+    scale, stall, values, returns = 1.0, 0, [], 0
+    for _ in range(25):
+        value = 0.5 * np.sum([1, 6] * z * z)
+        values.append(value)
+        if value < lowest - 1e-6:
+            best, lowest, stall = z, value, 0
+        else:
+            stall += 1
+        if stall >= patience:
+            z, v, scale, stall, returns = best, np.zeros(2), scale * shrink, 0, returns + 1
+        v = momentum * v + [1, 6] * z
+        z = z - scale * rate * v
+    assert returns > 1
+    np.testing.assert_allclose(found.history, values, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cut", [0, 4])
+def test_steps_of_an_ascent_fall_from_the_first_length_to_the_last(cut):
+    """In one run, and in a run cut in two that `over` makes one fall."""
+    first, last, steps = 2.0, 0.1, 6
+    slope = jnp.asarray([3.0, -4.0])
+    options = {
+        "optimizer": Ascent(first=first, last=last, over=steps),
+        "record": lambda step: step.z,
+    }
+    if not cut:
+        options["optimizer"] = Ascent(first=first, last=last)
+    run = maximize(lambda z: slope @ z, jnp.zeros(2), steps=cut or steps, **options)
+    path = np.asarray(run.history)
+    if cut:
+        run = maximize(
+            lambda z: slope @ z, jnp.zeros(2), steps=steps - cut, state=run.state, **options
+        )
+        path = np.concatenate([path, run.history])
+    moves = np.diff([*path, np.asarray(run.state.z)], axis=0)
+    lengths = first * (last / first) ** (np.arange(steps) / (steps - 1))
+    np.testing.assert_allclose(moves, lengths[:, None] * [0.6, -0.8], rtol=1e-10)

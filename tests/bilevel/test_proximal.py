@@ -332,6 +332,11 @@ def test_the_slack_is_the_distance_to_the_next_face(name):
     [
         (lambda: L1(jnp.ones(3)), "strength: got shape"),
         (lambda: L1({"weights": 1.0}), "strength: got a tree"),
+        (lambda: L1(-0.1), "strength: got -0.1, expected finite numbers >= 0"),
+        (lambda: NonNegative(-0.1), "strength: got -0.1, expected finite numbers >= 0"),
+        (lambda: GroupL1(-0.1, GROUPS), "strength: got -0.1, expected finite numbers >= 0"),
+        (lambda: GroupL1(np.inf, GROUPS), "strength: got inf, expected finite numbers >= 0"),
+        (lambda: ElasticNet(0.1, -0.1), "l2: got -0.1, expected finite numbers >= 0"),
         (lambda: GroupL1(0.1, (0, 1)), "groups: got 2, expected 6"),
         (lambda: GroupL1(jnp.ones(2), GROUPS), "strength: got shape"),
         (lambda: GroupL1(0.1, np.array([0.5, 1])), "groups: got an array of float64"),

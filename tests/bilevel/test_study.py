@@ -278,6 +278,23 @@ def test_compare_tells_exact_from_approximate(comparison) -> None:
     assert np.deg2rad(rows["neumann"].angle) <= 1.01 * error / (1 - error)
 
 
+def test_errors_and_angles_are_against_the_reference(comparison) -> None:
+    rows = {row.name: row for row in comparison.rows}
+
+    def flat(tree) -> np.ndarray:
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+    reference = flat(rows[comparison.reference].gradient)
+    length = np.linalg.norm(reference)
+    for name in ("neumann", "unrolled"):
+        gradient = flat(rows[name].gradient)
+        error = np.linalg.norm(gradient - reference) / length
+        assert rows[name].error == pytest.approx(error, rel=1e-6)
+        cosine = gradient @ reference / (length * np.linalg.norm(gradient))
+        assert np.cos(np.deg2rad(rows[name].angle)) == pytest.approx(cosine, rel=1e-9)
+    assert abs(np.linalg.norm(flat(rows["neumann"].gradient)) / length - 1) > 1e-3
+
+
 def test_compare_shows_what_checkpoints_save(comparison) -> None:
     rows = {row.name: row for row in comparison.rows}
     assert rows["square root"].memory < 0.4 * rows["whole tape"].memory

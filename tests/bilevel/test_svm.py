@@ -209,3 +209,29 @@ def spoiled(array, value):
 def test_bad_input_is_a_sentence_naming_the_argument(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_a_polynomial_kernel_has_its_derivative_where_its_base_is_zero(degree):
+    """Rows without a common feature, as sparse ones often are, and no constant."""
+    a = np.array([[1.0, 0.0, 2.0, 0.0], [0.0, -3.0, 0.0, 0.5]])
+    b = np.array([[0.0, 2.0, 0.0, 1.0], [1.5, 0.0, -0.5, 0.0], [0.3, 0.7, -1.0, 2.0]])
+    mix = np.arange(1.0, 7.0).reshape(2, 3)
+
+    def total(p, a):
+        kernel = kernels.Polynomial(p["degree"], p["gamma"], p["coef0"])
+        return jnp.sum(mix * kernel.gram(a, jnp.asarray(b)))
+
+    p = {"gamma": jnp.asarray(0.5), "coef0": jnp.asarray(0.0), "degree": jnp.asarray(1.0 * degree)}
+    slopes, in_rows = jax.grad(total, argnums=(0, 1))(p, jnp.asarray(a))
+    base = 0.5 * a @ b.T
+    assert np.sum(base == 0) == 2
+    outer = mix * degree * base ** (degree - 1)
+    np.testing.assert_allclose(in_rows, 0.5 * outer @ b, rtol=1e-13)
+    np.testing.assert_allclose(slopes["gamma"], np.sum(outer * (a @ b.T)), rtol=1e-13)
+    np.testing.assert_allclose(slopes["coef0"], np.sum(outer), rtol=1e-13)
+    some = base != 0
+    in_degree = np.sum((mix * base**degree)[some] * np.log(np.abs(base[some])))
+    np.testing.assert_allclose(slopes["degree"], in_degree, rtol=1e-13)
+    _, forward = jax.jvp(lambda a: total(p, a), (jnp.asarray(a),), (jnp.ones_like(a),))
+    np.testing.assert_allclose(forward, jnp.sum(in_rows), rtol=1e-13)

@@ -34,7 +34,7 @@ class AbstractPath(AbstractIteration):
 
     def end(self, problem: Smooth | Stochastic, w: PyTree) -> Point:
         """The point of the last weights w."""
-        residual = norm(jax.grad(problem.at(jnp.int32(self.steps)))(w))
+        residual = norm(jax.grad(problem.at(jnp.int32(self.steps - 1)))(w))
         result = jnp.where(residual <= self.tol, CONVERGED, MAX_STEPS)
         result = jnp.where(all_finite((w, residual)), result, NON_FINITE).astype(jnp.int32)
         return Point(w, w, w, result, {"steps": jnp.int32(self.steps), "residual": residual})

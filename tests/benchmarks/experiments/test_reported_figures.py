@@ -1,0 +1,87 @@
+"""Figures that experiments report, against the same figures counted by hand."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from roles import drawn
+
+from benchmarks.data import Parts, Rows
+from benchmarks.experiments.defenses import roni_spam
+from benchmarks.experiments.transfer import transfer
+from benchmarks.experiments.tuning import hyperparameters
+from benchmarks.report import Report
+from bilevel import Data
+from bilevel.learners import Fixed, LinearModel
+
+LABELLED = drawn()
+
+
+def test_the_grid_and_the_hypergradient_score_a_penalty_alike() -> None:
+    """Both have the held-out loss of models that are trained on the other folds."""
+    data = hyperparameters.split("breast-cancer", seed=0, folds=3)
+    low = hyperparameters.BOUNDS[0]
+    scored = hyperparameters.by_grid(data, 1)  # a grid of one: the lowest penalty
+    assert scored["most_l2"] == pytest.approx(np.exp(low))
+    held = jnp.asarray(np.arange(3)[:, None] == data.fold, dtype=float)
+    tuned = hyperparameters.tuning(jax.tree.map(jnp.asarray, data), held)
+    np.testing.assert_allclose(scored["held_out_loss"], tuned(jnp.asarray(low)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("seen", ["poison", "spam", "ham"])
+def test_roni_s_shares_are_of_poison_of_ham_and_of_spam(monkeypatch, seen: str) -> None:
+    """The defense rejects all attack mails, which alone hold every word, or all clean mails of a
+    label, and nothing else.
+    """
+    fixed = Fixed(LinearModel(jnp.asarray([2.0, -1.0, 0.5]), jnp.asarray(-0.9)))
+
+    def inspected(defended: Any, data: Data) -> Any:
+        every = jnp.all(data.x == 1, axis=1)
+        gone = {"poison": every, "spam": ~every & (data.y > 0), "ham": ~every & (data.y < 0)}[seen]
+        return SimpleNamespace(kept=~gone, data=data)
+
+    monkeypatch.setattr(roni_spam, "inspected", inspected)
+    options = roni_spam.Options(train=25)
+    defended: Any = SimpleNamespace(learner=fixed, tolerance=0.1)
+    for split in range(3):
+        cells = roni_spam._attacked("dictionary", 0.2, LABELLED, defended, options, split)
+        names = ("poison", "spam", "ham")
+        assert [cells[f"{name}_rejected"] for name in names] == [float(n == seen) for n in names]
+
+
+def test_alignments_of_transfer_are_of_gradients_at_the_same_poison(monkeypatch) -> None:
+    """R at the start, R at the poison that was made: of gradients that are known there."""
+    start = LABELLED.train.x[:4]
+    moved = 0.2 + 0.6 * start[::-1]
+    parts = {"ridge": lambda z: z**2, "logistic": lambda z: jnp.cos(3 * z)}
+
+    def split_of(parts: Parts) -> transfer.Split:
+        train, validation, test = (Rows(t.x, t.y) for t in parts)
+        return transfer.Split(train, train, validation, test, start)
+
+    def programs(name: str, options: transfer.Options) -> transfer.Programs:
+        def craft(*arguments):
+            return jnp.asarray(moved)[None], jnp.zeros(1, int)
+
+        def gradient(strengths, train, validation, z):
+            return parts[name](z)
+
+        return transfer.Programs(craft, gradient, lambda *arguments: jnp.zeros(1))
+
+    monkeypatch.setattr(transfer, "splits", lambda options: [split_of(LABELLED)])
+    monkeypatch.setattr(transfer, "programs", programs)
+    options = transfer.Options(surrogates=("ridge",), targets=("logistic",), points=4, seeds=1)
+    transfer.run(options, report := Report("a", options))
+    (row,) = report.rows
+
+    def cosine(z: np.ndarray) -> float:
+        a, b = z**2, np.cos(3 * z)
+        return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+
+    assert row["R"] == pytest.approx(cosine(start))
+    assert row["R_end"] == pytest.approx(cosine(moved))
+    assert row["R_rows"] == pytest.approx(np.mean([cosine(z) for z in start]))
+    assert row["S"] == pytest.approx(np.linalg.norm(np.cos(3 * start)))

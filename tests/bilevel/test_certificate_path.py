@@ -1,0 +1,51 @@
+"""The certificate of a derivative along a path: its error is that of the gradient, in all of z."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bilevel import Bilevel, certify
+from bilevel.derivatives import Truncated, Unroll
+from bilevel.problems import Smooth
+from bilevel.solvers import Descent
+
+RNG = np.random.default_rng(2)
+A = RNG.normal(size=(5, 3))
+
+
+def objective(derivative, size):
+    mix = jnp.asarray(np.random.default_rng(size).normal(size=(5, size)) / size)
+
+    def loss(w, z):
+        return 0.5 * jnp.mean((A @ w - mix @ z) ** 2) + 0.05 * jnp.sum(w * w)
+
+    return Bilevel(
+        lambda z: Smooth(loss, jnp.zeros(3), z),
+        lambda z, w: jnp.sum(jnp.sin(w)) + 0.1 * jnp.sum(z),
+        Descent(optax.sgd(0.3), 6),
+        derivative,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 5, 8])
+def test_in_few_variables_the_error_is_exact(size):
+    z = jnp.asarray(RNG.normal(size=size))
+    short, whole = objective(Truncated(2), size), objective(Unroll(), size)
+    certificate = certify(short, z)
+    off = np.linalg.norm(jax.grad(short)(z) - jax.grad(whole)(z))
+    assert off > 1e-3
+    np.testing.assert_allclose(certificate.adjoint_error, off, rtol=1e-9)
+    assert off <= float(certificate.error_bound) <= 4 * off
+    assert certificate.truth == "the path"
+
+
+def test_in_many_variables_the_error_is_estimated_from_random_directions():
+    """Eight directions of sixty: within a factor of two, and covered by the bound."""
+    z = jnp.asarray(RNG.normal(size=60))
+    short, whole = objective(Truncated(2), 60), objective(Unroll(), 60)
+    certificate = certify(short, z)
+    off = np.linalg.norm(jax.grad(short)(z) - jax.grad(whole)(z))
+    assert 0.5 < float(certificate.adjoint_error) / off < 2
+    assert float(certificate.error_bound) >= off
