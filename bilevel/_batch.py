@@ -44,3 +44,11 @@ def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[
         return eqx.combine(results, settings[0])
 
     return mapped
+
+
+def unstacked(tree: PyTree) -> list[PyTree]:
+    """The problems of a batch one by one: every array of `tree` has a leading axis of them."""
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    rows = zip(*leaves, strict=True)
+    return [eqx.combine(structure.unflatten(row), rest) for row in rows]

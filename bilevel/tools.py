@@ -1,6 +1,7 @@
 """Functions for authors of solvers, learners, attacks and defenses."""
 
 from ._argmin import hoist
+from ._batch import unstacked
 from ._bilevel import worst
 from ._data import require_finite
 from ._program import program

@@ -21,7 +21,7 @@ def ensemble(
     - `size`: number of members that train at once. By default all on accelerators, one on a CPU
       (see `bilevel.batch`); small dense networks gain from 4 to 16 there.
 
-    Decisions of all members: `equinox.filter_vmap(lambda model: model.decision(x))(fitted.model)`.
+    `bilevel.tools.unstacked(fitted.model)` is the list of the members' models.
 
     Raises `ValueError` for data that the learner rejects. It never raises on a failed training.
     """

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import ArrayLike, PRNGKeyArray
 
 from bilevel import Data, append
 from bilevel.learners import Network, ensemble
-from bilevel.tools import program
+from bilevel.tools import unstacked
 
 
 class Digits(NamedTuple):
@@ -30,19 +28,13 @@ def dealt(rows: Digits, sizes: Sequence[int], split: int) -> list[Digits]:
     return [Digits(rows.x[part], rows.y[part]) for part in np.split(order, np.cumsum(sizes))]
 
 
-@program
-def _wrong(arrays, settings, x: Array, y: Array) -> Array:
-    """Error of each member."""
-    return jax.lax.map(lambda part: jnp.mean(eqx.combine(part, settings).predict(x) != y), arrays)
-
-
 def errors(learner: Network, data: Data, keys: PRNGKeyArray, test: Digits) -> np.ndarray:
     """Test errors (k,) of the network trained with each of the keys (k,)."""
-    members = eqx.partition(ensemble(learner, data, keys).model, eqx.is_array)
-    return np.asarray(_wrong(*members, jnp.asarray(test.x), jnp.asarray(test.y, jnp.int32)))
+    models = unstacked(ensemble(learner, data, keys).model)
+    return np.array([np.mean(np.asarray(model.predict(test.x)) != test.y) for model in models])
 
 
-def with_rows(train: Data, x: Array, y: Array, share: Array) -> Data:
+def with_rows(train: Data, x: ArrayLike, y: ArrayLike, share: ArrayLike) -> Data:
     """The clean rows, and the poison with weights `share`."""
     return append(train, jnp.asarray(x), jnp.asarray(y), jnp.asarray(share, train.weight.dtype))
 
