@@ -267,7 +267,6 @@ def _optimize(
     project, steps = settings.project, settings.steps
     begin_at = project(z0) if state is None else state.best
     dtype = jax.tree.leaves(begin_at)[0].dtype
-    sign = sign.astype(dtype)
     optimizer = settings.optimizer
     if isinstance(optimizer, Ascent):
         optimizer = optimizer.optimizer(objective, steps)
@@ -282,16 +281,16 @@ def _optimize(
 
         def loss(z):
             value, aux = drawn.evaluate(z, warm)
-            return sign * value, aux
+            return signed(value), aux
 
         (value, (warm, info)), gradient = jax.value_and_grad(loss, has_aux=True)(z)
         return Step(z, value, gradient, info), warm
 
-    def signed(gradient):
-        return jax.tree.map(lambda g: sign * g, gradient)
+    def signed(tree):
+        return jax.tree.map(lambda leaf: sign.astype(leaf.dtype) * leaf, tree)
 
     def seen(step):  # by the user, without the sign of `loss`
-        return Step(step.z, sign * step.value, signed(step.gradient), step.info)
+        return Step(step.z, signed(step.value), signed(step.gradient), step.info)
 
     if state is None:
         begin = _start(objective, begin_at, optimizer, key)
@@ -303,6 +302,9 @@ def _optimize(
         lambda z, warm, index: evaluate(z, warm, index), return_shape=True
     )(begin.z, begin.warm, begin.total)
     structure = jax.tree.structure(shapes)
+    # A value may be more precise than z: float32 pixels before a learner in float64.
+    least = begin.best_value.astype(shapes[0].value.dtype)
+    begin = eqx.tree_at(lambda s: s.best_value, begin, least)
 
     def evaluated(z, warm, index):
         flat = jaxpr_as_fun(traced)(*jax.tree.leaves((z, warm, index)))
@@ -334,7 +336,7 @@ def _optimize(
         )
         key = s.key
         # Zero: a step of length `scale` would change the value by less than its last digit.
-        zero = size * length <= 16 * jnp.finfo(dtype).eps * jnp.abs(value)
+        zero = size * length <= 16 * jnp.finfo(dtype).eps * jnp.abs(value).astype(dtype)
         with jax.numpy_dtype_promotion("standard"):  # optax's adam mixes dtypes
             updates, memory = optimizer.update(gradient, memory, z)
         moved = project(jax.tree.map(lambda a, u: a + (scale * u).astype(a.dtype), z, updates))
@@ -367,7 +369,7 @@ def _optimize(
     end, history = lax.while_loop(
         lambda c: (c[0].step < steps) & (c[0].status == RUNNING), body, (begin, history)
     )
-    return Optimized(end.best, sign * end.best_value, end.step, end.status, history, end)
+    return Optimized(end.best, signed(end.best_value), end.step, end.status, history, end)
 
 
 def _start(objective, z, optimizer, key) -> State:

@@ -308,6 +308,20 @@ MUTANTS = (
            "tests/bilevel/test_hostile_paths.py"),
     Mutant("bilevel/penalties/non_negative.py", 'require_strength("strength", self.strength)',
            "pass", "tests/bilevel/test_proximal.py"),
+    Mutant("bilevel/learners/network.py", "scale = data.rows / jnp.sum(data.weight)",
+           "scale = jnp.ones_like(data.weight[0])", "tests/bilevel/test_network.py"),
+    Mutant("bilevel/learners/network.py", "lambda key: jax.random.permutation(key, rows)",
+           "lambda _: jax.random.permutation(key, rows)", "tests/bilevel/test_network.py"),
+    Mutant("bilevel/networks/_convolution.py", "kernel = _padded(kernel, axis, wide - size)",
+           "kernel = _padded(kernel, 0, wide - size)", "tests/bilevel/test_network.py"),
+    Mutant("attacks/goals/cancelling.py", "jnp.sum(data.weight) + penalty",
+           "jnp.sum(data.weight)", "tests/attacks/test_network_poisoning.py"),
+    Mutant("attacks/recipes/network_poisoning.py", "np.arange(slots) < index",
+           "np.arange(slots) <= index", "tests/attacks/test_network_poisoning.py"),
+    Mutant("attacks/recipes/gradient_cancelling.py", "jnp.minimum(1, radius /",
+           "jnp.minimum(1, 2 * radius /", "tests/attacks/test_network_poisoning.py"),
+    Mutant("benchmarks/experiments/networks/_victims.py", "!= test.y", "== test.y",
+           "tests/benchmarks/experiments/test_network_experiments.py"),
 )  # fmt: skip
 
 

@@ -254,3 +254,13 @@ def test_steps_of_an_ascent_fall_from_the_first_length_to_the_last(cut):
     moves = np.diff([*path, np.asarray(run.state.z)], axis=0)
     lengths = first * (last / first) ** (np.arange(steps) / (steps - 1))
     np.testing.assert_allclose(moves, lengths[:, None] * [0.6, -0.8], rtol=1e-10)
+
+
+def test_a_value_may_be_more_precise_than_its_point():
+    def score(z):
+        return -jnp.sum((z.astype(jnp.float64) - 1 / 3) ** 2)
+
+    result = maximize(score, jnp.zeros(2, jnp.float32), steps=5)
+    assert result.z.dtype == jnp.float32
+    assert result.value.dtype == jnp.float64
+    assert result.value == score(result.z) > score(jnp.zeros(2, jnp.float32))

@@ -50,6 +50,7 @@ def test_rows_of_the_three_roles_are_other_digits() -> None:
         assert parts[1].y[row] == -label
 
 
+@pytest.mark.slow
 def test_each_attacker_is_judged_on_known_fresh_and_other_networks(tmp_path: Path) -> None:
     small = ["--seeds", "1", "--points", "2", "--length", "8", "--steps", "2", "--members", "2"]
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
