@@ -22,7 +22,7 @@ from bilevel.losses import Logistic
 from bilevel.results import CONVERGED, sentence
 from bilevel.tools import program
 
-from .._compose import Attack, compose
+from .._compose import Attack, compose, training_key
 from .._world import World
 from ..capabilities import FlipLabels
 from ..goals import AbstractGoal, indiscriminate
@@ -65,12 +65,12 @@ def flip_random(
 ) -> LabelFlips:
     """Flip random labels, each at most once. Their choice needs no training.
 
-    - `key`: typed key of the draw.
+    - `key`: typed key of the draw, and of the randomness of the learner.
 
     The other arguments and errors are those of `flip_greedy`; `learner` and `validation` are used
     for `values` only.
     """
-    return _random(key, _attack(train, budget, validation, learner, goal, rows))
+    return _random(key, _attack(train, budget, validation, learner, goal, rows, key))
 
 
 def flip_greedy(
@@ -81,6 +81,7 @@ def flip_greedy(
     *,
     goal: AbstractGoal | None = None,
     rows: Int[Array, " k"] | np.ndarray | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> LabelFlips:
     """In each round, flip the label that raises the goal by the largest amount. A round trains the
     learner once for every row that may be flipped (Paudice et al. 2018, algorithm 1).
@@ -92,10 +93,11 @@ def flip_greedy(
     - `learner`: the victim.
     - `goal`: by default the logistic loss on `validation`.
     - `rows`: indices (k,) of the rows that may be flipped; by default all.
+    - `key`: typed key of the randomness of the learner, for one that has some (a network).
 
     Raises `ValueError` for a budget above the number of rows and for other labels.
     """
-    return _greedy(_attack(train, budget, validation, learner, goal, rows))
+    return _greedy(_attack(train, budget, validation, learner, goal, rows, key))
 
 
 def flip_by_hypergradient(
@@ -106,6 +108,7 @@ def flip_by_hypergradient(
     *,
     goal: AbstractGoal | None = None,
     rows: Int[Array, " k"] | np.ndarray | None = None,
+    key: PRNGKeyArray | None = None,
     verify: int = 5,
     ranking: AbstractLearner | None = None,
 ) -> LabelFlips:
@@ -122,19 +125,19 @@ def flip_by_hypergradient(
 
     The other arguments and errors are those of `flip_greedy`. Raises `ValueError` for verify < 1.
     """
-    attack = _attack(train, budget, validation, learner, goal, rows)
+    attack = _attack(train, budget, validation, learner, goal, rows, key)
     ranking = learner.surrogate(train) if ranking is None else ranking
-    ranked = _attack(train, budget, validation, ranking, goal, rows).prepared()
+    ranked = _attack(train, budget, validation, ranking, goal, rows, key).prepared()
     if isinstance(verify, bool) or not isinstance(verify, int) or verify < 1:
         raise ValueError(f"verify: got {verify!r}, expected a number of flips per round, >= 1")
     return _by_hypergradient(attack, ranked, min(verify, _flips(attack).rows.shape[0]))
 
 
-def _attack(train, budget, validation, learner, goal, rows) -> Attack:
+def _attack(train, budget, validation, learner, goal, rows, key) -> Attack:
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Logistic())
     reach = FlipLabels(np.arange(train.rows) if rows is None else rows, budget)
-    return compose(learner, reach, goal, train)
+    return compose(learner, reach, goal, train, key=key)
 
 
 def _flips(attack: Attack) -> FlipLabels:
@@ -162,7 +165,7 @@ def _random(key: PRNGKeyArray, attack: Attack) -> LabelFlips:
         value, warm, code = _retrain(attack, z, warm)
         return (z, warm), (value, code)
 
-    start = _no_flips(attack), attack.learner.cold(attack.data)
+    start = _no_flips(attack), _cold(attack)
     _, (values, codes) = lax.scan(flip, start, order)
     chosen = _flips(attack).rows[order]
     return LabelFlips(chosen, values, jnp.zeros_like(order), jnp.max(codes))
@@ -186,6 +189,12 @@ def _by_hypergradient(attack: Attack, ranked: Attack, verify: int) -> LabelFlips
         return lax.top_k(_rank(slopes, z), verify)[1], warm, info.result
 
     return _rounds(attack, propose, ranked.cold(_no_flips(ranked)), verify + 1)
+
+
+def _cold(attack: Attack) -> PyTree:
+    """The cold start of a training on rows without copies."""
+    key = None if attack.key is None else training_key(attack.key)
+    return attack.learner.cold(attack.data, key=key)
 
 
 def _no_flips(attack: Attack) -> Array:
@@ -214,7 +223,7 @@ def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) ->
         carry = z.at[chosen].set(1), warm, state
         return carry, (chosen, values[best], jnp.maximum(code, codes[best]))
 
-    begin = _no_flips(attack), attack.learner.cold(attack.data), start
+    begin = _no_flips(attack), _cold(attack), start
     _, (chosen, values, codes) = lax.scan(round_, begin, length=budget)
     spent = trainings * (1 + jnp.arange(budget))
     return LabelFlips(_flips(attack).rows[chosen], values, spent, jnp.max(codes))

@@ -7,6 +7,7 @@ import optax
 
 import attacks
 import bilevel
+import defenses
 from attacks.goals.cancelling import gradient
 from bilevel import Data, losses
 from bilevel.learners import LinearModel, Logistic, Network, Ridge
@@ -114,3 +115,23 @@ def test_where_all_gradients_cancel_a_convex_learner_ends_at_the_chosen_model():
     model = learner.fit(bilevel.append(TRAIN, result.z, labels)).model
     np.testing.assert_allclose(model.w, chosen.w, atol=5e-3)
     np.testing.assert_allclose(model.bias, chosen.bias, atol=5e-3)
+
+
+def test_labels_of_a_network_are_flipped_along_its_hypergradient():
+    flips = attacks.flip_by_hypergradient(TRAIN, 2, VALIDATION, NET, key=KEYS[0], verify=3)
+    assert flips.result == bilevel.results.CONVERGED
+    y = Y[:30].copy()
+    y[np.asarray(flips.rows)] *= -1
+    model = NET.fit(Data(X[:30], y), key=attacks.training_key(KEYS[0])).model
+    loss = NET.loss(VALIDATION.y, model.decision(VALIDATION.x)).mean()
+    np.testing.assert_allclose(flips.values[-1], loss, rtol=1e-9)
+
+
+def test_an_attack_through_trim_around_a_network_has_the_gradient_of_differences():
+    reach = attacks.Insert([1, -1], attacks.Box(0.0, 1.0))
+    goal = attacks.indiscriminate(VALIDATION.x, VALIDATION.y, losses.Logistic())
+    attack = attacks.compose(defenses.Trim(NET, 0.1), reach, goal, TRAIN, key=KEYS[0])
+    along = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)))
+    slope = jnp.sum(jax.grad(attack)(START[:2]) * along)
+    ahead, back = (attack(START[:2] + h * along) for h in (1e-6, -1e-6))
+    np.testing.assert_allclose(slope, (ahead - back) / 2e-6, rtol=1e-6)
