@@ -86,7 +86,7 @@ def forget_programs() -> Iterator[None]:
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
         jax.clear_caches()
         gc.collect()
 
