@@ -110,8 +110,7 @@ class Attack(AbstractBilevel):
     def cold(self, z):
         # Without `pose`: a defense would inspect the rows for the shapes of a start.
         attack = self.prepared()
-        key = None if attack.key is None else training_key(attack.key)
-        return attack.learner.cold(attack.world(z).train, key=key)
+        return attack.learner.cold(attack.world(z).train, key=attack.training_key)
 
     def project(self, z):
         return self.reach.project(z)
@@ -151,8 +150,12 @@ class Attack(AbstractBilevel):
         return Posed(training.problem, outcome, training.result, training.point)
 
     def _training(self, world: World) -> Training:
-        key = None if self.key is None else training_key(self.key)
-        return self.learner.training(world.train, key=key)
+        return self.learner.training(world.train, key=self.training_key)
+
+    @property
+    def training_key(self) -> PRNGKeyArray | None:
+        """The key of its trainings; None if nothing is random."""
+        return None if self.key is None else training_key(self.key)
 
     def _key(self, number: int) -> PRNGKeyArray | None:
         return None if self.key is None else jax.random.fold_in(self.key, number)

@@ -312,6 +312,8 @@ MUTANTS = (
            "scale = jnp.ones_like(data.weight[0])", "tests/bilevel/test_network.py"),
     Mutant("bilevel/learners/network.py", "lambda key: jax.random.permutation(key, rows)",
            "lambda _: jax.random.permutation(key, rows)", "tests/bilevel/test_network.py"),
+    Mutant("bilevel/learners/network.py", "self.augment is None and not self._draws(data)",
+           "self.augment is None", "tests/bilevel/test_module_adapters.py"),
     Mutant("bilevel/networks/_convolution.py", "kernel = _padded(kernel, axis, wide - size)",
            "kernel = _padded(kernel, 0, wide - size)", "tests/bilevel/test_network.py"),
     Mutant("attacks/goals/cancelling.py", "jnp.sum(data.weight) + penalty",

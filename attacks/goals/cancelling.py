@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from bilevel.learners import AbstractDeepModel, AbstractModel
 from bilevel.tools import dot
 
 from ._goal import AbstractGoal
@@ -16,7 +17,7 @@ class Cancelling(AbstractGoal):
     """-1/2 |gradient of the training loss in the model's parameters|^2, at the given model.
 
     With `learners.Fixed(model)` the attacker seeks rows whose gradients cancel those of the clean
-    rows: training from that model then stays there (Lu et al., ICML 2023, equation 5). No training
+    rows: training from that model then stays there (Lu et al., ICML 2023). No training
     is unrolled. At a score of 0 the model is stationary.
 
     - `loss(y, f)`: of the victim's training, whose objective is its weighted mean over the rows.
@@ -54,11 +55,12 @@ def gradient(model, data, loss: Callable, l2: PyTree = 0.0, key=None) -> PyTree:
     return jax.grad(mean)(parameters)
 
 
-def _parameters(model) -> PyTree:
-    return getattr(model, "parameters", model)
+def _parameters(model: AbstractModel) -> PyTree:
+    """Of a network its parameters; of another model all its arrays."""
+    return model.parameters if isinstance(model, AbstractDeepModel) else model
 
 
-def _with(model, parameters: PyTree):
-    if hasattr(model, "parameters"):
+def _with(model: AbstractModel, parameters: PyTree) -> AbstractModel:
+    if isinstance(model, AbstractDeepModel):
         return eqx.tree_at(lambda m: m.parameters, model, parameters)
     return parameters

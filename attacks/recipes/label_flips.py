@@ -22,7 +22,7 @@ from bilevel.losses import Logistic
 from bilevel.results import CONVERGED, sentence
 from bilevel.tools import program
 
-from .._compose import Attack, compose, training_key
+from .._compose import Attack, compose
 from .._world import World
 from ..capabilities import FlipLabels
 from ..goals import AbstractGoal, indiscriminate
@@ -193,8 +193,7 @@ def _by_hypergradient(attack: Attack, ranked: Attack, verify: int) -> LabelFlips
 
 def _cold(attack: Attack) -> PyTree:
     """The cold start of a training on rows without copies."""
-    key = None if attack.key is None else training_key(attack.key)
-    return attack.learner.cold(attack.data, key=key)
+    return attack.learner.cold(attack.data, key=attack.training_key)
 
 
 def _no_flips(attack: Attack) -> Array:

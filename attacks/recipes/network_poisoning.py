@@ -85,8 +85,8 @@ def one_by_one(
     done: Greedy | None = None,
     after: Callable[[Greedy], None] = lambda done: None,
 ) -> Greedy:
-    """Add rows greedily: each climbs with the rows before it fixed (Munoz-Gonzalez 2017,
-    algorithm 1). All points share one compiled program: rows wait in slots of weight zero.
+    """Add rows greedily: each climbs with the rows before it fixed (Munoz-Gonzalez et al.
+    2017). All points share one compiled program: rows wait in slots of weight zero.
 
     - `start` (m, ...), `labels` (m,): of the rows, in their order.
     - `pose(data, start, labels) -> Recipe`: the attack with one free row, start (1, ...) and

@@ -65,7 +65,8 @@ class Network(AbstractLearner):
     - `start`: initial parameters, by default drawn from the key.
     - `solver`: its `steps` is the length of the training; `steps_for` converts from passes.
     - `derivative`: how the path is differentiated. `Unroll(levels=2)` stores about 2 sqrt(steps)
-      states. `Implicit()` needs a solver that converges to a minimiser, and all rows in a batch.
+      states. `Implicit()` needs a solver that converges to a minimiser, all rows in a batch and
+      no dropout.
 
     Raises `ValueError` for a value out of range. `fit` raises it for labels that do not match the
     outputs, classes without rows, rows in another dtype than the parameters, and without a key.
@@ -86,7 +87,7 @@ class Network(AbstractLearner):
 
     def steps_for(self, rows: int, passes: int) -> int:
         """Steps of `passes` passes over the rows."""
-        return passes * max(rows // self._size(rows), 1)
+        return passes * (rows // self._size(rows))
 
     def check(self, data):
         require_weights(data)
@@ -113,22 +114,27 @@ class Network(AbstractLearner):
             start = self.architecture.init(of_start, _row(data))
         scale = data.rows / jnp.sum(data.weight)
         args = (data.x, data.y, data.weight * scale, self.l2)
-        if self.batch is None and self.augment is None:
-            problem = Smooth(self._loss(), start, args)
+        if self.batch is None and self.augment is None and not self._draws(data):
+            problem = Smooth(eqx.Partial(_mean, self.architecture, self.loss), start, args)
         else:
+            loss = eqx.Partial(_mean_of_batch, self.architecture, self.loss, self.augment)
             order = self._order(of_order, data.rows)
-            problem = Stochastic(self._loss(), start, args, of_steps, order)
+            problem = Stochastic(loss, start, args, of_steps, order)
         valid = validity(data, *jax.tree.leaves(self.l2), positive=0)
         return Training(data, problem, self._model, result=valid)
 
     def _model(self, parameters: PyTree) -> NetworkModel:
         return NetworkModel(parameters, self.architecture)
 
-    def _loss(self) -> Callable[..., Float[Array, ""]]:
-        """The loss as a function without the learner's hyper-parameters, which are in `args`."""
-        if self.batch is None and self.augment is None:
-            return eqx.Partial(_mean, self.architecture, self.loss)
-        return eqx.Partial(_mean_of_batch, self.architecture, self.loss, self.augment)
+    def _draws(self, data: Data) -> bool:
+        """Whether the architecture draws from its key, as dropout does."""
+        key, x = jax.random.key(0), jax.ShapeDtypeStruct(data.x.shape, data.x.dtype)
+
+        def logits(key, start, x):
+            return self.architecture.apply(start, x, key).logits
+
+        jaxpr = jax.make_jaxpr(logits)(key, self._start(data), x).jaxpr
+        return any(jaxpr.invars[0] is used for eqn in jaxpr.eqns for used in eqn.invars)
 
     def _size(self, rows: int) -> int:
         return rows if self.batch is None else min(self.batch, rows)

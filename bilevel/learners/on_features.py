@@ -1,5 +1,7 @@
 """A learner on the features of a model that is trained already: transfer learning."""
 
+import dataclasses
+
 import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
@@ -30,8 +32,8 @@ class OnFeaturesModel(AbstractModel):
 
 
 class OnFeatures(AbstractLearner):
-    """Train `learner` on `model.features(x)`; the model stays as it is (Koh & Liang 2017, section
-    5.2, Shafahi et al. 2018). With a convex learner its implicit derivative is exact, also in the
+    """Train `learner` on `model.features(x)`; the model stays as it is (Koh & Liang 2017,
+    Shafahi et al. 2018). With a convex learner its implicit derivative is exact, also in the
     rows, through the network.
 
     - `model`: a trained model, usually a network's.
@@ -60,15 +62,10 @@ class OnFeatures(AbstractLearner):
 
     def training(self, data, *, key=None):
         inner = self.learner.training(self._seen(data), key=key)
-        return Training(
+        return dataclasses.replace(
+            inner,
             data=Data(data.x, inner.data.y, inner.data.weight.astype(data.weight.dtype)),
-            problem=inner.problem,
             make_model=eqx.Partial(_on_features, self.model, inner),
-            make_kinks=inner.make_kinks,
-            make_support=inner.make_support,
-            result=inner.result,
-            report=inner.report,
-            point=inner.point,
             inner=inner,
         )
 

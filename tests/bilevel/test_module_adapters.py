@@ -12,7 +12,7 @@ from flax import nnx
 from bilevel import Data
 from bilevel.adapters import Equinox, Linen, Nnx
 from bilevel.learners import Network
-from bilevel.networks import Outputs
+from bilevel.networks import Functions, Outputs
 from bilevel.solvers import Descent
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
@@ -100,6 +100,27 @@ def test_dropout_is_drawn_from_the_key_and_off_without_one(name):
     assert 0.2 < np.mean(hidden(KEY) == 0) < 0.8
     np.testing.assert_array_equal(hidden(KEY), hidden(KEY))
     assert not np.array_equal(hidden(KEY), hidden(jax.random.key(1)))
+
+
+def test_dropout_is_on_in_a_training_of_all_rows_at_once():
+    def fit(rate):
+        return (
+            Network(Linen(LinenNet(rate)), solver=Descent(optax.sgd(0.5), 5))
+            .fit(Data(X, Y), key=KEY)
+            .model.parameters["Dense_0"]["kernel"]
+        )
+
+    assert not np.allclose(fit(0.5), fit(0.0), atol=1e-3)
+
+
+def test_two_plain_functions_are_an_architecture():
+    pair = Functions(
+        lambda key: {"w": jax.random.normal(key, (4, 2), jnp.float32)}, lambda p, x: x @ p["w"]
+    )
+    model = Network(pair, solver=Descent(optax.sgd(0.5), 5)).fit(Data(X, Y), key=KEY).model
+    np.testing.assert_allclose(model.decision(X), X @ np.asarray(model.parameters["w"]), atol=1e-5)
+    with pytest.raises(ValueError, match="features: the network reports no activations"):
+        model.features(jnp.asarray(X))
 
 
 @pytest.mark.parametrize(

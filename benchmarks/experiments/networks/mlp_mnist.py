@@ -1,6 +1,6 @@
 """Back-gradient poisoning of a small dense network, digits 1 and 7 of MNIST.
 
-Munoz-Gonzalez et al., AISec 2017, section 5.2, with the exact derivative of the training path:
+Munoz-Gonzalez et al., AISec 2017, with the exact derivative of the training path:
 points are added one by one, each starts as a validation digit with the other label and climbs the
 validation loss of the network. Two controls: the same digits, mislabelled and not moved; and
 training from other initial weights than those of the attacker.
