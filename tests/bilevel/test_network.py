@@ -10,7 +10,7 @@ import pytest
 import attacks
 import bilevel
 from bilevel import Data, losses
-from bilevel.derivatives import BackGradient, Forward, Unroll
+from bilevel.derivatives import BackGradient, Forward, Truncated, Unroll
 from bilevel.learners import Logistic, Network, OnFeatures, ensemble
 from bilevel.networks import MLP, ConvNet, ResNet
 from bilevel.networks._convolution import by_patches, by_xla
@@ -85,6 +85,45 @@ def test_the_hypergradient_is_that_of_central_differences_in_every_leaf(mode):
             for h in (1e-5, -1e-5)
         )
         assert abs(slope - float(ahead - back) / 2e-5) <= 1e-6 * max(1, abs(slope)), name
+
+
+def composed(solver, derivative):
+    """An attack on a network by one row, and the row."""
+    net = Network(MLP((4,), 1), losses.Logistic(), solver=solver, derivative=derivative)
+    signs = np.sign(TARGETS)
+    reach = attacks.Insert([1], attacks.Box(-3.0, 3.0))
+    goal = attacks.indiscriminate(TABLE[:8], signs[:8], losses.Logistic())
+    attack = attacks.compose(net, reach, goal, Data(TABLE[8:], signs[8:]), key=KEY)
+    return attack, jnp.asarray(HELD[:1])
+
+
+@pytest.mark.parametrize(
+    "derivative", [Unroll(1), pytest.param(Unroll(2), marks=pytest.mark.slow)], ids=["1", "2"]
+)
+def test_the_second_derivative_along_a_path_is_that_of_differences(derivative):
+    attack, z = composed(Descent(optax.sgd(0.5, momentum=0.9), 20), derivative)
+    along = jnp.asarray([[1.0, -2.0, 0.5]])
+    gradient = jax.jit(jax.grad(attack))
+    product = jax.jit(lambda z: jax.jvp(jax.grad(attack), (z,), (along,))[1])(z)
+    ahead, back = (gradient(z + h * along) for h in (1e-5, -1e-5))
+    np.testing.assert_allclose(product, (ahead - back) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
+def test_the_certificate_of_a_network_bounds_the_error_of_each_derivative():
+    exact = None
+    for derivative in (Unroll(2), BackGradient(), Truncated(5)):
+        attack, z = composed(Momentum(20, 0.5, 0.9), derivative)
+        certificate = bilevel.certify(attack, z)
+        gradient = certificate.gradient
+        exact = gradient if exact is None else exact
+        error = float(jnp.linalg.norm(gradient - exact))
+        assert error <= certificate.error_bound, derivative
+        assert not certificate.zero, derivative
+        if isinstance(derivative, Truncated):
+            assert error > 0.1 * float(jnp.linalg.norm(exact))
+            assert certificate.error_bound < 100 * error
+        else:
+            assert certificate.error_bound < 1e-11
 
 
 def test_each_pass_takes_every_row_once_in_another_order():
