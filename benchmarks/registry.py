@@ -44,6 +44,8 @@ TABLE = (
      "Poisoned LASSO, elastic net and ridge: test error and stability of the selected features"),
     ("networks", "mlp-mnist",
      "Back-gradient poisoning of a dense network: test error against the number of poison digits"),
+    ("networks", "mlp-spambase",
+     "The same on spam"),
     ("networks", "cnn-mnist",
      "Poisoning a convolutional network: known, fresh initial weights, another architecture"),
     ("flips", "label-flips",

@@ -1,22 +1,34 @@
 """What an experiment hands out: a table for people, one JSON for machines, pictures."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bilevel import Checkpoint
 
 Cell = str | int | float | bool | None
 
@@ -79,6 +91,13 @@ def summary(values: Sequence[float]) -> str:
     return f"{np.mean(values):.4g} ({np.max(values):.4g})"
 
 
+class _Rate(ProgressColumn):
+    """How many are done in a minute."""
+
+    def render(self, task):
+        return Text(f"{60 * task.speed:.3g}/min" if task.speed else "")
+
+
 class Report:
     """Collects what an experiment finds. Rows reach the JSON file as they come, so that nothing
     is lost when a run is interrupted.
@@ -98,7 +117,7 @@ class Report:
         resume: bool = False,
     ):
         self.experiment, self.options = experiment, plain(options)
-        self.json_path, self.out = json_path, out
+        self.json_path, self.out, self.resume = json_path, out, resume
         self.rows: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.pictures: list[Path] = []
@@ -110,15 +129,37 @@ class Report:
         if resume:
             self.rows = self._earlier()
 
+    @contextlib.contextmanager
+    def progress(self, total: int, description: str) -> Iterator[Callable[[], None]]:
+        """A bar on stderr: how many are done, the rate, and the time left. Call what it gives
+        after each.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+        console = Console(stderr=True)
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda: bar.advance(task)
+
     def track(self, iterable: Iterable, description: str) -> Iterator:
         """Yield the items while a bar on stderr shows how many are done."""
         items = list(iterable)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=len(items))
+        with self.progress(len(items), description) as advance:
             for item in items:
                 yield item
-                bar.advance(task)
+                advance()
+
+    def checkpoint(self, name: str) -> "Checkpoint | None":
+        """A file beside the JSON file for the state of an unfinished row; None without JSON. A run
+        that does not resume removes what an earlier one left there.
+        """
+        from bilevel import Checkpoint
+
+        if self.json_path is None:
+            return None
+        checkpoint = Checkpoint(self.json_path.with_name(f"{self.json_path.stem}.{name}.npz"))
+        if not self.resume:
+            checkpoint.remove()
+        return checkpoint
 
     def row(self, **cells: Any) -> None:
         """Add a row, to the table and to the JSON file."""

@@ -20,6 +20,7 @@ from ._batch import batch
 from ._bilevel import AbstractBilevel, AbstractObjective, Bilevel, Info, Outcome, Posed
 from ._certificate import Certificate
 from ._certify import certify
+from ._checkpoint import Checkpoint
 from ._data import Data, append
 from ._draws import Expected, Fresh, Frozen
 from ._iteration import AbstractIteration

@@ -91,16 +91,23 @@ def one_by_one(
     - `start` (m, ...), `labels` (m,): of the rows, in their order.
     - `pose(data, start, labels) -> Recipe`: the attack with one free row, start (1, ...) and
       labels (1,); for example `poison_network` with all its other arguments.
-    - `done`: rows of an interrupted run, of the same start and labels; it goes on after them.
-    - `after(done)`: called after each row, for a progress bar or to save a checkpoint.
+    - `done`: rows of an interrupted run, of the same start and labels; it goes on after them, to
+      the same bits.
+    - `after(done)`: called after each row, for a progress bar or to save a `bilevel.Checkpoint`.
 
-    Raises `ValueError` and `SolveError` as the recipe does.
+    Raises `ValueError` for rows of another run, and `ValueError` and `SolveError` as the recipe
+    does.
     """
     start = jnp.asarray(start, train.x.dtype)
     labels = jnp.asarray(labels).astype(train.y.dtype)
     slots = len(labels)
     if done is None:
         done = Greedy(start[:0], labels[:0], jnp.zeros(0, train.x.dtype))
+    if not np.array_equal(done.y, labels[: len(done.y)]):
+        raise ValueError(
+            f"done: got rows with labels {done.y}, expected the first of {labels}; start without "
+            "the rows of another run"
+        )
     for index in range(len(done.y), slots):
         weight = jnp.asarray(np.arange(slots) < index, train.weight.dtype)
         held = jnp.concatenate([done.x, start[index:]])

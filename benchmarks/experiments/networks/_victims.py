@@ -1,4 +1,4 @@
-"""Networks that are poisoned, and how they err on digits that nobody has seen."""
+"""Networks that are poisoned, and their errors on test rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from bilevel.learners import Network, ensemble
 from bilevel.tools import unstacked
 
 
-class Digits(NamedTuple):
-    """Rows of one role: images and labels."""
+class Rows(NamedTuple):
+    """Rows of one role: features or pixels, and labels."""
 
     x: np.ndarray
     y: np.ndarray
@@ -22,13 +22,13 @@ class Digits(NamedTuple):
         return Data(self.x, self.y)
 
 
-def dealt(rows: Digits, sizes: Sequence[int], split: int) -> list[Digits]:
+def dealt(rows: Rows, sizes: Sequence[int], split: int) -> list[Rows]:
     """Random rows of each size, and the rest."""
     order = np.random.default_rng(split).permutation(len(rows.y))
-    return [Digits(rows.x[part], rows.y[part]) for part in np.split(order, np.cumsum(sizes))]
+    return [Rows(rows.x[part], rows.y[part]) for part in np.split(order, np.cumsum(sizes))]
 
 
-def errors(learner: Network, data: Data, keys: PRNGKeyArray, test: Digits) -> np.ndarray:
+def errors(learner: Network, data: Data, keys: PRNGKeyArray, test: Rows) -> np.ndarray:
     """Test errors (k,) of the network trained with each of the keys (k,)."""
     models = unstacked(ensemble(learner, data, keys).model)
     return np.array([np.mean(np.asarray(model.predict(test.x)) != test.y) for model in models])
@@ -53,7 +53,7 @@ class Judged(NamedTuple):
 
 def judged(
     victim: Network, other: Network, data: Data, known: PRNGKeyArray, fresh: PRNGKeyArray,
-    test: Digits,
+    test: Rows,
 ) -> Judged:  # fmt: skip
     """Retrain on `data` with the attacker's keys and with fresh ones."""
     return Judged(

@@ -26,7 +26,7 @@ from bilevel.learners import Network
 from bilevel.networks import MLP, small
 from bilevel.solvers import Descent
 
-from ._victims import Digits, dealt, judged, with_rows
+from ._victims import Rows, dealt, judged, with_rows
 
 Attacker = Literal["one", "averaged", "cancelling"]
 ATTACKERS: tuple[Attacker, ...] = ("one", "averaged", "cancelling")
@@ -73,11 +73,11 @@ class Options:
             )
 
 
-def images() -> Digits:
+def images() -> Rows:
     """All ten digits as images (28, 28, 1) in [0, 1]; 500 of each."""
     digits = mnist()
     x = (digits.images / 255.0).astype(np.float32).reshape(-1, 28, 28, 1)
-    return Digits(x, digits.labels.astype(np.int32))
+    return Rows(x, digits.labels.astype(np.int32))
 
 
 def victims(options: Options) -> tuple[Network, Network]:
@@ -92,7 +92,7 @@ def victims(options: Options) -> tuple[Network, Network]:
 
 
 def poison(
-    options: Options, attacker: Attacker, train, validation: Digits, start: Digits, key
+    options: Options, attacker: Attacker, train, validation: Rows, start: Rows, key
 ) -> np.ndarray:
     """The rows of an attacker, from those of `start`."""
     learner, _ = victims(options)
@@ -121,7 +121,7 @@ def run(options: Options, report: Report) -> None:
         rows = np.random.default_rng([seed, 1]).permutation(options.validation)[: options.points]
         shift = np.random.default_rng([seed, 2]).integers(1, 10, options.points)
         labels = ((validation.y[rows] + shift) % 10).astype(np.int32)
-        start = Digits(validation.x[rows], labels)
+        start = Rows(validation.x[rows], labels)
         key, of_fresh = jax.random.split(jax.random.key(seed))
         known, fresh = training_key(key)[None], jax.random.split(of_fresh, options.fresh)
         for attacker in ("clean", "not moved", *options.attackers):

@@ -1,6 +1,9 @@
 """The experiments on networks, small: rows, controls, and what they are judged on."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
@@ -9,16 +12,21 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.experiments.networks import _victims, cnn_mnist, mlp_mnist
+from benchmarks.experiments.networks import _one_by_one, _victims, cnn_mnist, mlp_mnist
 from benchmarks.report import UsageError
-from bilevel import append
+from bilevel import Checkpoint, append
+
+FEW = ("--splits", "1", "--points", "2", "--every", "1", "--length", "60", "--steps", "6")
+
+
+def rows_of(file: Path) -> list[dict]:
+    return json.loads(file.read_text())["rows"]
 
 
 def test_points_are_added_one_by_one_and_beat_mislabelled_digits(tmp_path: Path) -> None:
-    few = ["--splits", "1", "--points", "2", "--every", "1", "--length", "60", "--steps", "6"]
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
-    assert main(["run", "mlp-mnist", *few, *files]) == 0
-    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert main(["run", "mlp-mnist", *FEW, *files]) == 0
+    rows = rows_of(tmp_path / "a.json")
     assert [row["points"] for row in rows] == [0, 1, 2]
     assert rows[0]["test_err"] == rows[0]["flip_err"]
     assert rows[2]["test_err"] > rows[2]["flip_err"]
@@ -26,16 +34,54 @@ def test_points_are_added_one_by_one_and_beat_mislabelled_digits(tmp_path: Path)
     assert (tmp_path / "mlp-mnist.png").stat().st_size > 10_000
 
 
+def test_an_interrupted_run_goes_on_after_its_last_point(tmp_path: Path, monkeypatch) -> None:
+    whole, file = tmp_path / "whole.json", tmp_path / "a.json"
+    assert main(["run", "mlp-mnist", *FEW, "--json", str(whole)]) == 0
+    save, saved = Checkpoint.save, []
+
+    def interrupted(self, tree):
+        save(self, tree)
+        saved.append(len(tree.y))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", interrupted)
+    assert main(["run", "mlp-mnist", *FEW, "--json", str(file)]) == 130
+    assert saved == [1]
+    assert (tmp_path / "a.split0.npz").exists()
+    monkeypatch.setattr(Checkpoint, "save", lambda self, tree: saved.append(len(tree.y)))
+    assert main(["run", "mlp-mnist", *FEW, "--json", str(file), "--resume"]) == 0
+    assert saved == [1, 2]
+    assert rows_of(file) == rows_of(whole)
+    assert not (tmp_path / "a.split0.npz").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, file = tmp_path / "whole.json", tmp_path / "a.json"
+    many = [*FEW[:2], "--points", "6", *FEW[4:]]
+    command = [sys.executable, "-m", "benchmarks", "run", "mlp-mnist", *many, "--json"]
+    subprocess.run([*command, str(whole)], check=True)
+    process = subprocess.Popen([*command, str(file)])
+    while not (tmp_path / "a.split0.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not file.exists() or len(rows_of(file)) < 7
+    subprocess.run([*command, str(file), "--resume"], check=True)
+    assert rows_of(file) == rows_of(whole)
+
+
 def test_errors_are_those_of_networks_trained_one_by_one() -> None:
-    options = mlp_mnist.Options(length=60)
-    learner = mlp_mnist.victim(options)
+    options = _one_by_one.Options(length=60)
+    learner = _one_by_one.victim(options)
     train, _, test = _victims.dealt(mlp_mnist.ones_and_sevens(), (100, 400), 0)
     keys = jax.random.split(jax.random.key(1), 3)
     errors = _victims.errors(learner, train.data(), keys, test)
     for key, error in zip(keys, errors, strict=True):
         model = learner.fit(train.data(), key=key).model
         assert np.mean(np.asarray(model.predict(test.x)) != test.y) == pytest.approx(error)
-    wrong = _victims.Digits(test.x, -test.y)
+    wrong = _victims.Rows(test.x, -test.y)
     np.testing.assert_allclose(_victims.errors(learner, train.data(), keys, wrong), 1 - errors)
 
 
@@ -44,7 +90,7 @@ def test_rows_of_the_three_roles_are_other_digits() -> None:
     assert [len(part.y) for part in parts] == [100, 400, 500]
     seen = np.concatenate([part.x for part in parts])
     assert len(np.unique(seen, axis=0)) >= 999
-    start = mlp_mnist.start_rows(mlp_mnist.Options(), parts[1], 3)
+    start = _one_by_one.start_rows(_one_by_one.Options(), parts[1], 3)
     for image, label in zip(start.x, start.y, strict=True):
         (row,) = np.flatnonzero(np.all(parts[1].x == image, axis=1))[:1]
         assert parts[1].y[row] == -label
@@ -55,7 +101,7 @@ def test_each_attacker_is_judged_on_known_fresh_and_other_networks(tmp_path: Pat
     small = ["--seeds", "1", "--points", "2", "--length", "8", "--steps", "2", "--members", "2"]
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     assert main(["run", "cnn-mnist", *small, "--fresh", "2", *files]) == 0
-    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    rows = rows_of(tmp_path / "a.json")
     names = ["clean", "not moved", "one", "averaged", "cancelling"]
     assert [row["attacker"] for row in rows] == names
     assert len({row["same_err"] for row in rows}) > 1
@@ -71,8 +117,17 @@ def test_poison_waits_in_slots_of_weight_zero() -> None:
     np.testing.assert_array_equal(data.weight, [1] * 21 + [0])
 
 
-@pytest.mark.parametrize("options", [mlp_mnist.Options, cnn_mnist.Options])
-@pytest.mark.parametrize("wrong", [{"points": 0}, {"train": 4900}, {"rate": 0.0}, {"length": 0}])
+@pytest.mark.parametrize("options", [_one_by_one.Options, cnn_mnist.Options])
+@pytest.mark.parametrize("wrong", [{"points": 0}, {"points": 900}, {"rate": 0.0}, {"length": 0}])
 def test_options_that_make_no_sense_are_sentences(options, wrong) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
         options(**wrong)
+
+
+def test_more_rows_than_there_are_is_a_sentence(capsys) -> None:
+    with pytest.raises(UsageError, match="--train"):
+        cnn_mnist.Options(train=4900)
+    assert main(["run", "mlp-mnist", "--train", "900", "--validation", "100"]) == 2
+    assert (
+        "--train, --validation: got 900, 100, expected fewer than 1,000" in capsys.readouterr().err
+    )

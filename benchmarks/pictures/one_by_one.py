@@ -24,7 +24,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     ):
         draw_curve(axes, points, table(rows, names[0], "points", points), red, "optimised")
         draw_curve(axes, points, table(rows, names[1], "points", points), BLUE, "not moved")
-        axes.set(title=title, xlabel="poison digits in the training set")
+        axes.set(title=title, xlabel="poison rows in the training set")
         axes.yaxis.set_major_formatter(FuncFormatter(percent))
     fig.axes[0].set_ylabel("test error")
     fig.axes[0].legend(loc="upper left", fontsize=10)
