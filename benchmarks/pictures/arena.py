@@ -9,28 +9,37 @@ from benchmarks.rows import Row, column, distinct, where
 
 from .style import INK, QUIET, new_figure
 
-PANELS = (("unaware_err", "attacker unaware of the defense"), ("adapted_err", "adapted to it"))
-
 
 def draw(
-    rows: Sequence[Row], attacks: Sequence[str], learners: Sequence[str], defenses: Sequence[str]
-) -> Figure:
-    """A row per defense, a column per attack and learner, at the highest rate."""
+    rows: Sequence[Row], attacks: Sequence[str], adapted: Sequence[str], learners: Sequence[str],
+    defenses: Sequence[str],
+) -> Figure:  # fmt: skip
+    """A row per defense, a column per attack and learner, at the highest rate.
+
+    - `adapted`: those of the attacks that can be adapted to a defense: the second panel.
+    """
     rate = max(row["rate"] for row in rows)
     strongest = where(rows, rate=rate)
-    columns = [(a, k) for a in attacks for k in learners]
-    fig = new_figure(3.6 + 1.1 * 2 * len(columns) / 2, 2.2 + 0.62 * (1 + len(defenses)))
-    panels = fig.subplots(1, 2, sharey=True)
+    shown = (
+        ("unaware_err", "attacker unaware of the defense", attacks),
+        ("adapted_err", "adapted to it", adapted),
+    )
+    panels = [panel for panel in shown if panel[2]]
+    widths = [len(names) * len(learners) for *_, names in panels]
+    fig = new_figure(3.2 + 0.72 * sum(widths), 2.2 + 0.62 * (1 + len(defenses)))
+    grid = fig.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
 
-    def means(cell: str, **which) -> list[float]:
+    def means(cell: str, columns: Sequence[tuple[str, str]], **which) -> list[float]:
         return [
             100 * float(np.mean(column(strongest, cell, attack=a, learner=k, **which)))
             for a, k in columns
         ]
 
-    for axes, (cell, title) in zip(panels, PANELS, strict=True):
+    for axes, (cell, title, names) in zip(grid, panels, strict=True):
+        columns = [(a, k) for a in names for k in learners]
         values = np.array([
-            means("undefended_err"), *(means(cell, defense=name) for name in defenses)
+            means("undefended_err", columns),
+            *(means(cell, columns, defense=name) for name in defenses),
         ])  # fmt: skip
         axes.imshow(values, cmap="OrRd", vmin=0, vmax=45, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
@@ -41,7 +50,7 @@ def draw(
         axes.set_xticks(range(len(columns)), [k for _, k in columns], rotation=45, ha="right")
         axes.set_yticks(range(1 + len(defenses)), ["no defense", *defenses])
         axes.tick_params(length=0)
-        for i, attack in enumerate(attacks):
+        for i, attack in enumerate(names):
             middle = (i + 0.5) * len(learners) - 0.5
             axes.annotate(
                 attack, (middle, len(defenses) + 0.5), xytext=(0, -64), ha="center", color=INK,

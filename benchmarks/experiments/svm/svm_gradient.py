@@ -37,7 +37,7 @@ class Options:
     """The attacker's digit and the attacked one."""
     points: Annotated[tuple[int, ...], between(1, 20)] = (1, 5)
     """Numbers of poison points."""
-    splits: Numbers = (0, 1, 2, 3, 4)
+    splits: Numbers = tuple(range(10))
     """Numbers of the splits into training and validation digits."""
     C: Positive = 1.0
     """The SVM's C."""
