@@ -29,22 +29,26 @@ def draw(
     fig = new_figure(3.2 + 0.72 * sum(widths), 2.2 + 0.62 * (1 + len(defenses)))
     grid = fig.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
 
-    def means(cell: str, columns: Sequence[tuple[str, str]], **which) -> list[float]:
-        return [
-            100 * float(np.mean(column(strongest, cell, attack=a, learner=k, **which)))
-            for a, k in columns
-        ]
+    def errors(cell: str, columns: Sequence[tuple[str, str]], **which) -> list[np.ndarray]:
+        """In per cent; without a defense each is there once for every defense."""
+        some = {"defense": defenses[0], **which}
+        cells = [column(strongest, cell, attack=a, learner=k, **some) for a, k in columns]
+        return [100 * np.array(cell) for cell in cells]
 
     for axes, (cell, title, names) in zip(grid, panels, strict=True):
         columns = [(a, k) for a in names for k in learners]
         values = np.array([
-            means("undefended_err", columns),
-            *(means(cell, columns, defense=name) for name in defenses),
+            errors("undefended_err", columns),
+            *(errors(cell, columns, defense=name) for name in defenses),
         ])  # fmt: skip
+        values, spread = values.mean(axis=-1), values.std(axis=-1)
         axes.imshow(values, cmap="OrRd", vmin=0, vmax=45, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             colour = "white" if value > 28 else INK
-            axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=colour)
+            axes.text(
+                j, i, f"{value:.0f} ± {spread[i, j]:.0f}", ha="center", va="center", fontsize=10,
+                color=colour,
+            )  # fmt: skip
         axes.grid(False)
         axes.set_title(title, fontsize=12)
         axes.set_xticks(range(len(columns)), [k for _, k in columns], rotation=45, ha="right")
@@ -58,7 +62,7 @@ def draw(
             )  # fmt: skip
     splits = len(distinct(rows, "seed"))
     fig.suptitle(
-        f"test error in %, {100 * rate:.0f} % poison, mean of {splits} splits",
-        fontsize=11, color=QUIET,
+        f"test error in %, {100 * rate:.0f} % poison; mean and standard deviation of {splits} "
+        "splits", fontsize=11, color=QUIET,
     )  # fmt: skip
     return fig
