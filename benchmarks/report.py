@@ -86,9 +86,10 @@ def shown(name: str, value: Cell) -> str:
     return f"{value:.4g}"
 
 
-def summary(values: Sequence[float]) -> str:
-    """Mean and worst of the seeds, as people read them."""
-    return f"{np.mean(values):.4g} ({np.max(values):.4g})"
+def band(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and standard deviation over the splits, as people read them; of one split the value."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} +- {np.std(values):.{digits}f}"
 
 
 class _Rate(ProgressColumn):

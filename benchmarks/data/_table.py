@@ -1,7 +1,7 @@
 """A table of numbers as an experiment gets it, and its random parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +26,15 @@ class Table:
     - `y`: (n,), labels -1 and +1 or, of a regression, targets in [0, 1].
     - `names`: of the d columns.
     - `groups`: of one-hot columns; a column in none of them is a number.
+    - `measured`: whether nobody knows the range of a column in advance: parts are then scaled
+      again, by their training rows alone, and other rows may lie outside [0, 1].
     """
 
     x: np.ndarray
     y: np.ndarray
     names: tuple[str, ...]
     groups: tuple[Group, ...] = ()
+    measured: bool = False
 
     def __post_init__(self):
         for name in ("x", "y"):
@@ -44,7 +47,8 @@ class Table:
                 f"x, y, names: got shapes {self.x.shape}, {self.y.shape}, ({len(self.names)},), "
                 "expected (n, d), (n,), (d,)"
             )
-        if not np.all((self.x >= 0) & (self.x <= 1)):
+        high = np.inf if self.measured else 1
+        if not np.all(np.isfinite(self.x) & (self.x >= 1 - high) & (self.x <= high)):
             raise UsageError("x: got NaN or a number outside [0, 1]; scale the features first")
         if not np.all(np.isfinite(self.y)):
             raise UsageError("y: got NaN or infinity; drop such rows first")
@@ -54,7 +58,14 @@ class Table:
 
     def rows(self, index: np.ndarray) -> "Table":
         """Some of the rows, by their numbers."""
-        return Table(self.x[index], self.y[index], self.names, self.groups)
+        return replace(self, x=self.x[index], y=self.y[index])
+
+    def parts(self, *index: np.ndarray) -> "Parts":
+        """Training, validation and test rows, by their numbers."""
+        train, *others = (self.rows(rows) for rows in index)
+        if self.measured and len(train.y):
+            train, *others = (replace(t, x=scaled(t.x, train.x)) for t in (train, *others))
+        return Parts(train, *others)
 
     def split(self, train: int, validation: int, test: int, seed: int = 0) -> "Parts":
         """Disjoint parts of so many rows each, drawn at random: the same numbers and seed always
@@ -67,8 +78,7 @@ class Table:
                 f"numbers of 0 or more, {len(self.y)} in all at most"
             )
         order = np.random.default_rng(seed).permutation(len(self.y))
-        parts = np.split(order, np.cumsum(sizes))
-        return Parts(*(self.rows(part) for part in parts[:3]))
+        return self.parts(*np.split(order, np.cumsum(sizes))[:3])
 
 
 class Parts(NamedTuple):
@@ -89,9 +99,12 @@ def named_groups(names: Sequence[str]) -> tuple[Group, ...]:
     return tuple(Group(feature, tuple(columns)) for feature, columns in groups.items())
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
-    """Every column onto [0, 1], by its least and largest number among all rows; constants to 0."""
-    low, high = x.min(0), x.max(0)
+def scaled(x: np.ndarray, by: np.ndarray | None = None) -> np.ndarray:
+    """Every column onto [0, 1] where it has the least and largest number among the rows `by`, or
+    among all; constants onto 0.
+    """
+    by = x if by is None else by
+    low, high = by.min(0), by.max(0)
     return (x - low) / np.where(high > low, high - low, 1)
 
 

@@ -27,6 +27,7 @@ def pdf_malware() -> Table:
         first.sort()
         x, y = held["X"][first].astype(float), held["y"][first]
         names = tuple(map(str, held["features"]))
-        return Table(scaled(squeezed(x)), np.where(y == 1, 1.0, -1.0), names)
+        labels = np.where(y == 1, 1.0, -1.0)
+        return Table(scaled(squeezed(x)), labels, names, measured=True)
     except (ValueError, IndexError, UsageError) as error:
         raise UsageError(f"{path}: does not hold {FILE.contents} ({error})") from error

@@ -79,4 +79,4 @@ def numbered_parts(path: Path, table: Table) -> tuple[Parts, np.ndarray]:
                 f"{option}: in {path}, {name} holds numbers outside 0 to {sizes[name] - 1}; "
                 "the split is for another table"
             )
-    return Parts(*(table.rows(held[name]) for name in names[:3])), held["init"]
+    return table.parts(*(held[name] for name in names[:3])), held["init"]

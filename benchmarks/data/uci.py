@@ -36,7 +36,7 @@ def spambase() -> Table:
     try:
         held = numbers(unpacked(path).decode(errors="replace"))
         label = np.where(held[:, -1] == 1, 1.0, -1.0)
-        return Table(scaled(squeezed(held[:, :-1])), label, SPAM_NAMES)
+        return Table(scaled(squeezed(held[:, :-1])), label, SPAM_NAMES, measured=True)
     except (ValueError, UsageError) as error:
         raise UsageError(f"{path}: is no complete spambase ({error}); fetch it again") from error
 
@@ -49,4 +49,5 @@ def breast_cancer() -> Table:
     from sklearn.datasets import load_breast_cancer
 
     held: Any = load_breast_cancer()
-    return Table(scaled(held.data), 2.0 * held.target - 1, tuple(map(str, held.feature_names)))
+    names = tuple(map(str, held.feature_names))
+    return Table(scaled(held.data), 2.0 * held.target - 1, names, measured=True)

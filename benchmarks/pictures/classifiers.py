@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 
 from benchmarks.rows import Row, distinct, where
 
-from .curves import draw_curve, table
+from .curves import draw_curve, explain, table
 from .style import BLUE, QUIET, RED, new_figure, percent
 
 LINES = (
@@ -34,4 +34,5 @@ def draw(name: str, train: int, rows: Sequence[Row]) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(percent))
     panels[0].set(ylabel="error on test rows", ylim=(0, None))
     panels[0].legend(loc="upper left")
+    explain(fig, len(distinct(rows, "split")))
     return fig

@@ -25,11 +25,10 @@ def draw(rows: Sequence[Row], rate: float, strength: str) -> Figure:
              for r in where(rows, set=name, attacker=attacker, radius=radius)]
             for radius in radii
         ])  # fmt: skip
-        mean = values.mean(axis=1)
+        mean, spread = values.mean(axis=1), values.std(axis=1)
         axes.fill_between(
-            radii, values.min(axis=1), values.max(axis=1), alpha=0.1, lw=0,
-            color=COLOURS[attacker],
-        )  # fmt: skip
+            radii, mean - spread, mean + spread, alpha=0.1, lw=0, color=COLOURS[attacker]
+        )
         axes.plot(radii, mean, color=COLOURS[attacker], marker="o", ms=4, **style)
 
     for column, name in enumerate(sets):
@@ -50,7 +49,7 @@ def draw(rows: Sequence[Row], rate: float, strength: str) -> Figure:
     panels[0, 0].legend(loc="best")
     fig.supxlabel(
         f"{100 * rate:.0f} % poison, {strength} ridge; mean of {len(distinct(rows, 'seed'))} "
-        "splits, band: least and largest",
+        "splits, band: one standard deviation",
         fontsize=10, color=QUIET,
     )  # fmt: skip
     return fig

@@ -106,8 +106,8 @@ def _progress(objective: Axes, validation: Axes, attacks: Mapping[int, Attacked]
         name = f"{points} point" + "s" * (points > 1)
         ends[0].append((len(hinge) - 1, best[-1], name, colour))
         ends[1].append((at[-1], error[-1], name, colour))
-    objective.set(title="What the attack raises", ylabel="validation hinge loss")
-    validation.set(title="Errors while it runs", ylabel="validation error")
+    objective.set(title="What the attack raises, one split", ylabel="validation hinge loss")
+    validation.set(title="Errors while it runs, one split", ylabel="validation error")
     validation.yaxis.set_major_formatter(style.percent)
     for axes, labels in zip((objective, validation), ends, strict=True):
         top = max(end[1] for end in labels) or 1
@@ -130,14 +130,14 @@ def _share(axes: Axes, rows: Sequence[Row], train: int) -> None:
         ("flip_test_err", "control: same digits, not moved", style.BLUE),
     ):
         values = curve(cell)
-        mean, high = np.array([np.mean(v) for v in values]), [max(v) for v in values]
+        mean, spread = (np.array([f(v) for v in values]) for f in (np.mean, np.std))
         axes.plot(share, mean, "o-", color=colour, markersize=6, clip_on=False)
         axes.annotate(
-            name, (share[-1], high[-1]), xytext=(0, 8), textcoords="offset points", ha="right",
-            color=colour,
+            name, (share[-1], mean[-1] + spread[-1]), xytext=(0, 8), textcoords="offset points",
+            ha="right", color=colour,
         )  # fmt: skip
         if splits > 1:
-            low = [min(v) for v in values]
+            low, high = mean - spread, mean + spread
             axes.fill_between(share, low, high, color=colour, alpha=0.15, linewidth=0)
     for x, y, count in zip(
         share[1:], [np.mean(v) for v in curve("test_err")[1:]], counts, strict=True
@@ -148,8 +148,8 @@ def _share(axes: Axes, rows: Sequence[Row], train: int) -> None:
         )  # fmt: skip
     if splits > 1:
         axes.text(
-            0.03, 0.97, f"mean and range\nof {splits} splits", transform=axes.transAxes, va="top",
-            color=style.QUIET, fontsize=11,
+            0.03, 0.97, f"mean of {splits} splits,\none standard deviation",
+            transform=axes.transAxes, va="top", color=style.QUIET, fontsize=11,
         )  # fmt: skip
     axes.set(title="Errors on unseen digits", xlabel="poison in the training set")
     axes.set(ylabel="test error", xlim=(0, None), ylim=(0, 1.14 * top))

@@ -23,10 +23,10 @@ def named(name: str) -> str:
     return NAMES.get(name, name.rpartition(":")[2])
 
 
-def mean_rise(rows: Sequence[Row], surrogate: str, target: str, cell: str = "test_err") -> float:
-    """Mean over seeds of what poison adds to the target's test error."""
+def rises(rows: Sequence[Row], surrogate: str, target: str, cell: str = "test_err") -> list[float]:
+    """What poison adds to the target's test error, by seed."""
     cells = where(rows, surrogate=surrogate, target=target)
-    return float(np.mean([r[cell] - r["clean_test_err"] for r in cells]))
+    return [r[cell] - r["clean_test_err"] for r in cells]
 
 
 def draw(rows: Sequence[Row], digits: tuple[int, int], share: float) -> Figure:
@@ -51,14 +51,14 @@ def draw(rows: Sequence[Row], digits: tuple[int, int], share: float) -> Figure:
 def _matrix(axes: Axes, rows: Sequence[Row]) -> None:
     surrogates, targets = distinct(rows, "surrogate"), distinct(rows, "target")
     first = surrogates[0]  # the control does not depend on the surrogate
-    control = [mean_rise(rows, first, target, "flip_test_err") for target in targets]
-    rises = [[mean_rise(rows, s, t) for t in targets] for s in surrogates]
-    values = 100 * np.array([control, *rises])
+    control = [rises(rows, first, target, "flip_test_err") for target in targets]
+    seeds = 100 * np.array([control, *([rises(rows, s, t) for t in targets] for s in surrogates)])
+    values, spread = seeds.mean(axis=-1), seeds.std(axis=-1)
     top = max(values.max(), 1.0)
     axes.imshow(values, cmap="OrRd", vmin=0, vmax=top, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         axes.text(
-            j, i, f"{value:+.1f}", ha="center", va="center",
+            j, i, f"{value:+.0f} ± {spread[i, j]:.0f}", ha="center", va="center",
             color="white" if value > 0.6 * top else style.INK,
         )  # fmt: skip
     axes.set_xticks(range(len(targets)), [named(t) for t in targets])
@@ -69,7 +69,8 @@ def _matrix(axes: Axes, rows: Sequence[Row]) -> None:
     axes.axhline(0.5, color="white", linewidth=4)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set(title="Rise of the test error, in points", xlabel="target", ylabel="crafted on")
+    axes.set(title="Rise of the test error, in points", ylabel="crafted on")
+    axes.set_xlabel(f"target; mean and standard deviation of {seeds.shape[-1]} seeds")
 
 
 def _cloud(axes: Axes, rows: Sequence[Row]) -> None:

@@ -146,6 +146,21 @@ def test_parts_are_disjoint_and_repeatable(table: data.Table) -> None:
             table.split(*sizes)
 
 
+def test_parts_of_measured_columns_are_scaled_by_their_training_rows(table: data.Table) -> None:
+    """Other rows may lie outside; a column that is constant in training is shifted only."""
+    x = np.column_stack([table.x[:, 0], table.y < 5])
+    rows = np.array([5, 9, 7]), np.array([3, 6]), np.array([19, 8])
+    for measured in (False, True):
+        parts = data.Table(x, table.y, ("a", "b"), measured=measured).parts(*rows)
+        if measured:
+            for part, expected in zip(parts, ([0, 1, 0.5], [-0.5, 0.25], [3.5, 0.75]), strict=True):
+                np.testing.assert_allclose(part.x[:, 0], expected, atol=1e-12)
+            assert [part.x[:, 1].tolist() for part in parts] == [[0, 0, 0], [1, 0], [0, 0]]
+        else:
+            assert parts.validation.x.tolist() == [[0.15, 1], [0.3, 0]]
+        assert [part.y.tolist() for part in parts] == [r.tolist() for r in rows]
+
+
 def test_a_table_cannot_be_changed(table: data.Table) -> None:
     with pytest.raises(ValueError, match="read-only"):
         table.x[0, 0] = 1

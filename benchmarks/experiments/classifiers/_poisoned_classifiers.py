@@ -12,7 +12,7 @@ from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Rows, Table, numbered_parts
 from benchmarks.options import Count, Counts, check
-from benchmarks.report import Report, UsageError, summary
+from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import CLASSIFIERS, DEFAULT, errors
 from bilevel import Data, Optimized
 
@@ -25,7 +25,7 @@ class Options:
 
     points: Counts = (1, 2, 5, 10, 15, 20)
     """Numbers of poison points."""
-    splits: Count = 5
+    splits: Count = 10
     """Number of random splits."""
     train: Count = 100
     """Clean training rows."""
@@ -106,9 +106,9 @@ def run_on(load: Callable[[], Table], name: str, options: Options, report: Repor
         for points in options.points:
             rows = [r for r in report.rows if (r["learner"], r["points"]) == (kind, points)]
             report.note(
-                f"{kind}, {points:2} points, per cent, mean of {len(rows)} splits (worst): "
+                f"{kind}, {points:2} points, errors in per cent, {len(rows)} splits: "
                 + ", ".join(
-                    f"{what} {summary([100 * r[cell] for r in rows])}"
+                    f"{what} {band([100 * r[cell] for r in rows])}"
                     for what, cell in (
                         ("validation", "val_err"), ("test", "test_err"),
                         ("flipped and not moved", "flip_test_err"), ("clean", "clean_test_err"),

@@ -18,7 +18,7 @@ from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import Parts, Table, breast_cancer, pdf_malware
 from benchmarks.options import SOME, Count, Positive, Shares, check
-from benchmarks.report import Report, UsageError, summary
+from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import REGRESSIONS, Strengths, errors, wrong_sign
 from bilevel import Data
 
@@ -37,7 +37,7 @@ class Options:
     """Which classifiers."""
     rates: Shares = (0.02, 0.05, 0.1, 0.15, 0.2)
     """Poisoning rates: shares of poison among all training rows."""
-    splits: Count = 5
+    splits: Count = 10
     """Number of random splits."""
     train: Count = 200
     """Clean training rows."""
@@ -179,16 +179,16 @@ def _notes(options: Options, report: Report) -> None:
             rows = [r for r in report.rows if r["learner"] == kind and r["rate"] == rate]
             shares, kept = (
                 ", ".join(
-                    f"{name} {each([row[f'{name}_{cell}'] for row in rows])}" for name in names
+                    f"{name} {band([times * row[f'{name}_{cell}'] for row in rows], digits)}"
+                    for name in names
                 )
-                for cell, names, each in (
-                    ("test_err", ("clean", *POISONS), lambda v: summary([100 * e for e in v])),
-                    ("stability", POISONS, lambda v: f"{np.mean(v):.2f} ({np.min(v):.2f})"),
+                for cell, names, times, digits in (
+                    ("test_err", ("clean", *POISONS), 100, 1), ("stability", POISONS, 1, 2),
                 )
-            )
+            )  # fmt: skip
             report.note(f"{kind}, {100 * rate:.3g} % poison: test error in % {shares}")
             report.note(f"  stability of the top {options.features}: {kept}")
     report.note(
-        f"each: mean of {options.splits} splits (worst). Stability: Kuncheva's index, poisoned "
+        f"each: {options.splits} splits. Stability: Kuncheva's index, poisoned "
         "against clean training on the same rows; 1 the same features, 0 a choice by lot"
     )

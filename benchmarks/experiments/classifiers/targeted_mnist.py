@@ -17,7 +17,7 @@ from attacks import Box, poison_classifier, targeted
 from benchmarks.clock import timed
 from benchmarks.data import Rows, mnist
 from benchmarks.options import Count, Positive, Share, at_least, between, check, refuse
-from benchmarks.report import Report, UsageError
+from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import retrained
 from bilevel import Ascent, Data, Optimized
 from bilevel.derivatives import Implicit
@@ -44,7 +44,7 @@ class Options:
     """Poisoning rate: share of poison among all training rows."""
     keeps: Annotated[tuple[float, ...], at_least(0)] = (0.1, 0.3, 1.0)
     """Weights of the loss on the other digits."""
-    splits: Count = 3
+    splits: Count = 10
     """Random splits of 5,000 digits."""
     train: Count = 1000
     """Clean training digits."""
@@ -143,11 +143,15 @@ def run(options: Options, report: Report) -> None:
 def _notes(options: Options, report: Report) -> None:
     for keep in options.keeps:
         rows = [row for row in report.rows if row["keep"] == keep]
-        mean = {k: 100 * float(np.mean([row[k] for row in rows])) for k in rows[0]}
-        lost = mean["rest_err"] - mean["clean_rest_err"]
+        moved, flipped, clean = (
+            band([100 * row[f"{kind}success"] for row in rows]) for kind in ("", "flip_", "clean_")
+        )
+        lost, flips_lost = (
+            band([100 * (row[f"{kind}rest_err"] - row["clean_rest_err"]) for row in rows])
+            for kind in ("", "flip_")
+        )
         report.note(
-            f"keep {keep}: {mean['success']:.1f} % of unseen {options.source}s become "
-            f"{options.wanted} (flipped and not moved {mean['flip_success']:.1f} %, clean "
-            f"{mean['clean_success']:.1f} %); {lost:.1f} points "
-            f"of accuracy lost elsewhere; mean of {len(rows)} splits"
+            f"keep {keep}: {moved} % of unseen {options.source}s become {options.wanted} (flipped "
+            f"and not moved {flipped} %, clean {clean} %); {lost} points of accuracy lost "
+            f"elsewhere (flipped and not moved {flips_lost}); {len(rows)} splits"
         )

@@ -18,6 +18,8 @@ from ._arena_options import Options
 
 ASCENT = Ascent(first=1.0, last=0.02)
 """Lengths of the steps of inserted rows; features are in [0, 1]."""
+CONTROLS = ("not-moved", "random-flips")
+"""Attacks that choose nothing, and so have nothing to adapt to a defense."""
 
 
 class Rows(NamedTuple):
@@ -53,6 +55,10 @@ class Field:
         rows = np.random.default_rng([1, seed]).choice(np.flatnonzero(train.y < 0), self.slots)
         return train.x[rows], np.ones(self.slots)
 
+    def used(self) -> np.ndarray:
+        """Which slots hold a row, (rates, slots)."""
+        return np.arange(self.slots)[None, :] < np.array(self.options.budgets)[:, None]
+
     def held(self, name: str) -> tuple[Array, Array]:
         rows = [getattr(p, name) for p in self.parts]
         return jnp.asarray(np.stack([r.x for r in rows])), jnp.asarray(
@@ -66,7 +72,7 @@ def inserted(field: Field, victim: AbstractLearner) -> Rows:
     """
     options, rows = field.options, field.clean
     n, seeds = options.train, options.seeds
-    weight = np.arange(field.slots)[None, :] < np.array(options.budgets)[:, None]
+    weight = field.used()
     starts, labels = zip(*(field.starts(seed) for seed in range(seeds)), strict=True)
     validation = field.held("validation")
 
@@ -88,9 +94,16 @@ def inserted(field: Field, victim: AbstractLearner) -> Rows:
         )  # fmt: skip
 
     optimised = np.stack([over_seeds(jnp.asarray(w, float)) for w in weight])
-    x, full = rows.x.copy(), rows.weight.copy()
-    x[:, :, n:], full[:, :, n:] = optimised, weight[:, None, :]
-    return Rows(x, rows.y, full)
+    x = rows.x.copy()
+    x[:, :, n:] = optimised
+    return not_moved(field)._replace(x=x)
+
+
+def not_moved(field: Field) -> Rows:
+    """The rows that the others start from, with the label of the other class."""
+    full = field.clean.weight.copy()
+    full[:, :, field.options.train :] = field.used()[:, None, :]
+    return field.clean._replace(weight=full)
 
 
 def flipped(field: Field, victim: AbstractLearner, plain: AbstractLearner, chance: bool) -> Rows:
@@ -118,4 +131,6 @@ def made(name: str, field: Field, victim: AbstractLearner, plain: AbstractLearne
     """The training sets that an attack on the victim makes."""
     if name == "insert":
         return inserted(field, victim)
+    if name == "not-moved":
+        return not_moved(field)
     return flipped(field, victim, plain, chance=name == "random-flips")

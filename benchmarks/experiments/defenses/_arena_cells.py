@@ -12,7 +12,7 @@ from benchmarks.twins import CLASSIFIERS, DEFAULT
 from bilevel import Data
 from bilevel.learners import AbstractLearner
 
-from ._arena_attacks import Field, Rows, made
+from ._arena_attacks import CONTROLS, Field, Rows, made
 from ._arena_defenses import DEFENSES
 
 
@@ -95,15 +95,10 @@ def meet(field: Field, kind: str, name: str, base: Baseline) -> list[dict]:
         unaware = verdict(rows)
         gone, lost = removed(field, rows, unaware)
         aware, aware_gone = unaware, gone
-        if attack != "random-flips":
+        if attack not in CONTROLS:
             adapted = made(attack, field, hard, base.plain)
-            knowing = verdict(adapted)
-            better = knowing.val > unaware.val
-            aware = knowing._replace(
-                val=np.maximum(knowing.val, unaware.val),
-                test=np.where(better, knowing.test, unaware.test),
-            )
-            aware_gone = np.where(better, removed(field, adapted, knowing)[0], gone)
+            aware = verdict(adapted)
+            aware_gone, _ = removed(field, adapted, aware)
         for i, rate in enumerate(options.rates):
             for seed in range(options.seeds):
                 at = i, seed

@@ -7,7 +7,7 @@ from benchmarks.options import FRACTION, SOME, Count, Shares, check
 
 from ._arena_defenses import Defense
 
-Attack = Literal["insert", "flips", "random-flips"]
+Attack = Literal["insert", "not-moved", "flips", "random-flips"]
 Kind = Literal["logistic", "ridge", "svm"]
 
 
@@ -15,15 +15,16 @@ Kind = Literal["logistic", "ridge", "svm"]
 class Options:
     """Attacks, defenses, learners, data and sizes."""
 
-    attacks: Annotated[tuple[Attack, ...], SOME] = ("insert", "flips", "random-flips")
-    """Optimised rows inserted, labels flipped by hypergradient, labels flipped at random."""
+    attacks: Annotated[tuple[Attack, ...], SOME] = ("insert", "not-moved", "flips", "random-flips")
+    """Optimised rows inserted, the rows they start from, labels flipped by hypergradient, labels
+    flipped at random."""
     defenses: Annotated[tuple[Defense, ...], SOME] = ("roni", "sever", "trim", "relabel", "filter")
     """Which defenses, each around every learner; the slow ones first keep all cores busy."""
     learners: Annotated[tuple[Kind, ...], SOME] = ("logistic", "ridge", "svm")
     """Which classifiers."""
     rates: Shares = (0.05, 0.1, 0.15)
     """Poison as a share of the clean training rows."""
-    seeds: Count = 5
+    seeds: Count = 10
     """Number of random splits."""
     data: Literal["breast-cancer", "spam"] = "breast-cancer"
     """Which rows."""

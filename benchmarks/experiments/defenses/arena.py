@@ -1,21 +1,19 @@
 """The arena: every attack against every defense, unaware of it and adapted to it.
 
 An adapted attack is the same composition with the defended learner in the learner's place: its
-smooth surrogate where there is one, scored with the hard defense. The adapted attacker keeps, by
-validation error, the better of the poison made with and without knowing the defense. Poison is
-shuffled into the rows; the defender's share of contamination is fixed before any poison is seen.
+smooth surrogate where there is one, scored with the hard defense. Controls are rows inserted but
+not moved, and labels flipped at random. Poison is shuffled into the rows; the defender's share of
+contamination is fixed before any poison is seen.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
 from benchmarks.data import breast_cancer, spambase
-from benchmarks.report import Report, summary
+from benchmarks.report import Report, band
 from benchmarks.rows import where
 
-from ._arena_attacks import Field
+from ._arena_attacks import CONTROLS, Field
 from ._arena_cells import baseline, meet
 from ._arena_options import Options
 
@@ -55,7 +53,8 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.arena import draw
 
-        groups = options.attacks, options.learners, options.defenses
+        adapted = [name for name in options.attacks if name not in CONTROLS]
+        groups = options.attacks, adapted, options.learners, options.defenses
         report.figure("arena", draw(report.rows, *groups))
 
 
@@ -67,16 +66,22 @@ def _notes(options: Options, report: Report) -> None:
             for kind in options.learners:
                 key = {"attack": attack, "defense": name, "learner": kind, "rate": highest}
                 rows = where(report.rows, **key)
-                errors = ", ".join(
-                    f"{what} {summary([100 * r[cell] for r in rows])}"
+                words = [
+                    f"{what} {band([100 * r[cell] for r in rows])}"
                     for what, cell in (
-                        ("undefended", "undefended_err"), ("unaware", "unaware_err"),
-                        ("adapted", "adapted_err"),
+                        ("clean", "clean_err"), ("undefended", "undefended_err"),
+                        ("unaware", "unaware_err"),
                     )
-                )  # fmt: skip
-                parts.append(f"{kind}: {errors}")
+                ]  # fmt: skip
+                if attack not in CONTROLS:
+                    more = band([100 * (r["adapted_err"] - r["unaware_err"]) for r in rows])
+                    words += [f"adapted {band([100 * r['adapted_err'] for r in rows])}"]
+                    words += [f"adapted less unaware {more}"]
+                parts.append(f"{kind}: {', '.join(words)}")
             report.note(f"{name} against {attack}, {100 * highest:.0f} %: {'; '.join(parts)}")
-        rows = where(report.rows, defense=name)
-        cost = 100 * np.mean([r["clean_defended_err"] - r["clean_err"] for r in rows])
-        report.note(f"{name} costs {cost:.2g} points of test error where there is no poison")
-    report.note(f"test error in per cent, mean of {options.seeds} splits (worst)")
+        for kind in options.learners:
+            rows = where(report.rows, defense=name, learner=kind, attack=options.attacks[0])
+            rows = where(rows, rate=highest)
+            cost = band([100 * (r["clean_defended_err"] - r["clean_err"]) for r in rows])
+            report.note(f"{name} costs {kind} {cost} points of test error where no row is poison")
+    report.note(f"test error in per cent; {options.seeds} splits")

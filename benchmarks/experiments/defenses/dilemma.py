@@ -18,7 +18,7 @@ from attacks import XY, InsertNear
 from benchmarks.data import house, pharm
 from benchmarks.experiments.regression._poisoned_regression import domain, poison_rows
 from benchmarks.options import SOME, Count, Positives, Share, check
-from benchmarks.report import Report, summary
+from benchmarks.report import Report, band
 from bilevel import Data
 from bilevel.learners import Ridge
 from defenses import Trim
@@ -46,7 +46,7 @@ class Options:
     """Ridge's alpha: by folds of the clean rows and the one-standard-error rule, or .1."""
     rate: Share = 0.2
     """Share of poison among all training rows; TRIM gets it too."""
-    seeds: Count = 5
+    seeds: Count = 10
     """Number of random splits."""
     train: Count = 200
     """Clean training rows."""
@@ -143,7 +143,7 @@ def _notes(options: Options, report: Report) -> None:
                 key = (name, attacker, radius)
                 rows = [r for r in report.rows if (r["set"], r["attacker"], r["radius"]) == key]
                 errors = ", ".join(
-                    f"{what} {summary([r[cell] / r['clean_test_mse'] for r in rows])}"
+                    f"{what} {band([r[cell] / r['clean_test_mse'] for r in rows], 2)}"
                     for what, cell in (("no defense", "test_mse"), ("TRIM", "trimmed_test_mse"))
                 )
                 hurts = sum(r["trimmed_test_mse"] > r["test_mse"] for r in rows)
@@ -154,5 +154,5 @@ def _notes(options: Options, report: Report) -> None:
                     f"{removed:.0f} % of the poison"
                 )
         rows = [r for r in report.rows if r["set"] == name]
-        cost = summary([r["trimmed_clean_test_mse"] / r["clean_test_mse"] for r in rows])
+        cost = band([r["trimmed_clean_test_mse"] / r["clean_test_mse"] for r in rows], 2)
         report.note(f"{name}: TRIM on clean rows alone: {cost} of the clean test MSE")

@@ -28,7 +28,7 @@ from benchmarks.options import (
     refuse,
     require,
 )
-from benchmarks.report import Report, summary
+from benchmarks.report import Report, band
 from benchmarks.twins import CLASSIFIERS, Strengths, misclassified, retrained
 from bilevel import Data
 from bilevel.learners import AbstractLearner
@@ -147,7 +147,7 @@ def _notes(options: Options, report: Report) -> None:
     for kind in options.learners:
         rows = [row for row in report.rows if (row["learner"], row["budget"]) == (kind, largest)]
         errors = ", ".join(
-            f"{name} {_summary(rows, f'{name}_err')} -> {_summary(rows, f'{name}_defended_err')}"
+            f"{name} {_points(rows, f'{name}_err')} -> {_points(rows, f'{name}_defended_err')}"
             for name in ("clean", *ATTACKS)
         )
         report.note(
@@ -159,14 +159,15 @@ def _notes(options: Options, report: Report) -> None:
         for name in ("aware", "soft"):
             back = _mean(rows, f"{name}_defended_err") - left
             share = f"{100 * back / saved:.0f} %" if saved > 0 else "-"
+            points = _points(rows, f"{name}_defended_err", less="unaware_defended_err")
             report.note(
-                f"  {name}: takes back {share} of what the defense saved from the "
+                f"  {name}: takes back {points} points, {share} of what the defense saved from the "
                 f"unaware attack; {_mean(rows, f'{name}_cpu_seconds'):.3g} CPU s, the unaware one "
                 f"{_mean(rows, 'unaware_cpu_seconds'):.3g}"
             )
     report.note(
-        f"each: mean of {options.splits} splits (worst); soft: greedy on the smooth surrogate, "
-        "scored by the hard vote; where a vote leaves one label alone, all rows are predicted so"
+        f"each: {options.splits} splits; soft: greedy on the smooth surrogate, scored by the hard "
+        "vote; where a vote leaves one label alone, all rows are predicted so"
     )
 
 
@@ -174,5 +175,6 @@ def _mean(rows: list[dict], cell: str) -> float:
     return float(np.mean([row[cell] for row in rows]))
 
 
-def _summary(rows: list[dict], cell: str) -> str:
-    return summary([100 * row[cell] for row in rows])
+def _points(rows: list[dict], cell: str, less: str | None = None) -> str:
+    """In per cent; of each split less another cell."""
+    return band([100 * (row[cell] - (row[less] if less else 0)) for row in rows])

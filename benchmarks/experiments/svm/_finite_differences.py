@@ -20,6 +20,8 @@ from bilevel import argmin
 from bilevel.results import CONVERGED
 
 STEPS = 2e-3 * 0.75 ** np.arange(24)  # down to 2.7e-6
+ROUNDING = 1e-11
+"""Slopes below are zero but for the rounding of values, some 1e-16 over a step."""
 
 
 class Look(NamedTuple):
@@ -59,16 +61,20 @@ class Differences(NamedTuple):
     failures: int  # retrainings that did not converge; they count for nothing
 
     @property
+    def size(self) -> float:
+        """What errors are relative to; 1 where the slopes are zero but for rounding."""
+        size = max(np.linalg.norm(self.ahead), np.linalg.norm(self.behind))
+        return 1.0 if size <= ROUNDING else float(size)
+
+    @property
     def noise(self) -> float:
         """Relative error of the differences themselves, as they estimate it."""
-        size = np.maximum(np.linalg.norm(self.ahead), np.linalg.norm(self.behind))
-        return float(np.linalg.norm(self.doubt) / (size or 1))
+        return float(np.linalg.norm(self.doubt) / self.size)
 
     @property
     def jump(self) -> float:
         """Relative difference of the two sides; zero where the objective is smooth."""
-        size = np.linalg.norm([self.ahead, self.behind])
-        return 0.0 if size == 0 else float(np.linalg.norm(self.ahead - self.behind) / size)
+        return float(np.linalg.norm(self.ahead - self.behind) / self.size)
 
     def error(self, gradient: np.ndarray) -> float:
         """Relative error of a gradient's slopes.
@@ -79,8 +85,7 @@ class Differences(NamedTuple):
         slopes = np.tensordot(self.directions, gradient, axes=gradient.ndim)
         low, high = np.minimum(self.ahead, self.behind), np.maximum(self.ahead, self.behind)
         off = np.maximum(np.maximum(low - slopes, slopes - high), 0)
-        size = np.maximum(np.linalg.norm(self.ahead), np.linalg.norm(self.behind))
-        return float(np.linalg.norm(slopes) if size == 0 else np.linalg.norm(off) / size)
+        return float(np.linalg.norm(off) / self.size)
 
 
 def differentiate(attack: Attack, z: np.ndarray, directions: Sequence[np.ndarray]) -> Differences:

@@ -29,7 +29,7 @@ from benchmarks.data import (
     parse_pair,
 )
 from benchmarks.options import Count, Counts, Numbers, Positive, check
-from benchmarks.report import Report, UsageError, shown
+from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import CLASSIFIERS, Strengths, retrained
 from bilevel import Data, Optimized, Step
 from bilevel.learners import SVM
@@ -49,7 +49,7 @@ class Options:
     """The attacker's digit and the attacked one."""
     points: Counts = (1, 5, 20)
     """Numbers of poison points."""
-    splits: Numbers = (0, 1, 2, 3, 4)
+    splits: Numbers = tuple(range(10))
     """Numbers of the splits into training, validation and test digits."""
     splits_file: Path | None = None
     """Take the splits from this npz file instead of drawing them."""
@@ -192,12 +192,14 @@ def _errors(split: Split, start: np.ndarray, poison: np.ndarray, C: float) -> di
 def _means(options: Options, report: Report) -> None:
     for points in options.points:
         rows = [row for row in report.rows if row["points"] == points]
-        splits = "one split" if len(rows) == 1 else f"mean of {len(rows)} splits"
-        mean = {k: float(np.mean([row[k] for row in rows])) for k in rows[0] if k != "pair"}
+        splits = "one split" if len(rows) == 1 else f"{len(rows)} splits"
+        test, clean, flipped, val = (
+            band([100 * row[f"{name}_err"] for row in rows])
+            for name in ("test", "clean_test", "flip_test", "val")
+        )
         report.note(
-            f"{options.pair}, {points:2} points, {splits}: "
-            f"validation error {shown('_err', mean['val_err'])}, hinge {mean['val_hinge']:.3f}; "
-            f"test error {shown('_err', mean['test_err'])} "
-            f"(clean {shown('_err', mean['clean_test_err'])}, labels flipped and not moved "
-            f"{shown('_err', mean['flip_test_err'])}); {mean['cpu_seconds']:.3f} CPU s"
+            f"{options.pair}, {points:2} points, {splits}: test error {test} % (clean {clean} %, "
+            f"labels flipped and not moved {flipped} %); validation error {val} %, hinge "
+            f"{band([row['val_hinge'] for row in rows], 3)}; "
+            f"{np.mean([row['cpu_seconds'] for row in rows]):.3f} CPU s"
         )

@@ -13,6 +13,7 @@ import importlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -30,7 +31,8 @@ from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
 from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_full, parse_pair
 from benchmarks.options import SOME, Count, Positive, at_least, check
-from benchmarks.report import Report, UsageError, shown
+from benchmarks.report import Report, UsageError, band
+from benchmarks.rows import distinct, where
 from benchmarks.twins import CLASSIFIERS as TWINS
 from benchmarks.twins import Strengths, misclassified, retrained
 from bilevel import Data, losses
@@ -57,7 +59,7 @@ class Options:
     """The attacker's digit and the attacked one."""
     points: Count = 20
     """Poison points, beside 100 clean training rows."""
-    seeds: Count = 5
+    seeds: Count = 10
     """Number of random splits; the attacks of one surrogate on all of them are one program."""
     steps: Count = 70
     """Largest number of steps of the attack."""
@@ -265,15 +267,35 @@ def damage(row: dict[str, Any], against: str = "clean_test_err") -> float:
     return row["test_err"] - row[against]
 
 
+def _vary(a: Sequence[float], b: Sequence[float]) -> bool:
+    return len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0
+
+
 def correlations(a: Sequence[float], b: Sequence[float]) -> str:
     """Pearson's and Spearman's, as people read them; none for fewer than 3 pairs, or constants."""
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if not _vary(a, b):
         return f"undefined for {len(a)} pairs"
     pearson, spearman = (np.asarray(f(a, b))[0] for f in (stats.pearsonr, stats.spearmanr))
     return f"Pearson {pearson:.2f}, Spearman {spearman:.2f} ({len(a)} pairs)"
 
 
-def _within(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+Columns = tuple[list[float], list[float]]
+
+
+def ranks(rows: list[dict[str, Any]], columns: Callable[[list], Columns]) -> str:
+    """Spearman's correlation of two columns in each seed, as a band."""
+    seeds = [columns(where(rows, seed=seed)) for seed in distinct(rows, "seed")]
+    if not all(_vary(*pair) for pair in seeds):
+        return "undefined in some seed"
+    return band([float(np.asarray(stats.spearmanr(*pair))[0]) for pair in seeds], 2)
+
+
+def _overall(rows: list[dict[str, Any]], name: str) -> Columns:
+    """This measure and the damage."""
+    return [row[name] for row in rows], [damage(row) for row in rows]
+
+
+def _within(rows: list[dict[str, Any]], name: str) -> Columns:
     """This measure and the damage, both less their means for a target and seed: what
     distinguishes the surrogates.
     """
@@ -288,32 +310,38 @@ def _within(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[fl
 def _notes(options: Options, report: Report) -> None:
     rows = report.rows
 
-    def of(name: str) -> list[dict[str, Any]]:
-        return [row for row in rows if row["surrogate"] == name]
-
-    def mean(name: str, cell: str) -> str:
-        return shown("_err", float(np.mean([row[cell] for row in of(name)])))
+    def of(name: str, figure: Callable[[dict[str, Any]], float]) -> list[float]:
+        """Per seed, the mean over targets, in per cent."""
+        mine = where(rows, surrogate=name)
+        return [
+            100 * float(np.mean([figure(row) for row in where(mine, seed=seed)]))
+            for seed in distinct(mine, "seed")
+        ]
 
     for name in options.surrogates:
-        above = np.mean([damage(row, "flip_test_err") > 0 for row in of(name)])
-        report.note(
-            f"poison of {name}: mean test error {mean(name, 'test_err')} over targets and seeds "
-            f"(clean {mean(name, 'clean_test_err')}, control of the same digits not moved "
-            f"{mean(name, 'flip_test_err')}); above the control in {100 * above:.0f} % of cases"
+        poisoned, clean, control = (
+            band(of(name, itemgetter(cell)))
+            for cell in ("test_err", "clean_test_err", "flip_test_err")
         )
-    best = max(options.surrogates, key=lambda name: np.mean([damage(row) for row in of(name)]))
+        report.note(
+            f"poison of {name}: test error {poisoned} %, mean of the targets (clean {clean} %, "
+            f"control of the same digits not moved {control} %); above the control by "
+            f"{band(of(name, partial(damage, against='flip_test_err')))} points"
+        )
+    best = max(options.surrogates, key=lambda name: np.mean(of(name, damage)))
     report.note(f"best surrogate on average: {best}")
+    report.note(f"each: {options.seeds} seeds")
     known = [row for row in rows if row["R"] is not None and row["R_end"] is not None]
     if not known:
         return
-    harm = [damage(row) for row in known]
-    for name, what in (
-        ("R", "R at the start"), ("R_end", "R at the final poison"),
-        ("S", "S, the size of the target's gradient,"), ("V", "V of the surrogate"),
-    ):  # fmt: skip
-        values = [row[name] for row in known]
-        report.note(f"{what} with the rise of the test error: {correlations(values, harm)}")
-    report.note(
-        "R at the start, among surrogates of one target and seed: "
-        f"{correlations(*_within(known, 'R'))}"
-    )
+    for what, columns in (
+        ("R at the start", partial(_overall, name="R")),
+        ("R at the final poison", partial(_overall, name="R_end")),
+        ("S, the size of the target's gradient,", partial(_overall, name="S")),
+        ("V of the surrogate", partial(_overall, name="V")),
+        ("R at the start, among surrogates of one target,", partial(_within, name="R")),
+    ):
+        report.note(
+            f"{what} with the rise of the test error: {correlations(*columns(known))}; Spearman's "
+            f"within a seed {ranks(known, columns)}"
+        )

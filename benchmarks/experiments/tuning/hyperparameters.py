@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 import bilevel
 from benchmarks.options import Count, at_least, check
-from benchmarks.report import Report
+from benchmarks.report import Report, band
 from bilevel import Bilevel, Optimized
 from bilevel.problems import Smooth
 from bilevel.solvers import Newton
@@ -42,7 +42,7 @@ class Options:
 
     data: Name = "breast-cancer"
     """Benign or malignant (30 features); digits: five and above, or below (64 pixels)."""
-    splits: Count = 5
+    splits: Count = 10
     """Random halves of the data: one to train on, one to test."""
     folds: Annotated[int, at_least(2)] = 5
     """Parts of the training half, each held out once."""
@@ -223,12 +223,14 @@ def run(options: Options, report: Report) -> None:
                 report.row(split=number, method=method, **ways[method]())
     for method in METHODS:
         rows = [row for row in report.rows if row["method"] == method]
-        columns = ("held_out_loss", "test_loss", "test_err", "cpu_seconds")
-        mean = {column: np.mean([row[column] for row in rows]) for column in columns}
+        held, test, seconds = (
+            band([row[cell] for row in rows], digits)
+            for cell, digits in (("held_out_loss", 4), ("test_loss", 4), ("cpu_seconds", 3))
+        )
         report.note(
-            f"{method}: held-out loss {mean['held_out_loss']:.4f}, test loss "
-            f"{mean['test_loss']:.4f}, test error {100 * mean['test_err']:.1f} %, "
-            f"{mean['cpu_seconds']:.3f} CPU s (means of {len(rows)} splits)"
+            f"{method}: held-out loss {held}, test loss {test}, test error "
+            f"{band([100 * row['test_err'] for row in rows])} %, {seconds} CPU s; "
+            f"{len(rows)} splits"
         )
     if report.out is not None:
         from benchmarks.pictures.hyperparameters import draw

@@ -1,5 +1,7 @@
 """Attacks on defenses see validation rows, their errors are of test rows, baselines are clean."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,8 +29,11 @@ OPTIONS = arena.Options(
 )  # fmt: skip
 
 
-def field() -> Field:
-    return Field(OPTIONS, [LABELLED, relabelled(relabelled(LABELLED, "validation"), "test")])
+ATTACKS = ("insert", "not-moved")
+
+
+def field(options: arena.Options = OPTIONS) -> Field:
+    return Field(options, [LABELLED, relabelled(relabelled(LABELLED, "validation"), "test")])
 
 
 def test_the_arena_judges_on_validation_and_on_test_rows() -> None:
@@ -67,9 +72,13 @@ def test_attacks_of_the_arena_look_at_validation_rows(monkeypatch) -> None:
     np.testing.assert_array_equal(held, [p.validation.y for p in here.parts] * 2)
 
 
-def test_the_adapted_attacker_keeps_what_does_better_on_validation_rows(monkeypatch) -> None:
-    """Where both do equally well, what he made without knowing the defense."""
-    here = field()
+def test_cells_of_the_arena_are_of_test_rows_and_of_poison_made_for_the_defense(
+    monkeypatch,
+) -> None:
+    """The adapted attacker does not fall back on poison made without knowing the defense; a control
+    has nothing to adapt.
+    """
+    here = field(dataclasses.replace(OPTIONS, attacks=ATTACKS))
     shape = here.clean.y.shape
     others = here.clean._replace(y=here.clean.y * np.where(np.arange(shape[-1]) < 3, -1, 1))
     clean, unaware, adapted = here.clean, others, others._replace(weight=0.5 * others.weight + 0.5)
@@ -85,18 +94,35 @@ def test_the_adapted_attacker_keeps_what_does_better_on_validation_rows(monkeypa
     }
     monkeypatch.setattr(_arena_cells, "judge", lambda *a: lambda rows: defended[id(rows)])
     monkeypatch.setattr(_arena_cells, "made", lambda *a: adapted)
+    undefended = says(np.zeros((2, 2)), [[0.15, 0.16], [0.17, 0.18]])
     base = Baseline(
-        Ridge(0.1), says(np.zeros((2, 2)), [[0.05, 0.06], [0.07, 0.08]]), {"insert": unaware},
-        {"insert": says(np.zeros((2, 2)), [[0.15, 0.16], [0.17, 0.18]])},
+        Ridge(0.1), says(np.zeros((2, 2)), [[0.05, 0.06], [0.07, 0.08]]),
+        dict.fromkeys(ATTACKS, unaware), dict.fromkeys(ATTACKS, undefended),
     )  # fmt: skip
     cells = _arena_cells.meet(here, "ridge", "trim", base)
-    found = {name: [cell[name] for cell in cells] for name in cells[0]}
-    assert [(c["rate"], c["seed"]) for c in cells] == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
-    assert found["adapted_err"] == [0.3, 0.1, 0.5, 0.4]
-    assert found["unaware_err"] == [0.9, 0.1, 0.5, 0.9]
-    assert found["clean_err"] == [0.05, 0.06, 0.07, 0.08]
-    assert found["clean_defended_err"] == [0.01, 0.02, 0.03, 0.04]
-    assert found["undefended_err"] == [0.15, 0.16, 0.17, 0.18]
+    for attack, knowing in zip(ATTACKS, ([0.3, 0.8, 0.7, 0.4], [0.9, 0.1, 0.5, 0.9]), strict=True):
+        found = {name: [c[name] for c in cells if c["attack"] == attack] for name in cells[0]}
+        assert [*zip(found["rate"], found["seed"], strict=True)] == [
+            (0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1),
+        ]  # fmt: skip
+        assert found["adapted_err"] == knowing
+        assert found["unaware_err"] == [0.9, 0.1, 0.5, 0.9]
+        assert found["clean_err"] == [0.05, 0.06, 0.07, 0.08]
+        assert found["clean_defended_err"] == [0.01, 0.02, 0.03, 0.04]
+        assert found["undefended_err"] == [0.15, 0.16, 0.17, 0.18]
+
+
+def test_rows_of_the_arena_that_are_not_moved_are_where_the_others_start() -> None:
+    here, learner = field(), Ridge(0.1)
+    rows = _arena_attacks.made("not-moved", here, learner, learner)
+    for rate, count in enumerate(OPTIONS.budgets):
+        for seed in range(OPTIONS.seeds):
+            start, label = here.starts(seed)
+            np.testing.assert_array_equal(rows.x[rate, seed, OPTIONS.train :], start)
+            np.testing.assert_array_equal(rows.y[rate, seed, OPTIONS.train :], label)
+            weight = rows.weight[rate, seed]
+            assert weight.sum() == OPTIONS.train + count
+            assert np.all(weight[: OPTIONS.train + count] == 1)
 
 
 def shown_by(learner, trim, data, clean, held, test) -> _ridge_behind_trim.Outcome:
@@ -167,15 +193,17 @@ def test_the_strength_is_the_largest_within_one_standard_error_of_the_best(
 def test_notes_on_trim_compare_with_the_undefended_model_of_clean_rows() -> None:
     cells = {
         "clean_test_mse": 2.0, "test_mse": 6.0, "trim_test_mse": 3.0, "restarts_test_mse": 2.5,
-        "trim_clean_test_mse": 2.25, "huber_test_mse": 2.75, "ransac_test_mse": 5.0,
-        "theil_sen_test_mse": 4.0, "poison_removed": 0.5,
+        "trim_low_test_mse": 3.5, "trim_high_test_mse": 4.5, "trim_clean_test_mse": 2.25,
+        "huber_test_mse": 2.75, "ransac_test_mse": 5.0, "theil_sen_test_mse": 4.0,
+        "poison_removed": 0.5,
     }  # fmt: skip
     report = Report("a", None)
     report.row(attacker="plain", strength="paper", rate=0.2, **cells)
     _trim_on_table._notes("house", report)
     assert (
-        "above that of clean rows, %: no defense 200 (200), TRIM 50 (50), with restarts 25 (25), "
-        "TRIM without poison 12.5 (12.5), Huber 37.5 (37.5), RANSAC 150 (150), Theil-Sen 100 (100)"
+        "multiple of that of clean rows: no defense 3.00, TRIM 1.50, told half the rate 1.75, told "
+        "1.5 times 2.25, with restarts 1.25, TRIM without poison 1.12, Huber 1.38, RANSAC 2.50, "
+        "Theil-Sen 2.00"
     ) in report.notes[0]
 
 
@@ -187,5 +215,5 @@ def test_notes_on_the_dilemma_compare_with_the_undefended_model_of_clean_rows() 
         test_mse=6.0, trimmed_test_mse=3.0, poison_removed=0.5,
     )  # fmt: skip
     dilemma._notes(options, report)
-    assert "clean rows: no defense 3 (3), TRIM 1.5 (1.5); TRIM is worse than" in report.notes[0]
-    assert "TRIM on clean rows alone: 1.25 (1.25) of the clean test MSE" in report.notes[1]
+    assert "clean rows: no defense 3.00, TRIM 1.50; TRIM is worse than" in report.notes[0]
+    assert "TRIM on clean rows alone: 1.25 of the clean test MSE" in report.notes[1]

@@ -1,11 +1,18 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attacks import Box, Insert, compose, indiscriminate
 from benchmarks.__main__ import main
-from benchmarks.experiments.svm._finite_differences import STEPS, _slope
+from benchmarks.data import Rows
+from benchmarks.experiments.svm._finite_differences import STEPS, Differences, _slope
+from benchmarks.experiments.svm.svm_gradient import multipliers, printed_formula
+from bilevel import Data
+from bilevel.learners import SVM
 
 
 def test_a_slope_is_told_with_its_uncertainty(rng: np.random.Generator) -> None:
@@ -15,6 +22,32 @@ def test_a_slope_is_told_with_its_uncertainty(rng: np.random.Generator) -> None:
     few = np.arange(len(STEPS)) < 4
     nothing = _slope(rise, few, powers=(1, 3, 5))
     assert np.isnan(nothing).all()
+
+
+def test_the_printed_formula_is_right_for_error_vectors_wherever_rows_lie(
+    rng: np.random.Generator,
+) -> None:
+    """The bias of the rows as they are, not of centred ones."""
+    y = np.where(np.arange(40) % 2, 1.0, -1.0)
+    x = 5 + 0.6 * y[:, None] + rng.normal(size=(40, 6))
+    z = x[y < 0][:2]
+    held = Rows(x[20:], y[20:])
+    attack = compose(
+        SVM(1.0), Insert(np.ones(2), Box(-10.0, 10.0)), indiscriminate(*held), Data(x[:20], y[:20])
+    )
+    np.testing.assert_allclose(multipliers(attack, jnp.asarray(z)[None]), 1.0)  # at C
+    exact = jax.grad(attack)(jnp.asarray(z))
+    assert np.linalg.norm(exact) > 0.01
+    np.testing.assert_allclose(printed_formula(attack, held, z, 1.0), exact, atol=1e-9)
+
+
+def test_errors_are_relative_to_slopes_that_are_more_than_rounding() -> None:
+    directions, off = np.eye(2), np.array([3e-3, 0.0])
+    for size, error in ((0.5, 6e-3), (1e-13, 3e-3)):
+        slopes = np.array([0.0, size])
+        seen = Differences(directions, slopes, slopes, off, False, 0)
+        assert seen.error(slopes + off) == pytest.approx(error)
+        assert seen.noise == pytest.approx(error)
 
 
 @pytest.mark.slow
