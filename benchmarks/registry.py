@@ -48,6 +48,8 @@ TABLE = (
      "The same on spam"),
     ("networks", "cnn-mnist",
      "Poisoning a convolutional network: known, fresh initial weights, another architecture"),
+    ("networks", "network-speed",
+     "Training and hypergradients of networks: steps per second, beside loops of flax and optax"),
     ("flips", "label-flips",
      "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings"),
     ("transfer", "transfer",

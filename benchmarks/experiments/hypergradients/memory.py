@@ -1,12 +1,12 @@
 """What differentiating a training path costs: peak memory and time against the number of steps.
 
-A tanh network is trained by momentum on mini-batches of MNIST digits; the gradient of its
-validation loss is taken in one l2 penalty per layer. Each figure comes from a process of its own,
-pinned to one core, so that its peak memory is that of this gradient and of nothing before it.
+A tanh network, dense or convolutional, is trained by momentum on mini-batches of MNIST digits; the
+gradient of its validation loss is taken in one l2 penalty per layer. Each figure comes from a
+process of its own, pinned to one core, so that its peak memory is that of this gradient and of
+nothing before it.
 """
 
 import dataclasses
-import itertools
 import json
 import math
 import sys
@@ -39,8 +39,10 @@ class Options:
     """Numbers of training steps."""
     modes: Annotated[tuple[Mode, ...], SOME] = tuple(MODES)
     """Ways to the gradient: forward (no gradient), full, sqrt, recursive, reversible."""
+    network: Literal["dense", "convolutional"] = "dense"
+    """dense, or the convolutional network `small` of 8 and 16 filters."""
     hidden: Counts = (110, 64)
-    """Widths of the hidden layers; the default network has 94,104 weights."""
+    """Widths of the hidden layers of the dense network; the default one has 94,104 weights."""
     batch: Count = 50
     """Rows of a mini-batch."""
     rate: Positive = 0.05
@@ -75,45 +77,31 @@ def gradient_of(mode: str, steps: int, options: Options, path: Path):
     import jax.numpy as jnp
     import numpy as np
 
-    from bilevel import argmin
+    from bilevel import Data
     from bilevel.derivatives import BackGradient, Unroll
-    from bilevel.problems import Stochastic
+    from bilevel.learners import Network
+    from bilevel.networks import MLP, small
     from bilevel.solvers import Momentum
 
-    rng = np.random.default_rng(options.seed)
     with np.load(path) as held:
-        x, y = jnp.asarray(held["x"] / 255.0), jnp.asarray(held["y"])
-    sizes = (x.shape[1], *options.hidden, 10)
-    start = [
-        (jnp.asarray(rng.normal(size=(m, n)) / m**0.5), jnp.zeros(n))
-        for m, n in itertools.pairwise(sizes)
-    ]
-
-    def entropy(w, x, y):
-        for weight, bias in w[:-1]:
-            x = jnp.tanh(x @ weight + bias)
-        weight, bias = w[-1]
-        chances = jax.nn.log_softmax(x @ weight + bias)
-        return -jnp.mean(jnp.take_along_axis(chances, y[:, None], axis=1))
-
-    def loss(w, args, key):
-        x, y, log_l2 = args
-        batch = jax.random.randint(key, (options.batch,), 0, len(y))
-        penalties = [jnp.sum(weight**2) for weight, _ in w]
-        return entropy(w, x[batch], y[batch]) + jnp.exp(log_l2) @ jnp.stack(penalties) / 2
-
-    derivative = BackGradient() if mode not in LEVELS else Unroll(LEVELS[mode])
+        x, y = (held["x"] / 255.0).reshape(-1, 28, 28, 1), held["y"]
+    train, held_out = Data(x[:1000], y[:1000]), Data(x[1000:], y[1000:])
+    net = Network(
+        MLP(options.hidden, 10) if options.network == "dense" else small(10),
+        batch=options.batch,
+        solver=Momentum(steps=steps, rate=options.rate, decay=options.decay),
+        derivative=Unroll(LEVELS[mode]) if mode in LEVELS else BackGradient(),
+    )
+    key = jax.random.key(options.seed)
+    layers = list(net.architecture.init(key, jax.ShapeDtypeStruct(x.shape[1:], x.dtype)))
 
     def outer(log_l2):
-        training = Stochastic(
-            loss, start, (x[:1000], y[:1000], log_l2), jax.random.key(options.seed)
-        )
-        solver = Momentum(steps=steps, rate=options.rate, decay=options.decay)
-        return entropy(
-            argmin(training, solver=solver, derivative=derivative).value, x[1000:], y[1000:]
-        )
+        strengths = dict(zip(layers, jnp.exp(log_l2), strict=True))
+        l2 = {name: {"weight": l2, "bias": 0.0} for name, l2 in strengths.items()}
+        trained = dataclasses.replace(net, l2=l2).fit(train, key=key, throw=False)
+        return jnp.mean(net.loss(held_out.y, trained.model.decision(held_out.x)))
 
-    return outer if mode == "forward" else jax.grad(outer), jnp.full(len(start), -7.0)
+    return outer if mode == "forward" else jax.grad(outer), jnp.full(len(layers), -7.0)
 
 
 def measure(mode: str, steps: int, options: Options, path: Path) -> dict[str, Any]:

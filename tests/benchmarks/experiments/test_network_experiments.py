@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.experiments.networks import _one_by_one, _victims, cnn_mnist, mlp_mnist
+from benchmarks.experiments.networks import (
+    _one_by_one,
+    _victims,
+    cnn_mnist,
+    mlp_mnist,
+    network_speed,
+)
 from benchmarks.report import UsageError
 from bilevel import Checkpoint, append
 
@@ -131,3 +137,47 @@ def test_more_rows_than_there_are_is_a_sentence(capsys) -> None:
     assert (
         "--train, --validation: got 900, 100, expected fewer than 1,000" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("name", ["dense", "small", "lenet"])
+def test_the_network_of_the_peer_is_the_same_function(name, standard_promotion) -> None:
+    module = network_speed._module(name)
+    x = jax.random.uniform(jax.random.key(0), (2, 28, 28, 1))
+    variables = module.init(jax.random.key(1), x)
+    kinds = {"Conv": "conv", "Dense": "dense"}
+    parameters = {
+        kinds[kind] + number: {"weight": layer["kernel"], "bias": layer["bias"]}
+        for (kind, number), layer in (
+            (path.split("_"), layer) for path, layer in variables["params"].items()
+        )
+    }
+    parameters["logits"] = parameters.pop(max(n for n in parameters if n.startswith("dense")))
+    architecture = network_speed.ours(name, network_speed.Options()).architecture
+    np.testing.assert_allclose(
+        architecture.apply(parameters, x).logits, module.apply(variables, x), atol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_training_is_timed_beside_loops_of_flax(tmp_path: Path) -> None:
+    few = ["--networks", "dense", "--members", "1", "2", "--length", "20", "--repeats", "1"]
+    file = tmp_path / "a.json"
+    assert main(["run", "network-speed", *few, "--json", str(file)]) == 0
+    rows = rows_of(file)
+    ways = ["ours"] * 2 + ["flax loop"] * 2 + ["flax scan"] * 2 + ["hypergradient"] * 2
+    assert [row["way"] for row in rows] == ways
+    errors = [row["test_err"] for row in rows[:6]]
+    assert max(errors) - min(errors) < 0.05
+    assert all(row["cpu_seconds"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["dense", "convolutional"])
+def test_memory_is_measured_on_both_networks(tmp_path: Path, network) -> None:
+    few = ["--steps", "10", "--modes", "forward", "sqrt", "reversible", "--network", network]
+    file = tmp_path / "a.json"
+    assert main(["run", "memory", *few, "--json", str(file), "--out", str(tmp_path)]) == 0
+    rows = {row["mode"]: row for row in rows_of(file)}
+    assert rows["reversible"]["difference"] < 1e-9
+    assert rows["sqrt"]["peak_mb"] > 100
+    assert (tmp_path / "memory.png").stat().st_size > 10_000
