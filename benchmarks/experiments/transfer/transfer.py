@@ -2,10 +2,10 @@
 
 Demontis et al., "Why do adversarial attacks transfer?", USENIX Security 2019. The attacker trains
 a surrogate on separate digits and poisons that; the same poison goes into the target's training
-set. Targets are scikit-learn estimators, trained anew. Where a target is one of our learners too,
-the alignment R of the two hypergradients, the size S of the target's and the variability V of the
-surrogate's objective are measured at the start of the poison, before it moves. All attacks raise
-the logistic loss, so that S and V of different learners are numbers of one scale.
+set. Targets are scikit-learn estimators and a small network, trained anew. Where a target is one of
+our learners too, the alignment R of the two hypergradients, the size S of the target's and the
+variability V of the surrogate's objective are measured at the start of the poison, before it moves.
+All attacks raise the logistic loss, so that S and V of different learners are numbers of one scale.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 import bilevel
-from attacks import Box, Insert, compose, indiscriminate, poison_classifier
+from attacks import Box, Insert, compose, indiscriminate
 from attacks.transfer import alignment, loss_variability, sizes
 from benchmarks.ascents import CLASSIFIERS as ASCENT
 from benchmarks.clock import timed
@@ -33,13 +33,15 @@ from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_
 from benchmarks.options import SOME, Count, Positive, at_least, check
 from benchmarks.report import Report, UsageError, band
 from benchmarks.rows import distinct, where
-from benchmarks.twins import CLASSIFIERS as TWINS
-from benchmarks.twins import Strengths, misclassified, retrained
+from benchmarks.twins import CLASSIFIERS, Strengths, misclassified, retrained
 from bilevel import Data, losses
 from bilevel.results import ZERO_GRADIENT, sentence
 
+from ._network import NETWORK, NetworkClassifier
+
 DOMAIN = Box(0.0, 1.0)
-Surrogate = Literal["svm", "ridge", "logistic", "rbf-svm"]
+TWINS = {**CLASSIFIERS, "network": NETWORK}
+Surrogate = Literal["svm", "ridge", "logistic", "rbf-svm", "network"]
 OTHERS: dict[str, Callable[[int], Any]] = {
     "knn": lambda seed: KNeighborsClassifier(),
     "forest": lambda seed: RandomForestClassifier(random_state=seed),
@@ -51,9 +53,9 @@ class Options:
     """Surrogates, targets and strengths."""
 
     surrogates: Annotated[tuple[Surrogate, ...], SOME] = ("svm", "ridge", "logistic", "rbf-svm")
-    """Learners that the poison is crafted on: svm, ridge, logistic, rbf-svm."""
-    targets: Annotated[tuple[str, ...], SOME] = (*TWINS, *OTHERS)
-    """Learners that it is tried on: those, knn, forest, or any scikit-learn classifier as
+    """Learners that the poison is crafted on: svm, ridge, logistic, rbf-svm, network."""
+    targets: Annotated[tuple[str, ...], SOME] = (*CLASSIFIERS, *OTHERS)
+    """Learners that it is tried on: those, knn, forest, network, or any scikit-learn classifier as
     module:Class."""
     pair: str = "8v9"
     """The attacker's digit and the attacked one."""
@@ -91,6 +93,8 @@ class Options:
 
 def judge(name: str, options: Options, seed: int) -> Any:
     """A fresh scikit-learn estimator: one of the table, or any other as module:Class."""
+    if name == "network":
+        return NetworkClassifier(options.strengths, seed)
     if name in TWINS:
         return TWINS[name].theirs(options.strengths)
     if name in OTHERS:
@@ -166,14 +170,11 @@ def programs(name: str, options: Options) -> Programs:
         learner = twin.ours(strengths, TRAIN + options.points)
         x, y = validation
         goal = indiscriminate(x, y, losses.Logistic())
-        return compose(learner, Insert(labels, DOMAIN), goal, Data(*train))
+        return compose(learner, Insert(labels, DOMAIN), goal, Data(*train), key=jax.random.key(0))
 
     def craft(strengths, train, validation, start):
-        learner = twin.ours(strengths, TRAIN + options.points)
-        result = poison_classifier(
-            Data(*train), start, labels, Data(*validation), learner,
-            domain=DOMAIN, steps=options.steps, ascent=ASCENT,
-        ).climb()  # fmt: skip
+        objective = attack(strengths, train, validation)
+        result = bilevel.maximize(objective, start, steps=options.steps, optimizer=ASCENT)
         return result.z, result.status
 
     def gradient(strengths, train, validation, z):

@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from attacks import training_key
+from benchmarks.experiments.transfer._network import network
 from benchmarks.experiments.transfer.transfer import (
     Options,
     _within,
@@ -14,6 +17,7 @@ from benchmarks.experiments.transfer.transfer import (
     splits,
 )
 from benchmarks.report import Report, UsageError
+from bilevel import Data
 
 
 @pytest.mark.parametrize(
@@ -119,3 +123,33 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert again.rows[:3] == whole["rows"][:3]
     assert len(again.rows) == 4
     assert again.rows[3]["test_err"] == whole["rows"][3]["test_err"]
+
+
+def test_a_network_as_target_has_initial_weights_that_no_attacker_knows() -> None:
+    options = Options(seeds=1, points=5)
+    (split,) = splits(options)
+    mine, other = (judge("network", options, seed).fit(*split.target[:2]) for seed in (0, 1))
+    f = [np.asarray(m.model_.decision(split.test.x)) for m in (mine, other)]
+    known = network(options.strengths, 100).fit(
+        Data(*split.target[:2]), key=training_key(jax.random.key(0))
+    )
+    assert not np.allclose(f[0], f[1])
+    assert not np.allclose(f[0], np.asarray(known.model.decision(split.test.x)))
+    assert mine.score(*split.test[:2]) > 0.9
+    np.testing.assert_array_equal(mine.predict(split.test.x), np.sign(f[0]))
+
+
+@pytest.mark.slow
+def test_poison_passes_between_a_network_an_svm_and_a_forest(tmp_path: Path) -> None:
+    options = Options(
+        surrogates=("svm", "network"), targets=("svm", "forest", "network"), seeds=2, points=10,
+        steps=20,
+    )  # fmt: skip
+    report = Report("transfer", options, json_path=tmp_path / "a.json")
+    run(options, report)
+    assert len(report.rows) == 12
+    own = [r for r in report.rows if r["surrogate"] == r["target"]]
+    assert all(r["test_err"] > r["flip_test_err"] for r in own)
+    aligned = {(r["surrogate"], r["target"]): r["R"] for r in report.rows}
+    assert aligned["network", "svm"] is not None
+    assert aligned["svm", "network"] is not None
