@@ -27,8 +27,8 @@ def names():
     return {**data, **ridge, "start": jnp.asarray(attacked), "loss": loss}
 
 
-def test_the_code_runs_and_does_what_it_says(names, capsys):
-    attack, adapt, tune = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+def test_the_code_runs_and_does_what_it_says(names, capsys, standard_promotion):
+    attack, adapt, network, tune = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
     exec(attack, names)
     assert float(names["result"].value) > 1.5 * float(names["attack"](names["start"]))
     assert "error at most" in capsys.readouterr().out
@@ -36,5 +36,8 @@ def test_the_code_runs_and_does_what_it_says(names, capsys):
     names["defended"].fit(names["bilevel"].Data(names["x_train"], names["y_train"]))
     assert np.isfinite(float(names["unaware"](names["start"])))
     assert np.any(np.asarray(jax.grad(names["adapted"])(names["start"])) != 0)
+    exec(network, names)
+    assert names["poison"].shape == names["start"].shape
+    assert np.any(np.asarray(names["poison"]) != np.asarray(names["start"]))
     exec(tune, names)
     assert float(names["best"].value) < float(names["tuning"](jnp.zeros(())))
