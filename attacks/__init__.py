@@ -18,11 +18,13 @@ from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
 from .goals import AbstractGoal, indiscriminate, shown, targeted
 from .recipes import (
     Greedy,
+    Joint,
     LabelFlips,
     Recipe,
     b_flip,
     cancel_gradients,
     corrupted,
+    descend_ascend,
     flip_by_hypergradient,
     flip_greedy,
     flip_random,

@@ -28,7 +28,9 @@ def names():
 
 
 def test_the_code_runs_and_does_what_it_says(names, capsys, standard_promotion):
-    attack, adapt, network, tune = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    attack, adapt, network, tune = re.findall(
+        r"```python\n(.*?)```", README.read_text(), flags=re.S
+    )
     exec(attack, names)
     assert float(names["result"].value) > 1.5 * float(names["attack"](names["start"]))
     assert "error at most" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from .feature_selection import (
     selected,
 )
 from .gradient_cancelling import cancel_gradients, corrupted
+from .gradient_descent_ascent import Joint, descend_ascend
 from .label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
 from .network_poisoning import Greedy, one_by_one, poison_network
 from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p

@@ -2,6 +2,7 @@
 
 from ._linear import AbstractLinearSolver, Operator
 from .cg import CG
+from .damped import Damped
 from .dense import Dense
 from .factor import Factor
 from .gmres import GMRES

@@ -1,10 +1,13 @@
 """Poisoning networks: along the path, over initialisations, row by row, and without training."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import attacks
 import bilevel
@@ -12,6 +15,7 @@ import defenses
 from attacks.goals.cancelling import gradient
 from bilevel import Data, losses
 from bilevel.learners import LinearModel, Logistic, Network, Ridge
+from bilevel.linear import Damped, Dense
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
 
@@ -138,3 +142,53 @@ def test_an_attack_through_trim_around_a_network_has_the_gradient_of_differences
     slope = jnp.sum(jax.grad(attack)(START[:2]) * along)
     ahead, back = (attack(START[:2] + h * along) for h in (1e-6, -1e-6))
     np.testing.assert_allclose(slope, (ahead - back) / 2e-6, rtol=1e-6)
+
+
+def joint(solver=Descent(optax.sgd(0.3), 2), key=KEYS[0], learner=NET):
+    """An attack whose network goes on from weights of its own."""
+    row = jax.ShapeDtypeStruct((3,), jnp.float64)
+    begin = dataclasses.replace(learner, start=NET.architecture.init(KEYS[1], row), solver=solver)
+    goal = attacks.indiscriminate(VALIDATION.x, VALIDATION.y, losses.Logistic())
+    return attacks.compose(
+        begin, attacks.Insert(LABELS, attacks.Box(0.0, 1.0)), goal, TRAIN, key=key
+    )
+
+
+def test_a_joint_step_is_along_the_total_derivative_at_the_weights_of_the_moment():
+    attack, shift = joint(), 0.3
+    result = attacks.descend_ascend(
+        attack, START, steps=1, ascent=bilevel.Ascent(first=0.01), linear=Damped(Dense(), shift)
+    )
+    flat, unravel = ravel_pytree(attack.learner.start)
+
+    def inner(w, z):
+        data = bilevel.append(TRAIN, z, LABELS)
+        f = NET.architecture.apply(unravel(w), data.x).logits
+        return jnp.mean(NET.loss(data.y, f)) + 0.5e-3 * w @ w
+
+    def outer(w):
+        f = NET.architecture.apply(unravel(w), jnp.asarray(VALIDATION.x)).logits
+        return jnp.mean(NET.loss(jnp.asarray(VALIDATION.y), f))
+
+    w = flat
+    for _ in range(2):
+        w = w - 0.3 * jax.grad(inner)(w, START)
+    damped = jax.hessian(inner)(w, START) + shift * jnp.eye(len(w))
+    adjoint = jnp.linalg.solve(damped, jax.grad(outer)(w))
+    total = -jax.vjp(lambda z: jax.grad(inner)(w, z), START)[1](adjoint)[0]
+    wanted = attack.project(START + 0.01 * attack.direction(total))
+    np.testing.assert_allclose(result.z, wanted, rtol=1e-9)
+    np.testing.assert_allclose(result.values, [outer(w)], rtol=1e-9)
+    np.testing.assert_allclose(ravel_pytree(result.model.parameters)[0], w, rtol=1e-9)
+
+
+def test_poison_that_moves_with_the_network_raises_its_loss_and_stays_valid():
+    result = attacks.descend_ascend(joint(), START, steps=30)
+    still = attacks.descend_ascend(joint(), START, steps=30, ascent=bilevel.Ascent(first=1e-9))
+    assert result.values[-1] > still.values[-1] + 0.01
+    assert np.all((np.asarray(result.z) >= 0) & (np.asarray(result.z) <= 1))
+    convex = attacks.compose(Logistic(0.1), joint().reach, joint().goal, TRAIN)
+    with pytest.raises(ValueError, match="attack: got one on a Logistic"):
+        attacks.descend_ascend(convex, START)
+    with pytest.raises(ValueError, match="attack: got no key"):
+        attacks.descend_ascend(dataclasses.replace(joint(), key=None), START)

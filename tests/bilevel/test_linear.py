@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from bilevel import Bilevel, argmin, certify
 from bilevel.derivatives import Implicit
-from bilevel.linear import CG, Dense, Factor
+from bilevel.linear import CG, Damped, Dense, Factor
 from bilevel.linear.gmres import GMRES
 from bilevel.linear.neumann import Neumann
 from bilevel.linear.nystrom import Nystrom
@@ -192,6 +192,18 @@ def test_nystrom_is_its_formula(rank):
         np.testing.assert_allclose(low, matrix, atol=1e-10)
 
 
+@pytest.mark.parametrize("inner", [CG(precondition=False), GMRES(precondition=False)])
+def test_a_damped_system_is_solved_by_the_solver_given(inner):
+    matrix = SYSTEMS["indefinite"]
+    found = answer(Damped(inner, 4.0), matrix, np.eye(N), RHS)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix + 4 * np.eye(N), RHS), rtol=1e-9)
+
+
+def test_too_little_damping_for_conjugate_gradients_is_no_number():
+    matrix = SYSTEMS["indefinite"]
+    assert np.all(np.isnan(answer(Damped(shift=0.1), matrix, np.eye(N), RHS)))
+
+
 def test_nystrom_is_exact_up_to_its_shift_on_low_rank_and_survives_dead_weights():
     low = BASIS[:, :4] * np.array([10.0, 5.0, 2.0, 1.0]) @ BASIS[:, :4].T
     low[-6:] = low[:, -6:] = 0  # weights without any curvature
@@ -209,6 +221,7 @@ def test_nystrom_is_exact_up_to_its_shift_on_low_rank_and_survives_dead_weights(
         (lambda: Neumann(3, float("nan")), "rate: got nan"),
         (lambda: Nystrom(0), "rank: got 0"),
         (lambda: Nystrom(3, 0.0), "shift: got 0.0"),
+        (lambda: Damped(shift=-1.0), "shift: got -1.0"),
     ],
 )
 def test_wrong_settings_get_a_sentence(make, sentence):
@@ -228,7 +241,7 @@ def outer(z, w):
     return jnp.sin(w["a"][0]) + w["a"][1] * w["b"] + 0.1 * jnp.sum(z * w["b"])
 
 
-INEXACT = {"neumann": Neumann(3), "nystrom": Nystrom(2, 0.3)}
+INEXACT = {"neumann": Neumann(3), "nystrom": Nystrom(2, 0.3), "damped": Damped(shift=0.1)}
 
 
 @pytest.mark.parametrize("linear", INEXACT)

@@ -1,10 +1,11 @@
 """Poisoning a convolutional network, all ten digits of MNIST, with its controls.
 
 Munoz-Gonzalez et al., AISec 2017, with the exact derivative of the training path; the points climb
-together. Three attackers: one who knows the initial weights; one who averages over several, which
-are not those of the victim (Huang et al. 2020); and one who cancels gradients (Lu et al., ICML
-2023) and unrolls no training. Each result is judged on the known initial weights, on fresh ones,
-and on a network of another architecture, beside the same digits mislabelled and not moved.
+together. Four attackers: one who knows the initial weights; one who averages over several, which
+are not those of the victim (Huang et al. 2020); two who unroll no training: one who moves the
+poison while a network trains (TGDA, Lu et al., TMLR 2022), one who cancels gradients (Lu et al.,
+ICML 2023). Each result is judged on the known initial weights, on fresh ones, and on a network of
+another architecture, beside the same digits mislabelled and not moved.
 """
 
 import dataclasses
@@ -15,7 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attacks import cancel_gradients, corrupted, poison_network, training_key
+from attacks import (
+    Box,
+    Insert,
+    cancel_gradients,
+    compose,
+    corrupted,
+    descend_ascend,
+    indiscriminate,
+    poison_network,
+    training_key,
+)
 from benchmarks.clock import timed
 from benchmarks.data import mnist
 from benchmarks.options import SOME, Count, Positive, check
@@ -28,12 +39,12 @@ from bilevel.solvers import Descent
 
 from ._victims import Rows, dealt, judged, with_rows
 
-Attacker = Literal["one", "averaged", "cancelling"]
-ATTACKERS: tuple[Attacker, ...] = ("one", "averaged", "cancelling")
+Attacker = Literal["one", "averaged", "joint", "cancelling"]
+ATTACKERS: tuple[Attacker, ...] = ("one", "averaged", "joint", "cancelling")
 BATCH = 100
 """Rows of a mini-batch; fewer training rows are one batch."""
-TEST = 2000
-"""Test digits."""
+BETWEEN = 5
+"""Steps of the network between two steps of the poison, where both move."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Options:
     """Clean training digits."""
     validation: Count = 400
     """Validation digits: the attacker raises the loss on them."""
+    test: Count = 2000
+    """Test digits."""
     rate: Positive = 0.1
     """Step length of the victim's gradient descent, with momentum .9."""
     length: Count = 60
@@ -65,11 +78,11 @@ class Options:
 
     def __post_init__(self):
         check(self)
-        if self.train + self.validation + TEST > 5000 or self.points > self.validation:
+        sizes = self.train, self.validation, self.test
+        if sum(sizes) > 5000 or self.points > self.validation:
             raise UsageError(
-                f"--train, --validation: got {self.train}, {self.validation}, expected at most "
-                f"{5000 - TEST:,} in all, and no fewer validation digits than --points: 2,000 "
-                "others are test digits"
+                f"--train, --validation, --test: got {', '.join(map(str, sizes))}, expected at "
+                "most 5,000 in all, and no fewer validation digits than --points"
             )
 
 
@@ -97,6 +110,13 @@ def poison(
     """The rows of an attacker, from those of `start`."""
     learner, _ = victims(options)
     x, y, ascent = jnp.asarray(start.x), jnp.asarray(start.y), Ascent(first=2.0, last=0.1)
+    if attacker == "joint":
+        begin = learner.fit(train, key=training_key(key)).model.parameters
+        path = Descent(optax.sgd(options.rate), BETWEEN)
+        pace = dataclasses.replace(learner, start=begin, solver=path)
+        goal = indiscriminate(validation.x, validation.y, learner.loss)
+        attack = compose(pace, Insert(y, Box(0.0, 1.0)), goal, train, key=key)
+        return np.asarray(descend_ascend(attack, x, steps=4 * options.steps, ascent=ascent).z)
     if attacker == "cancelling":
         model = learner.fit(train, key=training_key(key)).model
         bad = corrupted(model, validation.data(), learner.loss, options.corruption)
@@ -116,7 +136,7 @@ def run(options: Options, report: Report) -> None:
     """One row per seed and attacker; the rows `clean` and `not moved` are the controls."""
     victim, other = victims(options)
     for seed in report.track(range(options.seeds), "cnn-mnist"):
-        sizes = (options.train, options.validation, TEST)
+        sizes = (options.train, options.validation, options.test)
         train, validation, test, _ = dealt(images(), sizes, seed)
         rows = np.random.default_rng([seed, 1]).permutation(options.validation)[: options.points]
         shift = np.random.default_rng([seed, 2]).integers(1, 10, options.points)

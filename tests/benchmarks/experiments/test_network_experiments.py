@@ -108,7 +108,7 @@ def test_each_attacker_is_judged_on_known_fresh_and_other_networks(tmp_path: Pat
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     assert main(["run", "cnn-mnist", *small, "--fresh", "2", *files]) == 0
     rows = rows_of(tmp_path / "a.json")
-    names = ["clean", "not moved", "one", "averaged", "cancelling"]
+    names = ["clean", "not moved", "one", "averaged", "joint", "cancelling"]
     assert [row["attacker"] for row in rows] == names
     assert len({row["same_err"] for row in rows}) > 1
     assert (tmp_path / "cnn-mnist.png").stat().st_size > 10_000
