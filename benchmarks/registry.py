@@ -48,6 +48,8 @@ TABLE = (
      "The same on spam"),
     ("networks", "cnn-mnist",
      "Poisoning a convolutional network: known, fresh initial weights, another architecture"),
+    ("networks", "cifar-10",
+     "A residual network on CIFAR-10, the victim of later attacks: made for an accelerator"),
     ("networks", "network-speed",
      "Training and hypergradients of networks: steps per second, beside loops of flax and optax"),
     ("flips", "label-flips",

@@ -14,7 +14,10 @@ def blocks(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
-def test_the_code_of_a_guide_runs_as_printed(guide: Path) -> None:
+def test_the_code_of_a_guide_runs_as_printed(
+    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     code = blocks(guide)
     assert code, f"{guide.name} has no code"
     names: dict[str, object] = {}

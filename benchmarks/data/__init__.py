@@ -1,6 +1,7 @@
 """Real data for experiments: digits and tables, drawn or filed splits of them."""
 
 from ._table import Group, Parts, Table
+from .cifar import Images, cifar10
 from .contagio import pdf_malware
 from .enron import enron
 from .files import Poison, filed_parts, filed_poison, numbered_parts

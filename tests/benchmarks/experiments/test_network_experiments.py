@@ -1,6 +1,7 @@
 """The experiments on networks, small: rows, controls, and what they are judged on."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,15 +13,29 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.data import cifar10
 from benchmarks.experiments.networks import (
     _one_by_one,
     _victims,
+    cifar_10,
     cnn_mnist,
     mlp_mnist,
     network_speed,
 )
 from benchmarks.report import UsageError
 from bilevel import Checkpoint, append
+
+
+def write_cifar(folder: Path, count: int) -> np.ndarray:
+    """A cut of CIFAR-10 in its binary format; its records."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, (count, 3073)).astype(np.uint8)
+    records[:, 0] = np.arange(count) % 10
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        (folder / name).write_bytes(records.tobytes())
+    return records
+
 
 FEW = ("--splits", "1", "--points", "2", "--every", "1", "--length", "60", "--steps", "6")
 
@@ -181,3 +196,47 @@ def test_memory_is_measured_on_both_networks(tmp_path: Path, network) -> None:
     assert rows["reversible"]["difference"] < 1e-9
     assert rows["sqrt"]["peak_mb"] > 100
     assert (tmp_path / "memory.png").stat().st_size > 10_000
+
+
+def test_images_are_read_channel_by_channel(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("BILEVEL_DATA", str(tmp_path))
+    records = write_cifar(tmp_path / "cifar-10-batches-bin", 12)
+    train, test = cifar10()
+    assert train.x.shape == (12, 32, 32, 3)
+    assert test.y.tolist() == [*range(10), 0, 1]
+    assert train.x[3, 2, 5, 1] == records[3, 1 + 1024 + 2 * 32 + 5]
+    (tmp_path / "cifar-10-batches-bin" / "test_batch.bin").write_bytes(b"short")
+    with pytest.raises(UsageError, match=r"test_batch\.bin: has 5 bytes"):
+        cifar10()
+
+
+def test_augmented_images_are_cuts_of_the_images_and_half_are_mirrored() -> None:
+    x = jax.random.uniform(jax.random.key(1), (120, 12, 12, 2))
+    y = np.asarray(cifar_10.augmented(jax.random.key(0), x))
+    wide = np.pad(np.asarray(x), ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+    mirrored = 0
+    for image, source in zip(y, wide, strict=True):
+        cuts = [source[i : i + 12, j : j + 12] for i in range(9) for j in range(9)]
+        plain = any(np.array_equal(image, cut) for cut in cuts)
+        flipped = any(np.array_equal(image[:, ::-1], cut) for cut in cuts)
+        assert plain or flipped
+        mirrored += not plain
+    assert 30 < mirrored < 90
+
+
+@pytest.mark.slow
+def test_a_residual_network_trains_on_several_devices(tmp_path: Path) -> None:
+    write_cifar(tmp_path / "cifar-10-batches-bin", 40)
+    few = ["--rows", "40", "--batch", "10", "--widths", "4", "8", "--passes", "2", "--seeds", "4"]
+    command = [sys.executable, "-m", "benchmarks", "run", "cifar-10", *few, "--json"]
+    reports = []
+    for devices in (1, 2):
+        file = tmp_path / f"{devices}.json"
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        variables = {**os.environ, "XLA_FLAGS": flags, "BILEVEL_DATA": str(tmp_path)}
+        subprocess.run([*command, str(file)], check=True, env=variables)
+        reports.append(json.loads(file.read_text()))
+    one, two = (report["rows"] for report in reports)
+    assert [row["test_err"] for row in one] == [row["test_err"] for row in two]
+    assert len({row["test_err"] for row in one}) > 1
+    assert [report["notes"][0][:3] for report in reports] == ["1 x", "2 x"]
