@@ -9,6 +9,7 @@ from .._data import Data
 from ._learner import AbstractLearner
 from ._model import AbstractModel
 from ._training import Trained, Training
+from ._wrapper import AbstractWrapper
 
 
 class Seen(eqx.Module):
@@ -31,7 +32,7 @@ class OnFeaturesModel(AbstractModel):
         return self.model.features(x)
 
 
-class OnFeatures(AbstractLearner):
+class OnFeatures(AbstractWrapper):
     """Train `learner` on `model.features(x)`; the model stays as it is (Koh & Liang 2017,
     Shafahi et al. 2018). With a convex learner its implicit derivative is exact, also in the
     rows, through the network.
@@ -45,23 +46,12 @@ class OnFeatures(AbstractLearner):
     model: AbstractModel
     learner: AbstractLearner
 
-    @property
-    def solver(self):
-        return self.learner.solver
-
-    @property
-    def derivative(self):
-        return self.learner.derivative
-
-    @property
-    def loss(self):
-        return self.learner.loss
-
-    def check(self, data):
-        self.learner.check(self._seen(data))
+    def given(self, data):
+        x = _floating(self.model.features(data.x))
+        return Data(x, data.y, data.weight.astype(x.dtype))
 
     def training(self, data, *, key=None):
-        inner = self.learner.training(self._seen(data), key=key)
+        inner = self.learner.training(self.given(data), key=key)
         return dataclasses.replace(
             inner,
             data=Data(data.x, inner.data.y, inner.data.weight.astype(data.weight.dtype)),
@@ -69,28 +59,11 @@ class OnFeatures(AbstractLearner):
             inner=inner,
         )
 
-    def using(self, solver, derivative):
-        return OnFeatures(self.model, self.learner.using(solver, derivative))
-
-    def cold(self, data, *, key=None):
-        return self.learner.cold(self._seen(data), key=key)
-
-    def prepare(self, data):
-        return OnFeatures(self.model, self.learner.prepare(self._seen(data)))
-
     def prepare_rows(self, x):
         return Seen(self.learner.prepare_rows(_floating(self.model.features(x))))
 
     def surrogate(self, data):
-        return OnFeatures(self.model, self.learner.surrogate(self._seen(data)))
-
-    def pinned(self, training):
-        inner = training.inner
-        return self if inner is None else OnFeatures(self.model, self.learner.pinned(inner))
-
-    def _seen(self, data: Data) -> Data:
-        x = _floating(self.model.features(data.x))
-        return Data(x, data.y, data.weight.astype(x.dtype))
+        return self.around(self.learner.surrogate(self.given(data)))
 
 
 def _floating(features: Float[Array, "n f"]) -> Float[Array, "n f"]:

@@ -9,7 +9,7 @@ another architecture, beside the same digits mislabelled and not moved.
 """
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -104,12 +104,32 @@ def victims(options: Options) -> tuple[Network, Network]:
     )
 
 
-def poison(
-    options: Options, attacker: Attacker, train, validation: Rows, start: Rows, key
-) -> np.ndarray:
-    """The rows of an attacker, from those of `start`."""
+class Case(NamedTuple):
+    """Rows of a seed, and the key of the attacker."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    start: Rows
+    key: jax.Array
+
+
+def case(options: Options, seed: int) -> Case:
+    """Random rows; poison starts at validation rows with a wrong label."""
+    sizes = (options.train, options.validation, options.test)
+    train, validation, test, _ = dealt(images(), sizes, seed)
+    rows = np.random.default_rng([seed, 1]).permutation(options.validation)[: options.points]
+    shift = np.random.default_rng([seed, 2]).integers(1, 10, options.points)
+    labels = ((validation.y[rows] + shift) % 10).astype(np.int32)
+    start = Rows(validation.x[rows], labels)
+    return Case(train, validation, test, start, jax.random.key(seed))
+
+
+def poison(options: Options, attacker: Attacker, of: Case, key: jax.Array) -> np.ndarray:
+    """The rows of an attacker, from those of the start."""
     learner, _ = victims(options)
-    x, y, ascent = jnp.asarray(start.x), jnp.asarray(start.y), Ascent(first=2.0, last=0.1)
+    train, validation, ascent = of.train.data(), of.validation, Ascent(first=2.0, last=0.1)
+    x, y = jnp.asarray(of.start.x), jnp.asarray(of.start.y)
     if attacker == "joint":
         begin = learner.fit(train, key=training_key(key)).model.parameters
         path = Descent(optax.sgd(options.rate), BETWEEN)
@@ -135,36 +155,28 @@ def poison(
 def run(options: Options, report: Report) -> None:
     """One row per seed and attacker; the rows `clean` and `not moved` are the controls."""
     victim, other = victims(options)
-    for seed in report.track(range(options.seeds), "cnn-mnist"):
-        sizes = (options.train, options.validation, options.test)
-        train, validation, test, _ = dealt(images(), sizes, seed)
-        rows = np.random.default_rng([seed, 1]).permutation(options.validation)[: options.points]
-        shift = np.random.default_rng([seed, 2]).integers(1, 10, options.points)
-        labels = ((validation.y[rows] + shift) % 10).astype(np.int32)
-        start = Rows(validation.x[rows], labels)
-        key, of_fresh = jax.random.split(jax.random.key(seed))
+    rows = ("clean", "not moved", *options.attackers)
+    todo = [(seed, attacker) for seed in range(options.seeds) for attacker in rows]
+    for seed, attacker in report.track(todo, "cnn-mnist"):
+        if report.done(seed=seed, attacker=attacker):
+            continue
+        of = case(options, seed)
+        key, of_fresh = jax.random.split(of.key)
         known, fresh = training_key(key)[None], jax.random.split(of_fresh, options.fresh)
-        for attacker in ("clean", "not moved", *options.attackers):
-            if report.done(seed=seed, attacker=attacker):
-                continue
-            x, cpu = start.x, None
-            if attacker in ATTACKERS:
-                x, _, cpu = timed(
-                    lambda a=attacker, t=train, v=validation, s=start, k=key: poison(
-                        options, a, t.data(), v, s, k
-                    )
-                )
-            share = np.full(options.points, float(attacker != "clean"))
-            data = with_rows(train.data(), x, labels, share)
-            errors = judged(victim, other, data, known, fresh, test)
-            report.row(
-                seed=seed, attacker=attacker, same_err=errors.same, fresh_err=errors.fresh,
-                other_err=errors.other, cpu_seconds=cpu,
-            )  # fmt: skip
-            if report.out is not None and seed == 0 and attacker in ATTACKERS:
-                from benchmarks.pictures.cnn_mnist import digits
+        x, cpu = of.start.x, None
+        if attacker in ATTACKERS:
+            x, _, cpu = timed(lambda a=attacker, o=of, k=key: poison(options, a, o, k))
+        share = np.full(options.points, float(attacker != "clean"))
+        data = with_rows(of.train.data(), x, of.start.y, share)
+        errors = judged(victim, other, data, known, fresh, of.test)
+        report.row(
+            seed=seed, attacker=attacker, same_err=errors.same, fresh_err=errors.fresh,
+            other_err=errors.other, cpu_seconds=cpu,
+        )  # fmt: skip
+        if report.out is not None and seed == 0 and attacker in ATTACKERS:
+            from benchmarks.pictures.cnn_mnist import digits
 
-                report.figure(f"cnn-mnist-{attacker}", digits(start, x))
+            report.figure(f"cnn-mnist-{attacker}", digits(of.start, x))
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.cnn_mnist import draw
