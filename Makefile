@@ -29,8 +29,8 @@ demo: $(READY) ## Poison an SVM on real digits, and draw what happened (out/demo
 test: $(READY) ## Run the fast tests
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-all: $(READY) ## Run all tests, slow ones included, with XLA's default compiler
-	XLA_FLAGS="$(XLA_FLAGS)" $(PYTEST) $(PYTEST_ARGS)
+test-all: $(READY) ## Run all tests, slow ones included, with XLA's default compiler and checked annotations
+	CHECK_TYPES=1 XLA_FLAGS="$(XLA_FLAGS)" $(PYTEST) $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -25,6 +25,11 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bilevel", "attacks", "defenses")
 
+if os.environ.get("CHECK_TYPES"):  # set by `make test-all`; it costs a twentieth of the time
+    import typechecker
+
+    typechecker.install(PACKAGES)
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
