@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from ._tree import concrete
 
@@ -33,7 +33,7 @@ def _require_signs(y: Array, name: str) -> None:
 class Squares(eqx.Module):
     """1/2 (f - y)^2."""
 
-    def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return 0.5 * (f - y.astype(f.dtype)) ** 2
 
 
@@ -46,28 +46,28 @@ class Huber(eqx.Module):
 
     delta: Float[Array, ""]
 
-    def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         r, delta = f - y.astype(f.dtype), self.delta.astype(f.dtype)
         near = jnp.clip(r, -delta, delta)
         return near * (r - 0.5 * near)
 
-    def kinks(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def kinks(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return self.delta.astype(f.dtype) - jnp.abs(f - y.astype(f.dtype))
 
 
 class Hinge(eqx.Module):
     """max(0, 1 - y f), labels -1 and +1."""
 
-    def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return jnp.maximum(0, 1 - y.astype(f.dtype) * f)
 
     def check(self, y: Array, name: str = "y") -> None:
         _require_signs(y, name)
 
-    def kinks(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def kinks(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return 1 - y.astype(f.dtype) * f
 
-    def rank(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def rank(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         """1 - y f: orders rows by their loss, and also those whose loss is zero, without ties."""
         return 1 - y.astype(f.dtype) * f
 
@@ -75,7 +75,7 @@ class Hinge(eqx.Module):
 class Logistic(eqx.Module):
     """log(1 + exp(-y f)), labels -1 and +1."""
 
-    def __call__(self, y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+    def __call__(self, y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
         return jnp.logaddexp(0, -y.astype(f.dtype) * f)
 
     def check(self, y: Array, name: str = "y") -> None:
@@ -88,7 +88,7 @@ class CrossEntropy(eqx.Module):
     Not differentiable in y.
     """
 
-    def __call__(self, y: Float[Array, " n"], f: Float[Array, "n k"]) -> Float[Array, " n"]:
+    def __call__(self, y: Real[Array, " n"], f: Float[Array, "n k"]) -> Float[Array, " n"]:
         chosen = jnp.take_along_axis(f, jnp.round(y).astype(jnp.int32)[:, None], axis=1)
         return jax.nn.logsumexp(f, axis=1) - chosen[:, 0]
 

@@ -30,7 +30,7 @@ def checked(function: Callable) -> Callable:
 
 def install(packages: tuple[str, ...]) -> None:
     """Check the functions of these packages, which must not be imported yet."""
-    block = type(pytest.raises(Exception))
+    block = pytest.RaisesExc
     enter, leave = block.__enter__, block.__exit__
 
     def count_in(self):

@@ -13,7 +13,7 @@ from ._bounds import spread
 from ._domain import AbstractDomain
 from .box import Box
 
-Sizes = Float[Array, "m d"]
+Sizes = Float[Array, "*m d"]
 
 
 class AbstractBall(AbstractDomain):

@@ -25,7 +25,7 @@ from ._training import Training
 from ._units import Units, identity, units
 from .kernels import Linear
 
-Unknowns = Float[Array, " d+1"]
+Unknowns = Float[Array, " p"]
 """The weights w, then the bias."""
 
 
@@ -59,7 +59,7 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
     return loss + 0.5 * (fit.l2 * jnp.sum(w * w) + fit.l2_bias * bias * bias)
 
 
-def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "d+1 d+1"]:
+def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "p p"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
     # A column of ones for the bias compiles to less than a matrix of blocks.

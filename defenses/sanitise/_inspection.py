@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from bilevel import Data
 from bilevel.results import CONVERGED
@@ -57,7 +57,7 @@ class Inspection(eqx.Module):
         )
 
 
-def reweighed(data: Data, keep: Float[Array, " n"]) -> Data:
+def reweighed(data: Data, keep: Real[Array, " n"] | Bool[Array, " n"]) -> Data:
     """The data with weights multiplied by `keep`."""
     return eqx.tree_at(lambda d: d.weight, data, data.weight * keep.astype(data.weight.dtype))
 
