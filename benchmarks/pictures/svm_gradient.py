@@ -48,7 +48,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     axes.minorticks_off()
     axes.tick_params(length=0)
     axes.grid(axis="x", visible=False)
-    axes.set_ylabel("relative error")
+    axes.set_ylabel("relative error (of reserve points: absolute)")
     axes.set_title("Hypergradients of a poisoned SVM (MNIST), judged by finite differences")
     axes.set_title("hollow: one poison point, filled: several", loc="right", color=style.QUIET,
                    fontsize=11, fontweight="normal")  # fmt: skip

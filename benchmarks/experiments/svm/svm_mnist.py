@@ -198,8 +198,8 @@ def _means(options: Options, report: Report) -> None:
             for name in ("test", "clean_test", "flip_test", "val")
         )
         report.note(
-            f"{options.pair}, {points:2} points, {splits}: test error {test} % (clean {clean} %, "
-            f"labels flipped and not moved {flipped} %); validation error {val} %, hinge "
-            f"{band([row['val_hinge'] for row in rows], 3)}; "
+            f"{options.pair}, {points:2} points, {splits}: validation error {val} %, hinge "
+            f"{band([row['val_hinge'] for row in rows], 3)}; test error {test} % (clean {clean} %, "
+            f"labels flipped and not moved {flipped} %); "
             f"{np.mean([row['cpu_seconds'] for row in rows]):.3f} CPU s"
         )

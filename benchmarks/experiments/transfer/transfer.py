@@ -32,7 +32,7 @@ from benchmarks.clock import timed
 from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_full, parse_pair
 from benchmarks.options import SOME, Count, Positive, at_least, check
 from benchmarks.report import Report, UsageError, band
-from benchmarks.rows import distinct, where
+from benchmarks.rows import Row, distinct, where
 from benchmarks.twins import CLASSIFIERS, Strengths, misclassified, retrained
 from bilevel import Data, losses
 from bilevel.results import ZERO_GRADIENT, sentence
@@ -42,6 +42,7 @@ from ._network import NETWORK, NetworkClassifier
 DOMAIN = Box(0.0, 1.0)
 TWINS = {**CLASSIFIERS, "network": NETWORK}
 Surrogate = Literal["svm", "ridge", "logistic", "rbf-svm", "network"]
+Columns = tuple[list[float], list[float]]
 OTHERS: dict[str, Callable[[int], Any]] = {
     "knn": lambda seed: KNeighborsClassifier(),
     "forest": lambda seed: RandomForestClassifier(random_state=seed),
@@ -263,7 +264,7 @@ def _stack(arrays: Iterable[np.ndarray]) -> jax.Array:
     return jnp.asarray(np.stack(list(arrays)))
 
 
-def damage(row: dict[str, Any], against: str = "clean_test_err") -> float:
+def damage(row: Row, against: str = "clean_test_err") -> float:
     """By how much the poison raises the target's test error."""
     return row["test_err"] - row[against]
 
@@ -280,10 +281,7 @@ def correlations(a: Sequence[float], b: Sequence[float]) -> str:
     return f"Pearson {pearson:.2f}, Spearman {spearman:.2f} ({len(a)} pairs)"
 
 
-Columns = tuple[list[float], list[float]]
-
-
-def ranks(rows: list[dict[str, Any]], columns: Callable[[list], Columns]) -> str:
+def ranks(rows: Sequence[Row], columns: Callable[[Sequence[Row]], Columns]) -> str:
     """Spearman's correlation of two columns in each seed, as a band."""
     seeds = [columns(where(rows, seed=seed)) for seed in distinct(rows, "seed")]
     if not all(_vary(*pair) for pair in seeds):
@@ -291,12 +289,12 @@ def ranks(rows: list[dict[str, Any]], columns: Callable[[list], Columns]) -> str
     return band([float(np.asarray(stats.spearmanr(*pair))[0]) for pair in seeds], 2)
 
 
-def _overall(rows: list[dict[str, Any]], name: str) -> Columns:
+def _overall(rows: Sequence[Row], name: str) -> Columns:
     """This measure and the damage."""
     return [row[name] for row in rows], [damage(row) for row in rows]
 
 
-def _within(rows: list[dict[str, Any]], name: str) -> Columns:
+def _within(rows: Sequence[Row], name: str) -> Columns:
     """This measure and the damage, both less their means for a target and seed: what
     distinguishes the surrogates.
     """
@@ -311,7 +309,7 @@ def _within(rows: list[dict[str, Any]], name: str) -> Columns:
 def _notes(options: Options, report: Report) -> None:
     rows = report.rows
 
-    def of(name: str, figure: Callable[[dict[str, Any]], float]) -> list[float]:
+    def of(name: str, figure: Callable[[Row], float]) -> list[float]:
         """Per seed, the mean over targets, in per cent."""
         mine = where(rows, surrogate=name)
         return [

@@ -122,6 +122,8 @@ def test_verdicts_on_trim_are_those_of_scikit_learn_on_test_rows() -> None:
         "clean_test_mse": error(linear_model.Ridge(alpha).fit(clean.x, clean.y)),
         "test_mse": error(linear_model.Ridge(alpha).fit(x, y)),
         "trim_test_mse": error(hard), "trim_clean_test_mse": error(cost),
+        "trim_low_test_mse": error(trimmed(x, y, alpha, share / 2)[0]),
+        "trim_high_test_mse": error(trimmed(x, y, alpha, 1.5 * share)[0]),
         "poison_removed": np.mean(~kept[30:]), "clean_lost": np.mean(~kept[:30]),
     }  # fmt: skip
     for name, value in expected.items():

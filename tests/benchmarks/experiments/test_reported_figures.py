@@ -9,15 +9,54 @@ import numpy as np
 import pytest
 from roles import drawn
 
-from benchmarks.data import Parts, Rows
+from benchmarks.data import Parts, Rows, Table
 from benchmarks.experiments.defenses import roni_spam
 from benchmarks.experiments.transfer import transfer
 from benchmarks.experiments.tuning import hyperparameters
-from benchmarks.report import Report
+from benchmarks.report import Report, band
 from bilevel import Data
 from bilevel.learners import Fixed, LinearModel
 
 LABELLED = drawn()
+
+
+def test_a_band_is_mean_and_standard_deviation_or_one_value() -> None:
+    assert band([1.0, 3.0, 5.0]) == "3.0 +- 1.6"
+    assert band([1.0, 3.0, 5.0], 3) == "3.000 +- 1.633"
+    assert band([0.25], 2) == "0.25"
+
+
+def test_notes_on_transfer_compare_with_digits_that_are_not_moved() -> None:
+    """Means over targets first, then a band over seeds; ranks are those within a seed."""
+    options = transfer.Options(surrogates=("ridge", "svm", "logistic"), seeds=2)
+    report = Report("a", options)
+    for i, surrogate in enumerate(options.surrogates):
+        for j, target in enumerate(("ridge", "svm")):
+            for seed in (0, 1):
+                rise = 0.125 * i * (1 if seed else -1) + 0.03125 * j + 0.5 * seed
+                report.row(
+                    surrogate=surrogate, target=target, seed=seed, clean_test_err=0.125,
+                    flip_test_err=0.25, test_err=0.125 + rise, R=0.125 * i - j, R_end=0.1 * i,
+                    S=1.0, V=1.0,
+                )  # fmt: skip
+    transfer._notes(options, report)
+    ridge, svm = report.notes[:2]
+    assert "poison of ridge: test error 39.1 +- 25.0 %" in ridge
+    assert "(clean 12.5 +- 0.0 %, control of the same digits not moved 25.0 +- 0.0 %)" in ridge
+    assert "above the control by 14.1 +- 25.0 points" in ridge
+    assert "above the control by 14.1 +- 37.5 points" in svm
+    within = report.notes[-1]
+    assert within.endswith("(12 pairs); Spearman's within a seed 0.00 +- 1.00")
+    assert "S, the size" in report.notes[-3]
+    assert report.notes[-3].endswith("undefined in some seed")
+
+
+def test_mails_that_set_roni_s_tolerance_are_no_others() -> None:
+    options = roni_spam.Options(train=5, calibration=4, validation=3, test=2)
+    x = np.arange(20)[:, None] / 20
+    parts, own = roni_spam.dealt(Table(x, np.ones(20), ("a",)), options, 0)
+    assert [len(rows.y) for rows in (*parts, own)] == [5, 3, 2, 4]
+    assert len(np.unique(np.concatenate([rows.x for rows in (*parts, own)]))) == 14
 
 
 def test_the_grid_and_the_hypergradient_score_a_penalty_alike() -> None:
