@@ -21,16 +21,22 @@ class Seen(NamedTuple):
     - `y`: labels or targets to train on; `keep`: the rows to train on.
     - `score`: what the rows were judged by, larger is worse.
     - `trainings`: how often the estimator was trained for it.
+    - `remark`: what else `message_` is to say.
     """
 
     y: Shaped[np.ndarray, " n"]
     keep: Bool[np.ndarray, " n"]
     score: Float[np.ndarray, " n"]
     trainings: int
+    remark: str = ""
 
-    def take(self, which: np.ndarray) -> "Seen":
-        """On these rows, in this order."""
-        return Seen(self.y[which], self.keep[which], self.score[which], self.trainings)
+    def scattered(self, order: np.ndarray, y: np.ndarray) -> "Seen":
+        """On all rows, of labels or targets `y`, of which these are those of the indices `order`;
+        the others are dropped unseen.
+        """
+        labels, keep, score = y.copy(), np.zeros(y.size, bool), np.full(y.size, np.nan)
+        labels[order], keep[order], score[order] = self.y, self.keep, self.score
+        return Seen(labels, keep, score, self.trainings, self.remark)
 
 
 def offers(method: str):
@@ -46,8 +52,12 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     """Judges the rows, then trains a clone of `estimator` on those kept; predicts as that does.
 
     Nothing depends on the order of the rows, as long as an estimator that draws at random has an
-    integer `random_state` of its own. Rows are dense and numeric: encoders and imputers go ahead
-    of the defense in a pipeline.
+    integer `random_state` of its own. Rows may be what the estimator takes: SciPy's sparse ones,
+    with missing values, data frames of mixed columns. Filter, Relabel, Sever and Duplicates measure
+    them and need numbers, dense and finite: encoders and imputers go ahead of these in a pipeline.
+
+    Weights of rows count in the trainings, in means and in votes; of how many rows a share is, or
+    who is judged by whom, they do not change. A row of weight zero is none.
 
     Once fitted: `estimator_`, trained, or a constant if all rows kept have the same label;
     `support_mask_` (n,), rows kept; `relabelled_` (n,), rows whose label was changed; `scores_`
@@ -59,22 +69,30 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     def _inspect(self, rows: Rows) -> Seen:
         """Judges rows that come in an order of their own; ValueError for a bad setting."""
 
-    def fit(self, X, y):
-        """Judge rows X (n, d) with labels or targets y (n,), and train on those kept."""
-        self._fit(X, y)
+    def fit(self, X, y, sample_weight=None):
+        """Judge rows X (n, d) with labels or targets y (n,), and train on those kept.
+
+        - `sample_weight` (n,): of the rows, >= 0, which the estimator's `fit` must take. With
+          scikit-learn's metadata routing enabled it is told if it requests them.
+        """
+        self._fit(X, y, sample_weight)
         return self
 
-    def _fit(self, X, y) -> Seen:
-        rows = self._checked(X, y)
-        order = own_order(rows)
-        rows = rows.take(order)
-        seen = self._inspect(rows)
-        self.estimator_ = self._train(rows._replace(y=seen.y).take(seen.keep))
-        back = np.argsort(order)
-        self.relabelled_ = (seen.y != rows.y)[back]
-        self._names = (rows.y if is_classifier(self) else self._group(rows))[back]
-        seen = seen.take(back)
+    def _fit(self, X, y, sample_weight=None) -> Seen:
+        rows = self._checked(X, y, sample_weight)
+        used = np.flatnonzero(rows.weight > 0)
+        order = used[own_order(rows.take(used))]
+        ordered = rows.take(order)
+        seen = self._inspect(ordered)
+        self.estimator_ = self._train(ordered._replace(y=seen.y).take(seen.keep))
+        self._used, self._names = (
+            rows.weight > 0,
+            rows.y if is_classifier(self) else rows.target * 0,
+        )
+        seen = seen.scattered(order, rows.y)
+        self.relabelled_ = seen.y != rows.y
         self.support_mask_, self.scores_, self.n_iter_ = seen.keep, seen.score, seen.trainings
+        self._remark = seen.remark
         return seen
 
     def fit_resample(self, X, y):
@@ -85,14 +103,15 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     @property
     def message_(self) -> str:
         check_is_fitted(self)
-        return sentence(
-            used=np.ones(self.support_mask_.size, bool),
+        text = sentence(
+            used=self._used,
             kept=self.support_mask_,
             changed=self.relabelled_,
             score=self.scores_,
             group=self._names,
             trainings=self.n_iter_,
         )
+        return f"{text}; {self._remark}" if self._remark else text
 
     @property
     def classes_(self):

@@ -14,6 +14,8 @@ from ._tasks import Classes, Numbers
 class Duplicates(Sanitiser):
     """Keeps few of equal rows. Shared by both tasks."""
 
+    _measures = True
+
     def __init__(self, estimator, copies=1, tolerance=1e-6):
         self.estimator = estimator
         self.copies = copies

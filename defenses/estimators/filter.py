@@ -17,6 +17,8 @@ from ._tasks import Classes, Numbers
 class Filter(Sanitiser):
     """Drops rows that lie far from the others of their group. Shared by both tasks."""
 
+    _measures = True
+
     def __init__(self, estimator, outlier_score: AbstractScore = Distance(), contamination=0.05):
         self.estimator = estimator
         self.outlier_score = outlier_score
@@ -28,8 +30,8 @@ class Filter(Sanitiser):
         keep, scores = np.zeros(rows.y.size, bool), np.zeros(rows.y.size)
         tie = rows.hashes()
         for group in groups:
-            weight = group.astype(np.float64)
-            score = self.outlier_score(rows.x, weight, 1 - weight)
+            weight = np.where(group, rows.weight, 0)
+            score = self.outlier_score(rows.x, weight, rows.weight - weight)
             keep |= least_far(score, group, self.contamination, tie)
             scores[group] = score[group]
         return Seen(rows.y, keep, scores, 0)

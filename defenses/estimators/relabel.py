@@ -33,6 +33,7 @@ class RelabelClassifier(Classes, Sanitiser):
     """
 
     _fewest_rows = 2
+    _measures = True
 
     def __init__(self, estimator, k=10, agreement=AGREEMENT, balance=UNTURNED):
         self.estimator = estimator
@@ -43,7 +44,7 @@ class RelabelClassifier(Classes, Sanitiser):
     def _inspect(self, rows: Rows) -> Seen:
         k, agreement = require_count("k", self.k), agreement_argument(self.agreement)
         classes, number = np.unique(rows.y, return_inverse=True)
-        one_hot, weight = np.eye(classes.size)[number], np.ones(number.size)
+        one_hot, weight = np.eye(classes.size)[number], rows.weight
         many = -(-(number.size**2) // PAIRS)
         share = np.concatenate([
             shares(nearest(rows.x, weight, k, some), weight, one_hot)
@@ -57,9 +58,9 @@ class RelabelClassifier(Classes, Sanitiser):
         labels = classes[np.where(stays, number, commonest)]
         return Seen(labels, np.ones(number.size, bool), against, 0)
 
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         """Change labels y (n,) of rows X (n, d) by the vote of their neighbours, and train."""
-        self.labels_ = self._fit(X, y).y
+        self.labels_ = self._fit(X, y, sample_weight).y
         return self
 
     def fit_resample(self, X, y):

@@ -19,6 +19,8 @@ from ._tasks import Classes, Numbers
 class Sever(Sanitiser):
     """Drops rows whose gradients point where they vary most. Shared by both tasks."""
 
+    _measures = True
+
     def __init__(self, estimator, contamination=0.2, rounds=4, balance=BALANCE):
         self.estimator = estimator
         self.contamination = contamination
@@ -52,8 +54,10 @@ class Sever(Sanitiser):
         inputs = np.column_stack([rows.x, np.ones(rows.y.size)])
         gradients = slopes[:, :, None] * inputs[:, None, :]
         gradients = gradients.reshape(rows.y.size, -1)
-        left, values, _ = np.linalg.svd(gradients - gradients.mean(axis=0), full_matrices=False)
-        return (left[:, 0] * values[0]) ** 2
+        share = rows.weight[:, None] / np.sum(rows.weight)
+        centred = gradients - np.sum(share * gradients, axis=0)
+        direction = np.linalg.svd(np.sqrt(share) * centred, full_matrices=False)[2][0]
+        return (centred @ direction) ** 2
 
 
 class SeverRegressor(Numbers, Sever):

@@ -49,6 +49,11 @@ SLOW = [
     SeverRegressor(Ridge()),
     PartitionClassifier(RidgeClassifier(), partitions=10),
 ]
+REPEATED = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "a share of the rows is dropped, and rows "
+    "are judged by others: one that is repeated is several, one that weighs more is one"
+    for kind in ("dense", "sparse")
+}
 
 
 def name(estimator) -> str:
@@ -89,14 +94,14 @@ def labels(seed: int = 0, n: int = 90, bad: int = 12, classes: int = 2):
 
 @pytest.mark.parametrize("estimator", FAST, ids=name)
 def test_scikit_learn_has_no_complaint(estimator):
-    results = check_estimator(estimator, on_skip=None)
+    results = check_estimator(estimator, on_skip=None, expected_failed_checks=REPEATED)
     assert sum(r["status"] == "passed" for r in results) > 40
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", SLOW, ids=name)
 def test_scikit_learn_has_no_complaint_of_the_others(estimator):
-    results = check_estimator(estimator, on_skip=None)
+    results = check_estimator(estimator, on_skip=None, expected_failed_checks=REPEATED)
     assert sum(r["status"] == "passed" for r in results) > 40
 
 

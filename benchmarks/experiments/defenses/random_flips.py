@@ -105,7 +105,8 @@ def run(options: Options, report: Report) -> None:
 def _defended(name: str, rate: float, split: int, options: Options, report: Report) -> None:
     x, y = table(name)
     rows = min(options.train, round(0.6 * y.size))
-    x, x_test, y, y_test = train_test_split(x, y, train_size=rows, stratify=y, random_state=split)
+    parts: Any = train_test_split(x, y, train_size=rows, stratify=y, random_state=split)
+    x, x_test, y, y_test = parts
     told = flipped(y, rate, np.random.default_rng([split, round(1e4 * rate)]))
 
     def error(model) -> float:
