@@ -8,7 +8,7 @@ from jax import lax
 
 from ._score import AbstractScore
 
-PAIRS = 2**22
+PAIRS = 2**19
 """Distances held in memory at a time."""
 
 
@@ -50,18 +50,22 @@ def _of_rows(x, some, members, count):
 
 
 def _of_row(apart, count):
-    """The same of a row's distances (n,), infinite where there is no member."""
+    """The same of a row's distances (n,), infinite where there is no member. By minima beyond
+    minima: on a CPU, XLA's top_k and argmin take ten times as long.
+    """
+    fixed = lax.stop_gradient(apart)
 
-    def take_out_the_least(_, state):
-        left, last = state
-        least = jnp.argmin(left)
-        last = jnp.where(jnp.isfinite(left[least]), least, last)
-        return left.at[least].set(jnp.inf), last
+    def further(_, state):
+        level, many = state
+        least = jnp.min(jnp.where(fixed > level, fixed, jnp.inf))
+        level = jnp.where((many < count) & jnp.isfinite(least), least, level)
+        return level, jnp.sum(fixed <= level, dtype=jnp.int32)
 
-    # Several times as fast as top_k of XLA on a CPU.
-    start = lax.stop_gradient(apart), jnp.argmin(apart)
-    last = lax.fori_loop(0, count, take_out_the_least, start)[1]
-    return jnp.where(jnp.isfinite(apart[last]), apart[last], 0)
+    nothing = jnp.full((), -jnp.inf, apart.dtype), jnp.int32(0)
+    level, _ = lax.fori_loop(0, count, further, nothing)
+    there = fixed == level
+    many = jnp.sum(there, dtype=apart.dtype)
+    return jnp.sum(jnp.where(there, apart, 0)) / jnp.where(many > 0, many, 1)
 
 
 def squared_distances(x, some=None, others=None):
