@@ -55,6 +55,14 @@ class Task(abc.ABC):
         """The class of each row, a number; all zero for numbers."""
 
     @abc.abstractmethod
+    def _misses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
+        """How far the model is off on each row."""
+
+    @abc.abstractmethod
+    def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+        """Misses of several models on the same rows as losses in [0, 1]."""
+
+    @abc.abstractmethod
     def _badness(self, model, rows: Rows) -> float:
         """The error of the model on rows, smaller is better."""
 
@@ -155,9 +163,16 @@ class Classes(Task, ClassifierMixin):
     def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
         return rows.target
 
+    def _misses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
+        """1 for another label, else 0."""
+        return np.asarray(model.predict(rows.given) != rows.y, np.float64)
+
+    def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+        return misses
+
     def _badness(self, model, rows: Rows) -> float:
         """Share of errors."""
-        return float(np.average(model.predict(rows.given) != rows.y, weights=rows.weight))
+        return float(np.average(self._misses(model, rows), weights=rows.weight))
 
 
 class Numbers(Task, RegressorMixin):
@@ -181,6 +196,15 @@ class Numbers(Task, RegressorMixin):
 
     def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
         return np.zeros(rows.y.size)
+
+    def _misses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
+        """Squared residuals."""
+        return self._losses(model, rows)
+
+    def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+        """R / (r + m), m the median of the first model's (Geman & McClure 1987)."""
+        middle = max(float(np.median(misses[0])), np.finfo(float).tiny)
+        return misses / (misses + middle)
 
     def _badness(self, model, rows: Rows) -> float:
         """Mean squared error."""

@@ -29,10 +29,11 @@ class ConfidentLearningClassifier(Classes, Sanitiser):
 
     _fewest_rows = 2
 
-    def __init__(self, estimator, folds=5, balance=BALANCE, n_jobs=None):
+    def __init__(self, estimator, folds=5, balance=BALANCE, check=True, n_jobs=None):
         self.estimator = estimator
         self.folds = folds
         self.balance = balance
+        self.check = check
         self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:

@@ -44,6 +44,7 @@ class Roni(Sanitiser):
         random_state=None,
         balance=BALANCE,
         budget=None,
+        check=False,
         n_jobs=None,
     ):
         self.estimator = estimator
@@ -54,6 +55,7 @@ class Roni(Sanitiser):
         self.random_state = random_state
         self.balance = balance
         self.budget = budget
+        self.check = check
         self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:

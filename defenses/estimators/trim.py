@@ -1,7 +1,7 @@
 """TRIM (Jagielski et al., IEEE S&P 2018, algorithm 2) around any scikit-learn model."""
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from .._arguments import balance_argument, share_argument
 from ..sanitise._quotas import BALANCE, quota
 from ..sanitise._selection import kept_count, lowest
 from ..sanitise.trim import TRIALS, drawn_sets, promising
+from ._choice import AUTO, SHARES
 from ._rows import Rows, seed_of
 from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers, in_parallel
@@ -37,14 +38,17 @@ class Search(NamedTuple):
 class Trim(Sanitiser):
     """Drops the rows that fit worst under a model trained on the others. Shared by both tasks."""
 
+    _strength, _values = "contamination", SHARES
+
     def __init__(
         self,
         estimator,
-        contamination=0.2,
+        contamination: Any = AUTO,
         restarts=0,
         max_trainings=100,
         random_state=None,
         balance=BALANCE,
+        check=False,
         n_jobs=None,
     ):
         self.estimator = estimator
@@ -53,6 +57,7 @@ class Trim(Sanitiser):
         self.max_trainings = max_trainings
         self.random_state = random_state
         self.balance = balance
+        self.check = check
         self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:
@@ -107,7 +112,9 @@ class TrimRegressor(Numbers, Trim):
 
     Choose the regularisation on rows known to be clean: a model that can interpolate poison keeps
     it. A `contamination` above the true share drops clean rows; `message_` says whether a gap sets
-    the dropped ones apart. See `Sanitiser` for what it holds once fitted.
+    the dropped ones apart. By default it is .05, .1, .2, .3, or nothing is dropped, by
+    cross-validation, which takes about a hundred trainings: see `Sanitiser` for that, and for what
+    it holds once fitted.
     """
 
 
