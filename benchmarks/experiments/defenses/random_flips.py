@@ -3,7 +3,8 @@ chance, and where none is.
 
 Tables are scikit-learn's own, so that nothing is read from disk. Each defense wraps the same
 logistic regression of scaled columns, and is told nothing of the flips. Beside the test error with
-and without it stands whether the defense itself says that it made the model worse.
+and without it stand the strength that the defense chose, and whether it says itself that it made
+the model worse.
 """
 
 import dataclasses
@@ -121,26 +122,30 @@ def _defended(name: str, rate: float, split: int, options: Options, report: Repo
         report.row(
             table=name, rate=rate, split=split, defense=kind, plain_err=plain, test_err=test_err,
             changed_share=float(np.mean(~defense.support_mask_ | defense.relabelled_)),
-            says_worse="worse" in defense.message_, seconds=time.process_time() - began,
+            chosen=defense.chosen_, says_worse="worse" in defense.message_,
+            seconds=time.process_time() - began,
         )  # fmt: skip
 
 
 def _notes(options: Options, report: Report) -> None:
     for rate in options.rates:
         for kind in options.defenses:
-            means, told = {}, {}
+            cells, harmed = [], 0
             for name in options.tables:
                 rows = where(report.rows, table=name, rate=rate, defense=kind)
-                rises = [row["test_err"] - row["plain_err"] for row in rows]
-                means[name] = float(np.mean(rises)), float(np.std(rises) / len(rises) ** 0.5)
-                told[name] = sum(row["says_worse"] for row in rows)
-            cells = ", ".join(
-                f"{name} {100 * mean:+.1f} +- {100 * band:.1f}"
-                + (f" (says so in {told[name]})" if told[name] else "")
-                for name, (mean, band) in means.items()
+                rises = np.array([row["test_err"] - row["plain_err"] for row in rows])
+                told = sum(row["says_worse"] for row in rows)
+                band = np.std(rises) / len(rises) ** 0.5
+                cells.append(
+                    f"{name} {100 * rises.mean():+.1f} +- {100 * band:.1f}"
+                    + (f" (says so in {told})" if told else "")
+                )
+                harmed += rises.mean() > HARM
+            changed = np.mean(
+                [r["changed_share"] for r in where(report.rows, rate=rate, defense=kind)]
             )
-            harmed = [name for name, (mean, _) in means.items() if mean > HARM]
             report.note(
-                f"{100 * rate:g} % flips, {kind}: rise of the test error in points, mean and its "
-                f"standard error of {options.splits} splits: {cells}; harm on {len(harmed)}"
+                f"{100 * rate:g} % flips, {kind}: changes {100 * changed:.0f} % of the rows; test "
+                f"error in points more, mean and standard error of {options.splits} splits: "
+                f"{', '.join(cells)}; more than {100 * HARM:g} on {harmed}"
             )
