@@ -44,9 +44,9 @@ def thorough(inner, n_jobs=None) -> list[Any]:
     """Those that leave rows to the estimator."""
     return [
         TrimClassifier(inner, 0.2, restarts=4, random_state=0, n_jobs=n_jobs),
-        ConfidentLearningClassifier(inner, n_jobs=n_jobs),
-        MicroModelsClassifier(inner, 4, n_jobs=n_jobs),
-        RoniClassifier(inner, 1, 10, random_state=0, n_jobs=n_jobs),
+        ConfidentLearningClassifier(inner, check=False, n_jobs=n_jobs),
+        MicroModelsClassifier(inner, 4, 0.5, n_jobs=n_jobs),
+        RoniClassifier(inner, 1, 10, random_state=0, budget=30, n_jobs=n_jobs),
         PartitionClassifier(inner, 3, n_jobs=n_jobs),
     ]
 
@@ -182,8 +182,8 @@ class Told(RidgeClassifier):
 
 
 WEIGHT = 0.5 + np.arange(60) % 4
-MEASURING = [FilterClassifier(Told()), RelabelClassifier(Told()), SeverClassifier(Told()),
-             DuplicatesClassifier(Told())]  # fmt: skip
+MEASURING = [FilterClassifier(Told(), contamination=0.1), RelabelClassifier(Told(), 5, 0.9),
+             SeverClassifier(Told(), 0.2), DuplicatesClassifier(Told())]  # fmt: skip
 
 
 @pytest.mark.parametrize("defense", thorough(Told()) + MEASURING, ids=lambda d: type(d).__name__)
