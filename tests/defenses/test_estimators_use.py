@@ -149,9 +149,9 @@ def test_on_real_rows_flipped_labels_are_found():
     flipped = np.random.default_rng(0).permutation(300) < 60
     y = np.where(flipped, 1 - y[:300], y[:300])
     for estimator in (
-        TrimClassifier(LogisticRegression()),
-        SeverClassifier(LogisticRegression()),
-        MicroModelsClassifier(LogisticRegression()),
+        TrimClassifier(LogisticRegression(), 0.2),
+        SeverClassifier(LogisticRegression(), 0.2),
+        MicroModelsClassifier(LogisticRegression(), dispute=0.5),
         RelabelClassifier(LogisticRegression(), agreement=0.5),
     ):
         estimator.fit(x, y)
