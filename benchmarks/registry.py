@@ -70,6 +70,8 @@ TABLE = (
      "Flipped labels and a vote of neighbours: attackers that know it and that do not"),
     ("defenses", "roni-spam",
      "Mails of all words, and optimised ones, against a spam filter that rejects bad influence"),
+    ("defenses", "random-flips",
+     "Defenses of classifiers at their defaults, on tables with labels flipped at random or none"),
     ("defenses", "defense-speed",
      "TRIM's time beside loops of scikit-learn and NumPy, with a gradient, with restarts"),
     ("hypergradients", "hypergradients",

@@ -16,6 +16,15 @@ from .._world import World
 from ..domains import AbstractDomain
 
 
+def row_weights(weight: Float[Array, " m"] | None, shape: tuple[int, ...]) -> Float[Array, " m"]:
+    """Weights of inserted rows, by default ones; ValueError for another shape and for NaN."""
+    weight = jnp.ones(shape) if weight is None else jnp.asarray(weight, float)
+    if weight.shape != shape:
+        raise ValueError(f"weight: got shape {weight.shape}, expected {shape}, one per poison row")
+    require_finite(weight=weight)
+    return weight
+
+
 class AbstractCapability(eqx.Module):
     """The changes by a decision variable z: of the training rows (`inject`) and of the rows that
     the trained model predicts (`present`).
@@ -104,13 +113,17 @@ class AbstractCapability(eqx.Module):
         return z
 
 
-def steepest(gradient: PyTree, units: PyTree) -> PyTree:
+def steepest(gradient: PyTree, units: PyTree, weight: Float[Array, " m"] | None = None) -> PyTree:
     """The direction of steepest ascent for this gradient, of length 1: the root mean square over
     the rows of all leaves, in `units`. Zero for a zero gradient.
+
+    - `weight` (m,): of the rows; those of weight zero, whose gradient is zero, are not counted.
     """
     measured = jax.tree.map(jnp.multiply, units, gradient)
+    size = norm(measured)
     rows = jnp.shape(jax.tree.leaves(gradient)[0])[0]
-    size = norm(measured) / rows**0.5
+    rows = rows if weight is None else jnp.maximum(jnp.sum(weight != 0), 1).astype(size.dtype)
+    size = size / rows**0.5
     return jax.tree.map(lambda u, g: u * g / jnp.where(size > 0, size, 1), units, measured)
 
 

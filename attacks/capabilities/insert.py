@@ -9,7 +9,7 @@ from bilevel import Data, append
 from bilevel.tools import require_finite
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, require_shapes, row_scale
+from ._capability import AbstractCapability, require_shapes, row_scale, row_weights, steepest
 
 
 class Insert(AbstractCapability):
@@ -31,18 +31,13 @@ class Insert(AbstractCapability):
     def __init__(self, labels, domain: AbstractDomain, weight=None):
         self.labels = jnp.asarray(labels)
         self.domain = domain
-        self.weight = jnp.ones(self.labels.shape) if weight is None else jnp.asarray(weight, float)
         if self.labels.ndim != 1 or self.labels.shape[0] == 0:
             raise ValueError(
                 f"labels: got shape {self.labels.shape}, expected (m,) with one label per poison "
                 "row and m >= 1"
             )
-        if self.weight.shape != self.labels.shape:
-            raise ValueError(
-                f"weight: got shape {self.weight.shape}, expected {self.labels.shape}, one per "
-                "poison row"
-            )
-        require_finite(labels=self.labels, weight=self.weight)
+        require_finite(labels=self.labels)
+        self.weight = row_weights(weight, self.labels.shape)
 
     def check(self, data: Data) -> None:
         self.domain.check(self.shapes(data).shape)
@@ -60,6 +55,9 @@ class Insert(AbstractCapability):
 
     def units(self, z):
         return self.domain.units(z)
+
+    def direction(self, gradient):
+        return steepest(gradient, self.units(gradient), self.weight)
 
     def scale(self, z, data):
         return row_scale(self.domain, z, data)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from bilevel import Data, append
 
 from ..domains import AbstractDomain
-from ._capability import AbstractCapability, require_shapes, row_scale
+from ._capability import AbstractCapability, require_shapes, row_scale, row_weights, steepest
 
 
 class XY(NamedTuple):
@@ -27,17 +27,21 @@ class InsertXY(AbstractCapability):
 
     - `rows`: the number m of rows, >= 1; otherwise `ValueError`.
     - `domain`: of x (m, d). `targets`: domain of y (m,).
+    - `weight` (m,): by default ones. A row of weight zero has no effect: attacks with up to m rows
+      can share a compiled program.
     """
 
     rows: int = eqx.field(static=True)
     domain: AbstractDomain
     targets: AbstractDomain
+    weight: Float[Array, " m"]
     keeps_rows = True
 
-    def __init__(self, rows: int, domain: AbstractDomain, targets: AbstractDomain):
+    def __init__(self, rows: int, domain: AbstractDomain, targets: AbstractDomain, weight=None):
         if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
             raise ValueError(f"rows: got {rows!r}, expected the number of rows to insert, >= 1")
         self.rows, self.domain, self.targets = rows, domain, targets
+        self.weight = row_weights(weight, (rows,))
 
     def check(self, data: Data) -> None:
         if not jnp.issubdtype(data.y.dtype, jnp.floating):
@@ -58,13 +62,17 @@ class InsertXY(AbstractCapability):
 
     def inject(self, z: XY, data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
-        return append(data, self.domain.place(z.x), self.targets.place(z.y))
+        weight = self.weight.astype(data.weight.dtype)
+        return append(data, self.domain.place(z.x), self.targets.place(z.y), weight)
 
     def places(self, data):
         return data.rows + np.arange(self.rows)
 
     def units(self, z):
         return XY(self.domain.units(z.x), self.targets.units(z.y))
+
+    def direction(self, gradient):
+        return steepest(gradient, self.units(gradient), self.weight)
 
     def scale(self, z, data):
         return row_scale(self.domain, z.x, data)

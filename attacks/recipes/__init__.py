@@ -1,4 +1,12 @@
-"""Published attacks, one per file: composed attacks with the settings of their ascent."""
+"""Published attacks, one per file: composed attacks with the settings of their ascent.
+
+What they have in common. Those that insert rows take `weight`: rows of weight zero have no effect,
+so that attacks with up to m rows share a compiled program. They take `goal`, except where a goal is
+the attack: feature selection, gradient cancelling. The derivative is a field of the learner, as the
+solver is: `learner.using(solver, derivative)`. `record`, `reseed`, `state` and `key` are arguments
+of `Recipe.climb`. Label flips insert nothing and climb nothing: they take `goal`, the first m flips
+are the attack of budget m, and `LabelFlips.values` is their record.
+"""
 
 from ._recipe import Recipe
 from .classifier_poisoning import poison_classifier

@@ -31,6 +31,7 @@ def poison_regression(
     *,
     domain: AbstractDomain,
     targets: AbstractDomain | None = None,
+    weight: Float[Array, " m"] | None = None,
     goal: AbstractGoal | None = None,
     steps: int = 100,
     ascent: Ascent = MOMENTUM,
@@ -44,6 +45,7 @@ def poison_regression(
     - `domain`: of the rows. One-hot groups and levels are valid at every step: rounding after the
       last step would undo the attack.
     - `targets`: domain of the targets, by default [0, 1].
+    - `weight` (m,): of the inserted rows, by default ones; rows of weight zero have no effect.
     - `goal`: by default half the mean square on `validation` (W_val). W_tr, the regularised loss on
       the training rows, is `goals.Penalised(indiscriminate(x, y, Squares()), l2=...)`.
     - `steps`: number of evaluations of value and hypergradient.
@@ -54,7 +56,7 @@ def poison_regression(
     the domains.
     """
     targets = Box(0.0, 1.0) if targets is None else targets
-    reach = InsertXY(start.y.shape[0], domain, targets)
+    reach = InsertXY(start.y.shape[0], domain, targets, weight)
     if goal is None:
         goal = indiscriminate(validation.x, validation.y, Squares())
     return recipe(compose(learner, reach, goal, train), start, ascent, steps)

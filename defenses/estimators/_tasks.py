@@ -1,17 +1,27 @@
 """What a defense does in one way for classes, and in another for numbers."""
 
 import abc
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from scipy.sparse import issparse
+from sklearn import get_config
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
 
-from ._rows import Rows, class_numbers
+from ._rows import Rows, class_numbers, plain_labels, telling
 
 
 class Task(abc.ABC):
@@ -19,9 +29,13 @@ class Task(abc.ABC):
 
     estimator: Any
     _fewest_rows = 1
+    _measures: ClassVar[bool] = False
+    """Whether rows are judged by their numbers: then they must be dense, finite and numeric. Else
+    what rows may be is left to the estimator.
+    """
 
     @abc.abstractmethod
-    def _checked(self, X, y) -> Rows:
+    def _checked(self, X, y, sample_weight) -> Rows:
         """The rows as they were given; ValueError if they cannot be trained on."""
 
     @abc.abstractmethod
@@ -41,25 +55,71 @@ class Task(abc.ABC):
         """The class of each row, a number; all zero for numbers."""
 
     @abc.abstractmethod
+    def _misses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
+        """How far the model is off on each row."""
+
+    @abc.abstractmethod
+    def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+        """Misses of several models on the same rows as losses in [0, 1]."""
+
+    @abc.abstractmethod
     def _badness(self, model, rows: Rows) -> float:
         """The error of the model on rows, smaller is better."""
 
-    def _rows(self, X, y, **how) -> Rows:
+    def _rows(self, X, y, sample_weight, **how) -> Rows:
         """As they were given, checked; sets `n_features_in_` and `feature_names_in_`."""
-        checked: Any = validate_data(self, X, y, ensure_min_samples=self._fewest_rows, **how)
-        x, y = checked
-        return Rows(x.astype(np.float64), y, np.zeros(len(y)), X if hasattr(X, "columns") else x)
+        how = {**self._how(X), "ensure_min_samples": self._fewest_rows, **how}
+        checked: Any = validate_data(self, X, y, **how)
+        cells, y = checked
+        weight = _check_sample_weight(sample_weight, cells, ensure_non_negative=True)
+        weighed = sample_weight is not None and self._passes_weights(sample_weight)
+        given = X if hasattr(X, "columns") else cells
+        return Rows(telling(cells), y, np.zeros(len(y)), weight, weighed, given)
+
+    def _how(self, X) -> dict[str, Any]:
+        """How rows are to be checked."""
+        if not self._measures:
+            return {"accept_sparse": "csr", "dtype": None, "ensure_all_finite": False}
+        if issparse(X):
+            raise TypeError(
+                f"X: got sparse rows, but {type(self).__name__} measures distances between rows, "
+                "expected dense ones; give X.toarray(), reduce the columns ahead of it in a "
+                "pipeline (TruncatedSVD), or judge rows by the estimator: Trim, ConfidentLearning, "
+                "MicroModels, Roni and Partition keep them sparse"
+            )
+        return {}
+
+    def _passes_weights(self, sample_weight) -> bool:
+        """Whether the estimator's `fit` is told the weights; ValueError if it takes none."""
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", sample_weight=sample_weight)
+            return "sample_weight" in routed.estimator.fit
+        if not has_fit_parameter(self.estimator, "sample_weight"):
+            raise ValueError(
+                f"sample_weight: got weights, but {self.estimator!r} takes none in fit; for a "
+                "pipeline call sklearn.set_config(enable_metadata_routing=True) and "
+                "set_fit_request(sample_weight=True) of its steps that take them"
+            )
+        return True
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Weights go to the defense, and to the estimator's `fit` if it requests them."""
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
 
     def _given(self, X):
         """Rows to predict, checked, as the estimator is to see them."""
         check_is_fitted(self)
-        x = validate_data(self, X, reset=False)
-        return X if hasattr(X, "columns") else x
+        cells = validate_data(self, X, reset=False, **self._how(X))
+        return X if hasattr(X, "columns") else cells
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()  # pyright: ignore[reportAttributeAccessIssue]
         inner = get_tags(self.estimator)
         tags.input_tags.positive_only = inner.input_tags.positive_only
+        tags.input_tags.sparse = inner.input_tags.sparse and not self._measures
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan and not self._measures
         if tags.classifier_tags and inner.classifier_tags:
             tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
         return tags
@@ -68,8 +128,8 @@ class Task(abc.ABC):
 class Classes(Task, ClassifierMixin):
     """Labels of any kind, two or more."""
 
-    def _checked(self, X, y) -> Rows:
-        rows = self._rows(X, y)
+    def _checked(self, X, y, sample_weight) -> Rows:
+        rows = self._rows(X, plain_labels(y), sample_weight)
         check_classification_targets(rows.y)
         return rows._replace(target=class_numbers(rows.y))
 
@@ -78,7 +138,7 @@ class Classes(Task, ClassifierMixin):
         model: Any = DummyClassifier(strategy="most_frequent")
         if np.any(rows.y != rows.y[0]):
             model = clone(self.estimator)
-        return model.fit(rows.given, rows.y)
+        return rows.train(model)
 
     def _losses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
         """Log loss where the model has probabilities, else minus the margin."""
@@ -103,22 +163,28 @@ class Classes(Task, ClassifierMixin):
     def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
         return rows.target
 
+    def _misses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
+        """1 for another label, else 0."""
+        return np.asarray(model.predict(rows.given) != rows.y, np.float64)
+
+    def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+        return misses
+
     def _badness(self, model, rows: Rows) -> float:
         """Share of errors."""
-        return float(np.mean(model.predict(rows.given) != rows.y))
+        return float(np.average(self._misses(model, rows), weights=rows.weight))
 
 
 class Numbers(Task, RegressorMixin):
     """One target per row."""
 
-    def _checked(self, X, y) -> Rows:
-        rows = self._rows(X, y, y_numeric=True)
+    def _checked(self, X, y, sample_weight) -> Rows:
+        rows = self._rows(X, y, sample_weight, y_numeric=True)
         target = rows.y.astype(np.float64)
         return rows._replace(y=target, target=target)
 
     def _train(self, rows: Rows):
-        model: Any = clone(self.estimator)
-        return model.fit(rows.given, rows.y)
+        return rows.train(clone(self.estimator))
 
     def _losses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
         """Squared residuals."""
@@ -131,9 +197,23 @@ class Numbers(Task, RegressorMixin):
     def _group(self, rows: Rows) -> Float[np.ndarray, " n"]:
         return np.zeros(rows.y.size)
 
+    def _misses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
+        """Squared residuals."""
+        return self._losses(model, rows)
+
+    def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+        """R / (r + m), m the median of the first model's (Geman & McClure 1987)."""
+        middle = max(float(np.median(misses[0])), np.finfo(float).tiny)
+        return misses / (misses + middle)
+
     def _badness(self, model, rows: Rows) -> float:
         """Mean squared error."""
-        return float(np.mean(self._losses(model, rows)))
+        return float(np.average(self._losses(model, rows), weights=rows.weight))
+
+
+def in_parallel(n_jobs: int | None, function: Callable[..., Any], items: Iterable) -> list[Any]:
+    """The function of each item: by turns, or in as many processes as joblib makes of `n_jobs`."""
+    return list(Parallel(n_jobs=n_jobs)(delayed(function)(item) for item in items))
 
 
 def one_hot(model, rows: Rows) -> np.ndarray:

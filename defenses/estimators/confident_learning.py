@@ -12,7 +12,7 @@ from ..sanitise._quotas import BALANCE, by_quota
 from ..sanitise.confident_learning import folds_of, off_diagonal
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
-from ._tasks import Classes, decisions
+from ._tasks import Classes, decisions, in_parallel
 
 
 class ConfidentLearningClassifier(Classes, Sanitiser):
@@ -21,6 +21,7 @@ class ConfidentLearningClassifier(Classes, Sanitiser):
 
     - `folds`: how many parts of the rows are judged by models of the others; of few rows, fewer.
     - `balance`: each class keeps this part, at least, of the share that the others together keep.
+    - `n_jobs`: how many processes share the trainings.
 
     Probabilities are those of `predict_proba`, else a sigmoid or softmax of `decision_function`.
     See `Sanitiser` for what it holds once fitted.
@@ -28,10 +29,12 @@ class ConfidentLearningClassifier(Classes, Sanitiser):
 
     _fewest_rows = 2
 
-    def __init__(self, estimator, folds=5, balance=BALANCE):
+    def __init__(self, estimator, folds=5, balance=BALANCE, check=True, n_jobs=None):
         self.estimator = estimator
         self.folds = folds
         self.balance = balance
+        self.check = check
+        self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:
         folds, balance = require_count("folds", self.folds, 2), balance_argument(self.balance)
@@ -40,11 +43,15 @@ class ConfidentLearningClassifier(Classes, Sanitiser):
         classes, own = np.unique(rows.y), np.unique(rows.y, return_inverse=True)[1]
         p, folds = np.zeros((own.size, classes.size)), np.unique(place)
         judged = folds if folds.size > 1 else folds[:0]  # without others there is no model
-        for fold in judged:
-            inside = place == fold
-            model = self._train(rows.take(~inside))
-            known = np.isin(classes, model.classes_)
-            p[np.ix_(inside, known)] = _probabilities(model, rows.take(inside))
+
+        def told(fold: int) -> tuple[np.ndarray, np.ndarray]:
+            model = self._train(rows.take(place != fold))
+            return model.classes_, _probabilities(model, rows.take(place == fold))
+
+        for fold, (known, shares) in zip(
+            judged, in_parallel(self.n_jobs, told, judged), strict=True
+        ):
+            p[np.ix_(place == fold, np.isin(classes, known))] = shares
         doubted, score = off_diagonal(p, np.eye(classes.size)[own], used, hashes)
         keep = by_quota(score, ~doubted, used, group, balance)
         return Seen(rows.y, keep, score, judged.size)

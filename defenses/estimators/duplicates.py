@@ -14,10 +14,14 @@ from ._tasks import Classes, Numbers
 class Duplicates(Sanitiser):
     """Keeps few of equal rows. Shared by both tasks."""
 
-    def __init__(self, estimator, copies=1, tolerance=1e-6):
+    _measures = True
+
+    def __init__(self, estimator, copies=1, tolerance=1e-6, check=False, n_jobs=None):
         self.estimator = estimator
         self.copies = copies
         self.tolerance = tolerance
+        self.check = check
+        self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:
         copies = require_count("copies", self.copies)

@@ -4,11 +4,14 @@ Steinhardt, Koh & Liang, "Certified defenses for data poisoning attacks", NeurIP
 Steinhardt & Liang, "Stronger data poisoning attacks break data sanitization defenses", 2018.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .._arguments import share_argument
 from ..sanitise.filter import least_far
 from ..sanitise.scores import AbstractScore, Distance
+from ._choice import AUTO, SHARES
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers
@@ -17,10 +20,22 @@ from ._tasks import Classes, Numbers
 class Filter(Sanitiser):
     """Drops rows that lie far from the others of their group. Shared by both tasks."""
 
-    def __init__(self, estimator, outlier_score: AbstractScore = Distance(), contamination=0.05):
+    _measures = True
+    _strength, _values = "contamination", SHARES
+
+    def __init__(
+        self,
+        estimator,
+        outlier_score: AbstractScore = Distance(),
+        contamination: Any = AUTO,
+        check=False,
+        n_jobs=None,
+    ):
         self.estimator = estimator
         self.outlier_score = outlier_score
         self.contamination = contamination
+        self.check = check
+        self.n_jobs = n_jobs
 
     def _judge(self, rows: Rows, groups: list[np.ndarray]) -> Seen:
         """Scores rows within each group, a mask."""
@@ -28,8 +43,8 @@ class Filter(Sanitiser):
         keep, scores = np.zeros(rows.y.size, bool), np.zeros(rows.y.size)
         tie = rows.hashes()
         for group in groups:
-            weight = group.astype(np.float64)
-            score = self.outlier_score(rows.x, weight, 1 - weight)
+            weight = np.where(group, rows.weight, 0)
+            score = self.outlier_score(rows.x, weight, rows.weight - weight)
             keep |= least_far(score, group, self.contamination, tie)
             scores[group] = score[group]
         return Seen(rows.y, keep, scores, 0)
@@ -38,6 +53,8 @@ class Filter(Sanitiser):
 class FilterClassifier(Classes, Filter):
     """Drop, of each class, the share `contamination` of highest score (at least one row stays).
 
+    - `contamination`: by default .05, .1, .2, .3, or nothing is dropped, by cross-validation: see
+      `Sanitiser`.
     - `outlier_score`: `defenses.scores.Distance()`, `Slab()`, `Residual()`, `Neighbours()`.
       They measure distances: scale the columns first.
 

@@ -12,7 +12,7 @@ from bilevel.tools import require_count
 from ..ensemble._parts import part_of
 from ..ensemble.votes import certified
 from ._rows import own_order
-from ._tasks import Classes
+from ._tasks import Classes, in_parallel
 
 FEW = 5
 """Rows of a class in a part, below which `message_` warns."""
@@ -27,7 +27,7 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
     first class wins.
 
     The certificate asks that training is deterministic: an estimator that draws at random needs an
-    integer `random_state`. Rows are dense and numeric.
+    integer `random_state`. Rows may be what the estimator takes, sparse ones and frames too.
 
     Parts of few rows hold few of a rare class, or none, and their vote never predicts it:
     `message_` says so. Their number must not follow from the data, or a row could change all votes.
@@ -35,21 +35,27 @@ class PartitionClassifier(Classes, MetaEstimatorMixin, BaseEstimator):
     Once fitted: `estimators_`, one per part that has rows, `classes_`, and `message_`.
     """
 
-    def __init__(self, estimator, partitions=50):
+    def __init__(self, estimator, partitions=50, n_jobs=None):
         self.estimator = estimator
         self.partitions = partitions
+        self.n_jobs = n_jobs
 
-    def fit(self, X, y):
-        """Train on rows X (n, d) with labels y (n,)."""
+    def fit(self, X, y, sample_weight=None):
+        """Train on rows X (n, d) with labels y (n,); the weights (n,), >= 0, are told to the
+        estimators. A row of weight zero is none.
+        """
         partitions = require_count("partitions", self.partitions)
-        rows = self._checked(X, y)
+        rows = self._checked(X, y, sample_weight)
+        rows = rows.take(rows.weight > 0)
         rows = rows.take(own_order(rows))
         self.classes_ = np.unique(rows.y)
         part = part_of(rows.x, partitions)
         self._counts = np.array([
             np.bincount(part[rows.y == label], minlength=partitions) for label in self.classes_
         ])  # fmt: skip
-        self.estimators_ = [self._train(rows.take(part == each)) for each in np.unique(part)]
+        self.estimators_ = in_parallel(
+            self.n_jobs, lambda each: self._train(rows.take(part == each)), np.unique(part)
+        )
         return self
 
     def fit_resample(self, X, y):

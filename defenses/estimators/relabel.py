@@ -2,6 +2,8 @@
 Munoz-Gonzalez & Lupu, "Label sanitization against label flipping poisoning attacks", 2018).
 """
 
+from typing import Any
+
 import numpy as np
 
 from bilevel.tools import require_count
@@ -10,6 +12,7 @@ from .._arguments import agreement_argument, balance_argument
 from ..sanitise._quotas import by_quota
 from ..sanitise._votes import elected, nearest, shares
 from ..sanitise.soft_relabel import AGREEMENT, UNTURNED
+from ._choice import AUTO
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes
@@ -23,8 +26,9 @@ class RelabelClassifier(Classes, Sanitiser):
 
     - `k`: how many neighbours vote, by Euclidean distance, and all that are as far as the last:
       scale the columns first.
-    - `agreement`: the least share of the votes that the commonest label needs. At a tie a row
-      keeps its label.
+    - `agreement`: the least share of the votes that the commonest label needs (.5 as published); by
+      default .9, .7, .5, or no label is changed, by cross-validation. At a tie a row keeps its
+      label.
     - `balance`: of each class the rows with the fewest votes against them keep their label in any
       case: this part of the share of the other classes that does.
 
@@ -33,17 +37,23 @@ class RelabelClassifier(Classes, Sanitiser):
     """
 
     _fewest_rows = 2
+    _strength, _values = "agreement", (AGREEMENT, 0.7, 0.5)
+    _measures = True
 
-    def __init__(self, estimator, k=10, agreement=AGREEMENT, balance=UNTURNED):
+    def __init__(
+        self, estimator, k=10, agreement: Any = AUTO, balance=UNTURNED, check=False, n_jobs=None
+    ):
         self.estimator = estimator
         self.k = k
         self.agreement = agreement
         self.balance = balance
+        self.check = check
+        self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:
         k, agreement = require_count("k", self.k), agreement_argument(self.agreement)
         classes, number = np.unique(rows.y, return_inverse=True)
-        one_hot, weight = np.eye(classes.size)[number], np.ones(number.size)
+        one_hot, weight = np.eye(classes.size)[number], rows.weight
         many = -(-(number.size**2) // PAIRS)
         share = np.concatenate([
             shares(nearest(rows.x, weight, k, some), weight, one_hot)
@@ -57,9 +67,9 @@ class RelabelClassifier(Classes, Sanitiser):
         labels = classes[np.where(stays, number, commonest)]
         return Seen(labels, np.ones(number.size, bool), against, 0)
 
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         """Change labels y (n,) of rows X (n, d) by the vote of their neighbours, and train."""
-        self.labels_ = self._fit(X, y).y
+        self.labels_ = self._fit(X, y, sample_weight).y
         return self
 
     def fit_resample(self, X, y):

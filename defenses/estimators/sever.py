@@ -2,6 +2,8 @@
 2019) around scikit-learn's linear models.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -11,6 +13,7 @@ from .._arguments import balance_argument, share_argument
 from ..sanitise._quotas import BALANCE, quota
 from ..sanitise._selection import kept_count
 from ..sanitise.sever import least_along, round_share
+from ._choice import AUTO, SHARES
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes, Numbers
@@ -19,11 +22,24 @@ from ._tasks import Classes, Numbers
 class Sever(Sanitiser):
     """Drops rows whose gradients point where they vary most. Shared by both tasks."""
 
-    def __init__(self, estimator, contamination=0.2, rounds=4, balance=BALANCE):
+    _measures = True
+    _strength, _values = "contamination", SHARES
+
+    def __init__(
+        self,
+        estimator,
+        contamination: Any = AUTO,
+        rounds=4,
+        balance=BALANCE,
+        check=False,
+        n_jobs=None,
+    ):
         self.estimator = estimator
         self.contamination = contamination
         self.rounds = rounds
         self.balance = balance
+        self.check = check
+        self.n_jobs = n_jobs
 
     def _inspect(self, rows: Rows) -> Seen:
         share_argument("contamination", self.contamination)
@@ -52,8 +68,10 @@ class Sever(Sanitiser):
         inputs = np.column_stack([rows.x, np.ones(rows.y.size)])
         gradients = slopes[:, :, None] * inputs[:, None, :]
         gradients = gradients.reshape(rows.y.size, -1)
-        left, values, _ = np.linalg.svd(gradients - gradients.mean(axis=0), full_matrices=False)
-        return (left[:, 0] * values[0]) ** 2
+        share = rows.weight[:, None] / np.sum(rows.weight)
+        centred = gradients - np.sum(share * gradients, axis=0)
+        direction = np.linalg.svd(np.sqrt(share) * centred, full_matrices=False)[2][0]
+        return (centred @ direction) ** 2
 
 
 class SeverRegressor(Numbers, Sever):
@@ -64,8 +82,9 @@ class SeverRegressor(Numbers, Sever):
     - `estimator`: a linear model (`coef_`). The gradients are those of its squared residuals, in
       weights and bias. Columns of large numbers rule: scale them first.
 
-    `scores_` are those of the round in which a row was dropped, or of the last one, in units of the
-    largest that was kept in it. See `Sanitiser` for what it holds once fitted.
+    By default `contamination` is .05, .1, .2, .3, or nothing is dropped, by cross-validation: see
+    `Sanitiser` for that, and for what it holds once fitted. `scores_` are those of the round in
+    which a row was dropped, or of the last one, in units of the largest that was kept in it.
     """
 
 

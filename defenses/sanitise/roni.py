@@ -144,12 +144,12 @@ def draw_seeds(draws: int, seed: int) -> list[int]:
 
 
 def mean_impact(impacts: Any, used: Any, hashes: Any) -> Any:
-    """Mean over the draws (k, n) and over rows of equal hashes (n,), of which those used count.
-    NumPy's and JAX's arrays alike.
+    """Mean over the draws (k, n) and over rows of equal hashes (n,), of which those used count, a
+    mask of rows or of trials. NumPy's and JAX's arrays alike.
     """
     xp = impacts.__array_namespace__()
     equal = groups_of(hashes)
-    counts = xp.astype(xp.broadcast_to(used[None, :], impacts.shape), impacts.dtype)
+    counts = xp.astype(xp.broadcast_to(used, impacts.shape), impacts.dtype)
     rise, trials = (
         sum_by_group(xp.sum(each, axis=0), equal)[equal] for each in (counts * impacts, counts)
     )

@@ -33,7 +33,11 @@ from defenses.estimators import (
 )
 from defenses.scores import Neighbours, Slab
 
-FAST = [TrimRegressor(Ridge()), FilterClassifier(GaussianNB()), RelabelClassifier(GaussianNB())]
+FAST = [
+    TrimRegressor(Ridge(), 0.2),
+    FilterClassifier(GaussianNB(), contamination=0.05),
+    RelabelClassifier(GaussianNB(), agreement=0.9),
+]
 SLOW = [
     TrimClassifier(LogisticRegression()),
     TrimClassifier(RidgeClassifier(), restarts=1, random_state=0),
@@ -49,6 +53,11 @@ SLOW = [
     SeverRegressor(Ridge()),
     PartitionClassifier(RidgeClassifier(), partitions=10),
 ]
+REPEATED = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "a share of the rows is dropped, and rows "
+    "are judged by others: one that is repeated is several, one that weighs more is one"
+    for kind in ("dense", "sparse")
+}
 
 
 def name(estimator) -> str:
@@ -89,31 +98,31 @@ def labels(seed: int = 0, n: int = 90, bad: int = 12, classes: int = 2):
 
 @pytest.mark.parametrize("estimator", FAST, ids=name)
 def test_scikit_learn_has_no_complaint(estimator):
-    results = check_estimator(estimator, on_skip=None)
+    results = check_estimator(estimator, on_skip=None, expected_failed_checks=REPEATED)
     assert sum(r["status"] == "passed" for r in results) > 40
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", SLOW, ids=name)
 def test_scikit_learn_has_no_complaint_of_the_others(estimator):
-    results = check_estimator(estimator, on_skip=None)
+    results = check_estimator(estimator, on_skip=None, expected_failed_checks=REPEATED)
     assert sum(r["status"] == "passed" for r in results) > 40
 
 
 @pytest.mark.parametrize(
     "estimator",
     [
-        TrimRegressor(Ridge(), restarts=3, random_state=0),
-        TrimClassifier(KNeighborsClassifier()),  # many equal losses
-        TrimClassifier(LogisticRegression(), restarts=3, random_state=0),
+        TrimRegressor(Ridge(), 0.2, restarts=3, random_state=0),
+        TrimClassifier(KNeighborsClassifier(), 0.2),  # many equal losses
+        TrimClassifier(LogisticRegression(), 0.2, restarts=3, random_state=0),
         FilterRegressor(Ridge(), Neighbours(), 0.2),
         FilterClassifier(LogisticRegression(), Slab(), 0.2),
-        RelabelClassifier(LogisticRegression(), k=4),
+        RelabelClassifier(LogisticRegression(), k=4, agreement=0.9),
         RoniRegressor(Ridge(), draws=2, random_state=0),
         RoniClassifier(GaussianNB(), draws=2, random_state=0),
-        MicroModelsClassifier(GaussianNB(), models=5),
+        MicroModelsClassifier(GaussianNB(), models=5, dispute=0.5),
         SeverRegressor(Ridge()),
-        SeverClassifier(LogisticRegression()),
+        SeverClassifier(LogisticRegression(), 0.2),
     ],
     ids=name,
 )
@@ -141,15 +150,15 @@ def test_a_random_state_is_all_that_draws():
 @pytest.mark.parametrize(
     ("estimator", "found", "lost"),
     [
-        (TrimRegressor(Ridge()), 1, 0),
-        (SeverRegressor(Ridge()), 1, 0),
+        (TrimRegressor(Ridge(), 0.2), 1, 0),
+        (SeverRegressor(Ridge(), 0.2), 1, 0),
         (FilterRegressor(Ridge(), contamination=0.2), 1, 0),
         (TrimClassifier(LogisticRegression(), 12 / 90), 1, 0),
         (TrimClassifier(RidgeClassifier(), 12 / 90), 1, 0),
         (SeverClassifier(LogisticRegression(), 12 / 90), 1, 0),
         (SeverClassifier(RidgeClassifier(), 12 / 90), 0.8, 0.05),
         (FilterClassifier(GaussianNB(), contamination=12 / 90), 1, 0),
-        (MicroModelsClassifier(LogisticRegression()), 1, 0),
+        (MicroModelsClassifier(LogisticRegression(), dispute=0.5), 1, 0),
         (RelabelClassifier(LogisticRegression(), agreement=0.5), 1, 0),
     ],
     ids=name,
@@ -192,7 +201,7 @@ def test_trim_on_real_rows_takes_back_most_of_the_damage():
         return float(np.mean((model.fit(*rows).predict(x_test) - y_test) ** 2))
 
     clean, hurt = error(Ridge(10), (x, y)), error(Ridge(10), poisoned)
-    defended = error(TrimRegressor(Ridge(10)), poisoned)
+    defended = error(TrimRegressor(Ridge(10), 0.2), poisoned)
     assert hurt > 1.5 * clean
     assert defended - clean < 0.4 * (hurt - clean)
 
@@ -202,8 +211,8 @@ def test_they_keep_the_rows_that_our_learners_keep(score):
     """Least squares without a penalty: both trainings have the same minimiser."""
     x, y, _ = numbers()
     if score is None:
-        ours = Trim(RidgeLearner(1e-12)).inspect(Data(x, y))
-        theirs = TrimRegressor(LinearRegression()).fit(x, y)
+        ours = Trim(RidgeLearner(1e-12), 0.2).inspect(Data(x, y))
+        theirs = TrimRegressor(LinearRegression(), 0.2).fit(x, y)
         np.testing.assert_allclose(theirs.scores_, 2 * np.asarray(ours.score), rtol=1e-6)
         assert theirs.n_iter_ == int(ours.trainings)
         assert theirs.message_.split(";")[0] == ours.message(Data(x, y)).split(";")[0]
@@ -234,7 +243,7 @@ def test_the_labels_are_those_of_the_neighbours(agreement):
 def test_restarts_find_what_the_start_from_all_rows_does_not():
     x, y, poison = numbers(seed=1)
     once, often = (
-        TrimRegressor(LinearRegression(), restarts=restarts, random_state=0).fit(x, y)
+        TrimRegressor(LinearRegression(), 0.2, restarts=restarts, random_state=0).fit(x, y)
         for restarts in (0, 10)
     )
     assert np.mean(~once.support_mask_[poison]) < 0.5
@@ -330,7 +339,7 @@ def test_roni_tolerates_what_it_is_told_to():
 def test_no_micro_model_judges_the_rows_it_was_trained_on():
     """One neighbour knows its own rows by heart: it would never dispute them."""
     x, y, flipped = labels()
-    found = MicroModelsClassifier(KNeighborsClassifier(1), models=2).fit(x, y)
+    found = MicroModelsClassifier(KNeighborsClassifier(1), models=2, dispute=0.5).fit(x, y)
     assert found.n_iter_ == 2
     for row in np.flatnonzero(flipped)[:4]:
         assert found.scores_[row] in (0, 1)

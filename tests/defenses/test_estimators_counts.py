@@ -62,8 +62,8 @@ COUNTED = [
     SeverClassifier(CLASSIFIER),
     SeverRegressor(REGRESSOR, rounds=3),
     TrimClassifier(CLASSIFIER),
-    TrimClassifier(CLASSIFIER, restarts=9, random_state=0),
-    TrimRegressor(REGRESSOR, restarts=9, random_state=1),
+    TrimClassifier(CLASSIFIER, 0.2, restarts=9, random_state=0),
+    TrimRegressor(REGRESSOR, 0.2, restarts=9, random_state=1),
 ]
 
 

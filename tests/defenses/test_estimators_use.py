@@ -34,7 +34,7 @@ def test_frames_keep_their_type_names_and_index():
     index = [f"row {i}" for i in range(60)]
     frame = pd.DataFrame(x, index, ["a", "b", "c"])
     target = pd.Series(y, index, name="price")
-    trim: Any = TrimRegressor(make_pipeline(StandardScaler(), Ridge()))
+    trim: Any = TrimRegressor(make_pipeline(StandardScaler(), Ridge()), 0.2)
     found: Any = trim.fit_resample(frame, target)
     kept, targets = found
     pd.testing.assert_frame_equal(kept, frame.loc[trim.support_mask_])
@@ -76,7 +76,7 @@ def test_a_grid_search_over_a_pipeline_runs():
 
 def test_the_message_says_whether_there_is_a_gap():
     x, y, _ = numbers()
-    message = TrimRegressor(LinearRegression()).fit(x, y).message_
+    message = TrimRegressor(LinearRegression(), 0.2).fit(x, y).message_
     assert message.startswith(
         "kept 48 of 60 rows; 4 trainings; the least suspect row dropped scores"
     )
@@ -101,7 +101,7 @@ def test_they_predict_in_the_ways_of_their_estimator():
 def test_trim_warns_while_the_rows_kept_still_change():
     x, y, _ = numbers()
     with pytest.warns(ConvergenceWarning, match="max_trainings=1 trainings"):
-        TrimRegressor(Ridge(), max_trainings=1).fit(x, y)
+        TrimRegressor(Ridge(), 0.2, max_trainings=1).fit(x, y)
 
 
 X, Y, _ = numbers()
@@ -149,9 +149,9 @@ def test_on_real_rows_flipped_labels_are_found():
     flipped = np.random.default_rng(0).permutation(300) < 60
     y = np.where(flipped, 1 - y[:300], y[:300])
     for estimator in (
-        TrimClassifier(LogisticRegression()),
-        SeverClassifier(LogisticRegression()),
-        MicroModelsClassifier(LogisticRegression()),
+        TrimClassifier(LogisticRegression(), 0.2),
+        SeverClassifier(LogisticRegression(), 0.2),
+        MicroModelsClassifier(LogisticRegression(), dispute=0.5),
         RelabelClassifier(LogisticRegression(), agreement=0.5),
     ):
         estimator.fit(x, y)

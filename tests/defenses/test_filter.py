@@ -9,6 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from bilevel import Data
 from bilevel.learners import Logistic
 from defenses import Filter, SoftFilter, scores
+from defenses.sanitise.scores import neighbours
 
 N, D = 30, 4
 RNG = np.random.default_rng(0)
@@ -39,6 +40,38 @@ def test_scores_are_what_they_say():
     np.testing.assert_allclose(ALL[2](X, OWN, 1 - OWN)[Y > 0], (left**2).sum(1), rtol=1e-8)
     apart, _ = NearestNeighbors(n_neighbors=4).fit(a).kneighbors(a)
     np.testing.assert_allclose(ALL[3](X, OWN, 1 - OWN)[Y > 0], apart[:, 3] ** 2, rtol=1e-9)
+
+
+def test_neighbours_are_those_of_all_pairs_whatever_the_blocks(monkeypatch):
+    """Ties, a class of two rows, and the derivative, too."""
+    x, score = np.concatenate([X, X[:4]]), scores.Neighbours(3)
+    apart = np.sum((x[:, None] - x[None, :]) ** 2, axis=2)
+    np.fill_diagonal(apart, np.inf)
+
+    def both(x, inside):
+        return jax.value_and_grad(lambda x: jnp.sum(score(x, inside, 1 - inside) ** 2))(x)
+
+    slopes = []
+    for pairs in (2**19, 100):
+        monkeypatch.setattr(neighbours, "PAIRS", pairs)
+        compiled = jax.jit(both)
+        for two in (False, True):
+            inside = np.isin(np.arange(N + 4), [0, 3]) * 1.0 if two else np.append(OWN, OWN[:4])
+            near = np.sort(np.where(inside[None, :] > 0, apart, np.inf), axis=1)[:, :3]
+            expected = np.max(np.where(np.isfinite(near), near, 0), axis=1)
+            np.testing.assert_allclose(score(x, inside, 1 - inside), expected, atol=1e-12)
+            total, slope = compiled(jnp.asarray(x), jnp.asarray(inside))
+            np.testing.assert_allclose(total, np.sum(expected**2), rtol=1e-10)
+            slopes.append(slope)
+    np.testing.assert_allclose(slopes[:2], slopes[2:], rtol=1e-9, atol=1e-12)
+
+
+def test_neighbours_of_many_rows_need_little_memory():
+    """6,000 rows: all pairs would be 288 MB."""
+    rows = jax.ShapeDtypeStruct((6000, 2), jnp.float64), *[jax.ShapeDtypeStruct((6000,), float)] * 2
+    needed = jax.jit(scores.Neighbours()).lower(*rows).compile().memory_analysis()
+    assert needed is not None
+    assert needed.temp_size_in_bytes < 40e6
 
 
 @pytest.mark.parametrize("score", ALL)
