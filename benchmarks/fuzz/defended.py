@@ -17,9 +17,9 @@ from .tables import Table
 SHARE = 0.2
 
 
-def _hard(selected: Callable[..., bool], solution: Solution) -> Solution:
+def _hard(selected: Callable[..., bool], solution: Solution, drops: bool = True) -> Solution:
     """Exact on the rows that we keep, with the labels that we give them: `selected(table, kept,
-    labels, decisions)` judges these.
+    labels, decisions)` judges these. A row of weight zero is dropped, if the defense drops rows.
     """
 
     def on(face: Found):
@@ -27,7 +27,7 @@ def _hard(selected: Callable[..., bool], solution: Solution) -> Solution:
         y = np.asarray(seen.y)
 
         def solved(t: Table, strength):
-            kept = (np.asarray(seen.weight) > 0) | (np.real(t.weight) == 0)
+            kept = np.asarray(seen.weight > 0) | (not drops)
             found = exactly_on(t._replace(y=y, weight=t.weight * kept), strength)
             right = selected(t, kept, y, np.real(found.decision(t.x)))
             return found if right else found._replace(slack=-1.0)
@@ -133,7 +133,7 @@ DEFENDED = {
     "filter-svm": poisoned(lambda s: Filter(_machine(s), contamination=SHARE), labels,
                            _hard(_filtered, margin)),
     "relabel-logistic": poisoned(lambda s: Relabel(_sigmoid(s)), labels,
-                                 _hard(_relabelled, logistic)),
+                                 _hard(_relabelled, logistic, drops=False)),
     "soft-trim-ridge": poisoned(lambda s: SoftTrim(_line(s), SHARE), numbers,
                                 _soft_trim(_squares, ridge)),
     "soft-trim-logistic": poisoned(lambda s: SoftTrim(_sigmoid(s), SHARE), labels,

@@ -61,6 +61,11 @@ class Poisoned(AbstractBilevel):
         pinned = self.learner.pinned(learner.training(data))
         return Poisoned(pinned, self.data, self.x_val, self.y_val)
 
+    def point(self, poison: int) -> Point:
+        """The last rows with their weights, and the strength, as they are."""
+        data = self.data
+        return data.x[-poison:], data.weight[-poison:], _strength(self.learner)
+
     @property
     def solver(self):
         return self.learner.solver
@@ -124,7 +129,7 @@ def poisoned(
         data = Data(table.x, targets(table.y, table.x), table.weight)
         y_val = decisions(targets(table.y_val, table.x_val)).astype(float)
         objective = Poisoned(learner, data, jnp.asarray(table.x_val), jnp.asarray(y_val))
-        return objective, (data.x[-POISON:], data.weight[-POISON:], _strength(learner))
+        return objective, objective.point(POISON)
 
     def exactly(objective: Poisoned, face: Found) -> Exactly:
         data = objective.data

@@ -123,14 +123,15 @@ def _boxed(w, lower, upper):
 
 def _grouped(w, l2, l1):
     group, zero = _of_group(w.size), np.zeros(w.size)
-    free = np.bincount(group, w * w)[group] > 0
-    strength = np.full(group.max() + 1, 1) * l1
+
+    def lengths(a):
+        return np.sqrt((group[:, None] == group[None]) @ (a * a))
 
     def slack(w, slope):
-        lengths = np.sqrt(np.bincount(group, w * w))[group]
-        return lengths, np.real(l1) - np.sqrt(np.bincount(group, slope * slope))[group]
+        return lengths(w), np.real(l1) - lengths(slope)
 
-    return Face(free, zero, zero, zero, group, strength), slack
+    strength = np.ones(group.max() + 1) * l1
+    return Face(lengths(w) > 0, zero, zero, zero, group, strength), slack
 
 
 def _lasso(d, l2, l1):

@@ -68,7 +68,7 @@ class Options:
 
 
 class Verdict(NamedTuple):
-    """Of one certificate: its kind, and bound / error where it is right."""
+    """Of one certificate: its kind, and bound / error where it is right and not zero."""
 
     kind: str
     ratio: float = float("nan")
@@ -99,7 +99,9 @@ def judge(kind: Kind, objective: Any, z: Any, certificate: Certificate, face: An
     bound = float(certificate.error_bound)
     if not known or slack < 0 or not error <= bound < np.inf:
         return Verdict("missed")
-    return Verdict("right", bound / max(error, np.finfo(float).eps * size, 1e-300))
+    if bool(certificate.zero):
+        return Verdict("right")
+    return Verdict("right", bound / max(error, np.finfo(float).eps * size))
 
 
 def verdicts(name: str, family: str, seed: int, problems: int) -> list[Verdict]:
@@ -132,7 +134,7 @@ def run(options: Options, report: Report) -> None:
             continue
         all_of = verdicts(kind, family, seed, options.problems)
         count = Counter(verdict.kind for verdict in all_of)
-        ratios = [v.ratio for v in all_of if v.kind == "right"]
+        ratios = [v.ratio for v in all_of if v.ratio == v.ratio]
         quantile = np.quantile(ratios, [0.5, 0.9]) if ratios else [None, None]
         report.row(
             **key, problems=len(all_of), right=count["right"], missed=count["missed"],
