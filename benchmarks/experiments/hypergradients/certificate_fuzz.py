@@ -11,6 +11,7 @@ condition below 1e6).
 
 import dataclasses
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -26,6 +27,7 @@ from benchmarks.options import SOME, Count, Numbers, check
 from benchmarks.report import Report, UsageError
 from bilevel import Certificate, certify
 from bilevel.results import CONVERGED, DEGENERATE
+from bilevel.tools import program
 
 Problem = Literal[
     "svm-linear", "svm-rbf", "svm-polynomial", "ridge", "huber", "lasso", "elastic-net",
@@ -75,13 +77,13 @@ class Verdict(NamedTuple):
     regular: bool = False
 
 
-@eqx.filter_jit
-def answers(kind: Kind, batch: Any, static: Any) -> Any:
+@partial(program, effort=0)
+def answers(name: str, batch: Any, static: Any) -> Any:
     """(certificate, face) of each problem of a batch."""
 
     def one(arrays):
         objective, z = eqx.combine(arrays, static)
-        return certify(objective, z), kind.face(objective, z)
+        return certify(objective, z), KINDS[name].face(objective, z)
 
     return jax.lax.map(one, batch)
 
@@ -113,7 +115,7 @@ def verdicts(name: str, family: str, seed: int, problems: int) -> list[Verdict]:
     ]
     parts = [eqx.partition(case, eqx.is_array) for case in cases]
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[arrays for arrays, _ in parts])
-    answer = jax.device_get(answers(kind, batch, parts[0][1]))
+    answer = jax.device_get(answers(name, batch, parts[0][1]))
     return [
         judge(kind, *case, *jax.tree.map(lambda leaf, i=i: leaf[i], answer))
         for i, case in enumerate(cases)

@@ -7,9 +7,9 @@ files. Columns of zeros are added, so that tables share compiled programs.
 """
 
 import dataclasses
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +23,7 @@ from benchmarks.report import Report
 from bilevel import Data, SolveError, certify
 from bilevel.learners import Lasso, Logistic, Ridge
 from bilevel.results import CONVERGED, INNER_FAILED, NOT_FINITE
+from bilevel.tools import program
 
 Learner = Literal["svm-linear", "svm-rbf", "ridge", "huber", "lasso", "logistic", "softmax"]
 Table = Literal[
@@ -72,7 +73,7 @@ class Answer(NamedTuple):
 STEPS = 10.0 ** -np.arange(3, 9)
 
 
-@eqx.filter_jit
+@partial(program, effort=0)
 def answered(objective: Poisoned, z: Any, direction: Any) -> Answer:
     fitted = objective.learner.fit(objective.changed(z)[1], throw=False)
     certificate = certify(objective, z)
@@ -155,12 +156,13 @@ def attack(victim: str, train: Raw, validation: Raw, rng, steps: int) -> bool:
             data, start, labels, held, learner(strength), domain=domain, steps=steps
         )
     try:
+        first = float(recipe.attack(recipe.start))
         result = recipe.climb()
     except SolveError:
         return False
     values = np.asarray(result.history.value)
     failed = int(result.status) in (INNER_FAILED, NOT_FINITE)
-    return not failed and bool(np.isfinite(result.value) and result.value >= values[0])
+    return not failed and bool(np.isfinite(result.value) and result.value >= first)
 
 
 def run(options: Options, report: Report) -> None:
