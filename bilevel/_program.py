@@ -18,7 +18,6 @@ from ._solution import SolveError
 from ._tree import concrete
 
 
-
 class ReadsValuesError(ValueError):
     """A function given to the package reads the values of arrays that are traced."""
 

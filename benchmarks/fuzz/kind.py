@@ -44,7 +44,9 @@ class Program(AbstractBilevel):
     derivative: AbstractDerivative = Implicit()
 
     def pose(self, z):
-        return Posed(self.inner(self.fixed, z), lambda value: Outcome(self.outer(self.fixed, value)))
+        return Posed(
+            self.inner(self.fixed, z), lambda value: Outcome(self.outer(self.fixed, value))
+        )
 
     def using(self, solver, derivative):
         return Program(self.fixed, self.inner, self.outer, solver, derivative)

@@ -20,7 +20,6 @@ from bilevel.learners import (
     Softmax,
     kernels,
 )
-
 from defenses import AbstractDefense
 
 from . import exact
@@ -150,6 +149,7 @@ def poisoned(
 
 
 def labels(y, x):
+    """The labels themselves."""
     return y
 
 
@@ -164,6 +164,8 @@ def _classes(y, x):
 
 
 def svm(kernel) -> Solution:
+    """The machine with our multipliers at their bounds."""
+
     def on(face: Found):
         lower, upper = face.warm.lower, face.warm.upper
         return lambda t, s: exact.svm(kernel, t.x, t.y, t.weight, s, lower, upper)
@@ -172,6 +174,7 @@ def svm(kernel) -> Solution:
 
 
 def ridge(face: Found):
+    """Ridge regression, which has no active set."""
     del face
     return lambda t, s: exact.ridge(t.x, t.y, t.weight, s)
 
@@ -194,6 +197,7 @@ def _elastic(face: Found):
 
 
 def logistic(face: Found):
+    """Logistic regression, from our weights."""
     start = np.append(face.model.w, face.model.bias)
     return lambda t, s: exact.logistic(t.x, t.y, t.weight, s, start)
 

@@ -154,7 +154,9 @@ def _groups(d, l2, l1):
     return penalties.GroupL1(l1, tuple(_of_group(d)))
 
 
-def _kind(penalty, face_of, solver=FISTA(), loss=_squares, box=False) -> Kind:
+def _kind(
+    penalty, face_of, solver: AbstractSolver = FISTA(), loss: Any = _squares, box=False
+) -> Kind:
     pose = _posed(penalty, solver, loss, box)
     return Kind(pose, solved, _exact(face_of, loss is _logistic))
 

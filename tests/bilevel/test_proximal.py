@@ -331,13 +331,13 @@ def test_the_slack_of_a_group_is_the_length_it_can_lose_or_gain():
     """As above, of groups: one that is not zero stays until its length is lost, another enters
     when its part of v has grown by the slack; a group without strength never changes.
     """
-    groups, strength = np.array([0, 0, 1, 1, 1, 2, 2, 3, 3]), np.array([0.5, 1.5, 1.0, 0.0])
+    groups, strength = np.array([0, 0, 1, 1, 1, 2, 2, 3, 3]), jnp.array([0.5, 1.5, 1.0, 0.0])
     penalty, one = GroupL1(strength, groups).flat(jnp.zeros(groups.size)), jnp.ones(())
     seen = set()
     for seed in range(4):
         v = np.random.default_rng(seed).normal(size=groups.size)
         w = np.asarray(penalty.prox(jnp.asarray(v), one))
-        face = np.asarray(penalty.face(jnp.asarray(w)))
+        face = penalty.face(jnp.asarray(w))
         inside, outside = (
             np.asarray(s) for s in penalty.slack(jnp.asarray(w), jnp.asarray(w - v), face)
         )

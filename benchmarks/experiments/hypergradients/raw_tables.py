@@ -1,4 +1,5 @@
-"""Learners, hypergradients and attacks on tables as they are: unscaled, one-hot, tied, rare classes.
+"""Learners, hypergradients and attacks on tables as they are: unscaled, one-hot, tied, with a rare
+class.
 
 Per learner and table: how many draws scikit-learn solves, how many of these we solve with an
 objective no higher than 1e-8 of it, how many hypergradients agree with central differences or are
@@ -75,6 +76,7 @@ STEPS = 10.0 ** -np.arange(3, 9)
 
 @partial(program, effort=0)
 def answered(objective: Poisoned, z: Any, direction: Any) -> Answer:
+    """One training, its certificate, and the objective at both sides of z."""
     fitted = objective.learner.fit(objective.changed(z)[1], throw=False)
     certificate = certify(objective, z)
     slope = sum(
@@ -160,7 +162,6 @@ def attack(victim: str, train: Raw, validation: Raw, rng, steps: int) -> bool:
         result = recipe.climb()
     except SolveError:
         return False
-    values = np.asarray(result.history.value)
     failed = int(result.status) in (INNER_FAILED, NOT_FINITE)
     return not failed and bool(np.isfinite(result.value) and result.value >= first)
 

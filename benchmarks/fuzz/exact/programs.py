@@ -29,7 +29,7 @@ def _lengths(rows):
 
 
 def _slack(gradient, rows, lam, distance, terms, active) -> float:
-    """Multipliers of active rows beside the gradient; distances of the others beside their terms."""
+    """The multipliers of active rows, and the distances of others, beside their terms."""
     steep = np.max(np.abs(gradient))
     force = np.real(lam) * _lengths(rows) / (steep if steep > 0 else 1)
     gap = np.real(distance) / np.where(terms > 0, terms, 1)
@@ -37,7 +37,7 @@ def _slack(gradient, rows, lam, distance, terms, active) -> float:
 
 
 def qp(Q, q, A, b, G, h, active) -> Solved:
-    """min 1/2 x'Qx + q'x  s.t.  Ax = b, Gx <= h, of which the `active` rows hold with equality."""
+    """Of 1/2 x'Qx + q'x  s.t.  Ax = b, Gx <= h, of which the `active` rows hold with equality."""
     Q, q, A, b, G, h = (wide(a) for a in (Q, q, A, b, G, h))
     n, p = len(q), len(b)
     rows = np.concatenate([A, G[active]])
@@ -55,7 +55,7 @@ def qp(Q, q, A, b, G, h, active) -> Solved:
 
 
 def box_qp(Q, q, lower, upper, e, b, at_lower, at_upper) -> Solved:
-    """min 1/2 x'Qx + q'x  s.t.  lower <= x <= upper, e'x = b, with variables at their bounds. A
+    """Of 1/2 x'Qx + q'x  s.t.  lower <= x <= upper, e'x = b, with variables at their bounds. A
     pinned variable (lower = upper) follows the bound that it presses against.
     """
     Q, q, lower, upper, e, b = (wide(a) for a in (Q, q, lower, upper, e, b))
@@ -81,12 +81,10 @@ def box_qp(Q, q, lower, upper, e, b, at_lower, at_upper) -> Solved:
 
 
 def logistic_in_a_ball(x, y, share, l2, q, a, b, G, h, radius, start, active, steps=6) -> Solved:
-    """min sum share log(1 + exp(-y x'w)) + l2/2 |w|^2 + q'w  s.t.  a'w = b, Gw <= h, and last
+    """Of sum share log(1 + exp(-y x'w)) + l2/2 |w|^2 + q'w  s.t.  a'w = b, Gw <= h, and last
     |w|^2 <= radius^2; `start` is (w, nu, lam) in double precision.
     """
-    x, share, l2, q, a, b, G, h, radius = (
-        wide(c) for c in (x, share, l2, q, a, b, G, h, radius)
-    )
+    x, share, l2, q, a, b, G, h, radius = (wide(c) for c in (x, share, l2, q, a, b, G, h, radius))
     n, moves = x.shape[1], 0 * (l2 + b + h[0] + radius)
     w, nu, lam = (wide(part) + moves for part in start)
     lam = np.where(active, lam, 0)

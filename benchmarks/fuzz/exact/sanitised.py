@@ -137,7 +137,7 @@ def _sigmoid(a):
 
 
 def _threshold(height, mass, count, sharpness, lowest):
-    """t with sum mass sigmoid(sharpness (max(t, lowest) - height)) = count."""
+    """T with sum mass sigmoid(sharpness (max(t, lowest) - height)) = count."""
 
     def excess(t, height, lowest):
         top = np.where(np.real(lowest) > np.real(t), lowest, t)
