@@ -274,6 +274,17 @@ def test_the_two_solvers_agree():
     np.testing.assert_allclose(solve(a, "l1").value, exact, rtol=1e-12, atol=1e-14)
 
 
+def test_collinear_features_are_solved():
+    """One-hot columns, centred: along the face the Hessian is singular."""
+    found = []
+    for seed in range(8):
+        some = np.random.default_rng(seed).integers(0, 2, (ROWS, FEATURES // 2))
+        rows = np.concatenate([some, 1 - some], axis=1).astype(float)
+        solution = solve(with_strength("l1", 0.03, rows=jnp.asarray(rows - rows.mean(0))), "l1")
+        found.append(int(solution.result))
+    assert found.count(CONVERGED) >= 7, found
+
+
 def test_too_few_steps_and_nan_are_reported():
     a = arguments("l1")
     assert int(solve(a, "l1", FISTA(max_steps=1)).result) == MAX_STEPS
