@@ -1,6 +1,7 @@
 """Poisoned learners: ours, and the exact solution on the active set that ours returns."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -130,22 +131,24 @@ def poisoned(
         objective = Poisoned(learner, data, jnp.asarray(table.x_val), jnp.asarray(y_val))
         return objective, objective.point(POISON)
 
-    def exactly(objective: Poisoned, face: Found) -> Exactly:
-        data = objective.data
-        x_val, y_val = np.asarray(objective.x_val), np.asarray(objective.y_val)
-        exactly_on = solution(face)
+    return Kind(pose, found, partial(exactly, solution))
 
-        def at(z):
-            rows, weight, strength = z
-            x, w = (np.asarray(a).astype(rows.dtype) for a in (data.x, data.weight))
-            x[-POISON:], w[-POISON:] = rows, weight
-            table = Table(x, np.asarray(data.y), w, x_val, y_val, 1.0)
-            solved = exactly_on(table, strength)
-            return Reference(mean_square(solved.decision(x_val), y_val), *solved[1:])
 
-        return at
+def exactly(solution: Solution, objective: Poisoned, face: Found) -> Exactly:
+    """The value of the objective as a function of z, on our face."""
+    data = objective.data
+    x_val, y_val = np.asarray(objective.x_val), np.asarray(objective.y_val)
+    exactly_on = solution(face)
 
-    return Kind(pose, found, exactly)
+    def at(z):
+        rows, weight, strength = z
+        x, w = (np.asarray(a).astype(rows.dtype) for a in (data.x, data.weight))
+        x[-len(rows) :], w[-len(rows) :] = rows, weight
+        table = Table(x, np.asarray(data.y), w, x_val, y_val, 1.0)
+        solved = exactly_on(table, strength)
+        return Reference(mean_square(solved.decision(x_val), y_val), *solved[1:])
+
+    return at
 
 
 def labels(y, x):
@@ -179,16 +182,22 @@ def ridge(face: Found):
     return lambda t, s: exact.ridge(t.x, t.y, t.weight, s)
 
 
-def _huber(face: Found):
-    def solved(t: Table, s):
-        r = np.real(np.asarray(t.x)) @ face.model.w + face.model.bias - np.real(t.y)
-        near, sign = np.abs(r) < DELTA, np.sign(r)
-        return exact.huber(t.x, t.y, t.weight, s, DELTA, near, sign)
+def huber(delta: float) -> Solution:
+    """Huber regression with our rows within delta."""
 
-    return solved
+    def on(face: Found):
+        def solved(t: Table, s):
+            r = np.real(np.asarray(t.x)) @ face.model.w + face.model.bias - np.real(t.y)
+            near, sign = np.abs(r) < delta, np.sign(r)
+            return exact.huber(t.x, t.y, t.weight, s, delta, near, sign)
+
+        return solved
+
+    return on
 
 
-def _lasso(face: Found):
+def lasso(face: Found):
+    """The LASSO with the signs of our weights."""
     return lambda t, s: exact.sparse(t.x, t.y, t.weight, s, 0.0, np.sign(face.model.w))
 
 
@@ -202,7 +211,8 @@ def logistic(face: Found):
     return lambda t, s: exact.logistic(t.x, t.y, t.weight, s, start)
 
 
-def _softmax(face: Found):
+def softmax(face: Found):
+    """Softmax regression, from our weights."""
     start = face.model.W, face.model.bias
     return lambda t, s: exact.softmax(t.x, t.y, t.weight, s, start)
 
@@ -221,9 +231,9 @@ LEARNERS = {
     "svm-rbf": poisoned(lambda s: SVM(s, kernels.RBF(GAMMA)), labels, svm(rbf(GAMMA))),
     "svm-polynomial": poisoned(_of_polynomial, labels, svm(polynomial(GAMMA, DEGREE))),
     "ridge": poisoned(lambda s: Ridge(0.1 * s), numbers, ridge),
-    "huber": poisoned(lambda s: Huber(0.1 * s, DELTA), numbers, _huber),
-    "lasso": poisoned(lambda s: Lasso(0.03 * s), numbers, _lasso),
+    "huber": poisoned(lambda s: Huber(0.1 * s, DELTA), numbers, huber(DELTA)),
+    "lasso": poisoned(lambda s: Lasso(0.03 * s), numbers, lasso),
     "elastic-net": poisoned(lambda s: ElasticNet(L1, 0.1 * s), numbers, _elastic),
     "logistic": poisoned(lambda s: Logistic(0.1 * s), labels, logistic),
-    "softmax": poisoned(lambda s: Softmax(CLASSES, 0.1 * s), _classes, _softmax, _hot),
+    "softmax": poisoned(lambda s: Softmax(CLASSES, 0.1 * s), _classes, softmax, _hot),
 }

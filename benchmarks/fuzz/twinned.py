@@ -17,6 +17,9 @@ from bilevel.learners import (
     kernels,
 )
 
+from .exact.svm import linear, rbf
+from .learners import Solution, huber, lasso, logistic, ridge, softmax, svm
+
 EPSILON, ALPHA, L1, CLASSES = 1.35, 0.1, 0.01, 3
 """Of Huber regression, its penalty, of the LASSO, of softmax."""
 
@@ -27,6 +30,7 @@ class Twinned(NamedTuple):
     - `targets(y, rng)`: targets that suit it, of labels -1 and +1.
     - `theirs(x, y)`: scikit-learn's estimator, trained, with what ours needs to know of it.
     - `ours(known, x)`: the learner.
+    - `solution(learner, x)`: the exact solution on our face.
     - `objective(decisions, square, y, learner)`: of the decisions on the training rows, and the
       squared norm of the model.
     """
@@ -34,6 +38,7 @@ class Twinned(NamedTuple):
     targets: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     theirs: Callable[[np.ndarray, np.ndarray], Any]
     ours: Callable[[Any, np.ndarray], AbstractLearner]
+    solution: Callable[[Any, np.ndarray], Solution]
     objective: Callable[[np.ndarray, Any, np.ndarray, Any], Any]
 
 
@@ -121,23 +126,27 @@ def _huber(known, x) -> AbstractLearner:
 
 
 TWINS = {
-    "svm-linear": Twinned(_labels, _svc(kernel="linear"), lambda known, x: SVM(1.0), _hinge),
+    "svm-linear": Twinned(_labels, _svc(kernel="linear"), lambda known, x: SVM(1.0),
+                          lambda ours, x: svm(linear), _hinge),
     "svm-rbf": Twinned(
         _labels, _svc(kernel="rbf", gamma="scale"),
-        lambda known, x: SVM(1.0, kernels.RBF(_gamma(x))), _hinge,
+        lambda known, x: SVM(1.0, kernels.RBF(_gamma(x))),
+        lambda ours, x: svm(rbf(_gamma(x))), _hinge,
     ),
     "ridge": Twinned(_noisy, _linear("Ridge", alpha=1.0, solver="cholesky"),
-                     lambda known, x: Ridge(1 / len(x)), _squares),
+                     lambda known, x: Ridge(1 / len(x)), lambda ours, x: ridge, _squares),
     "huber": Twinned(_noisy, _linear("HuberRegressor", epsilon=EPSILON, alpha=ALPHA,
-                                     max_iter=20_000, tol=1e-9), _huber, _huber_loss),
+                                     max_iter=20_000, tol=1e-9), _huber,
+                      lambda ours, x: huber(float(ours.delta)), _huber_loss),
     "lasso": Twinned(_noisy, _linear("Lasso", alpha=L1, max_iter=200_000, tol=1e-8),
-                     lambda known, x: Lasso(L1), _lasso),
+                     lambda known, x: Lasso(L1), lambda ours, x: lasso, _lasso),
     "logistic": Twinned(_labels, _linear("LogisticRegression", solver="newton-cholesky", tol=1e-8,
                                          max_iter=1000),
-                        lambda known, x: Logistic(1 / len(x)), _logistic),
+                        lambda known, x: Logistic(1 / len(x)), lambda ours, x: logistic, _logistic),
     "softmax": Twinned(_thirds, _linear("LogisticRegression", solver="newton-cholesky", tol=1e-8,
                                         max_iter=1000),
-                       lambda known, x: Softmax(CLASSES, 1 / len(x)), _softmax),
+                       lambda known, x: Softmax(CLASSES, 1 / len(x)),
+                       lambda ours, x: softmax, _softmax),
 }  # fmt: skip
 
 
