@@ -34,10 +34,10 @@ def compas_frame() -> "pd.DataFrame":
         frame = pd.read_csv(io.BytesIO(unpacked(path)), keep_default_na=False, na_values=[""])
         days, known, charge, score = (frame[name] for name in FILTER)
         kept = days.between(-30, 30) & (known != -1) & (charge != "O") & (score != "N/A")
-        frame = frame[kept].reset_index(drop=True)
+        frame = frame.loc[kept].reset_index(drop=True)
         label = 2.0 * frame["two_year_recid"] - 1
-        frame = frame[[*NUMBERS, *KINDS]].astype(dict.fromkeys(NUMBERS, float))
-        frame = frame.astype(dict.fromkeys(KINDS, "category"))
+        frame = frame.reindex(columns=[*NUMBERS, *KINDS])
+        frame = frame.astype(dict.fromkeys(NUMBERS, float)).astype(dict.fromkeys(KINDS, "category"))
     except (KeyError, ValueError, TypeError) as error:
         raise UsageError(f"{path}: is not ProPublica's COMPAS table ({error})") from error
     frame.insert(0, "label", label)

@@ -40,7 +40,7 @@ def _pose_network(table: Table):
     rng, n = drawn(table), len(b)
     M = A @ rng.normal(size=(n, n)) + 0.1 * rng.normal(size=(n, n))
     M = M / np.linalg.norm(M, 2) * (1 - 10 ** rng.uniform(-3, -0.2))
-    return _program(_network, x_val, table), (jnp.asarray(M), jnp.asarray(b))
+    return _program(_network, x_val, table, M=M[1:]), (jnp.asarray(M[0]), jnp.asarray(b))
 
 
 def _network_map(w, args):
@@ -53,11 +53,13 @@ def _descent(fixed, z):
 
 
 def _network(fixed, z):
-    return FixedPoint(_network_map, jnp.zeros_like(z[1]), z)
+    row, c = z
+    return FixedPoint(_network_map, jnp.zeros_like(c), (jnp.vstack([row, fixed["M"]]), c))
 
 
-def _program(inner, x_val, table: Table) -> Program:
-    fixed = {"x_val": jnp.asarray(x_val), "y_val": jnp.asarray(table.y_val)}
+def _program(inner, x_val, table: Table, **more) -> Program:
+    fixed = {"x_val": x_val, "y_val": table.y_val, **more}
+    fixed = {name: jnp.asarray(leaf) for name, leaf in fixed.items()}
     return Program(fixed, inner, _outer, Anderson())
 
 
@@ -70,7 +72,7 @@ def _exact(find):
         f = {name: np.asarray(leaf) for name, leaf in objective.fixed.items()}
 
         def at(z):
-            w, condition = find(*z, np.asarray(face[0]))
+            w, condition = find(f, z, np.asarray(face[0]))
             return Reference(mean_square(f["x_val"] @ w, f["y_val"]), np.inf, condition)
 
         return at
@@ -78,7 +80,16 @@ def _exact(find):
     return exactly
 
 
+def _ridge(f, z, start):
+    return fixed_point.ridge(*z)
+
+
+def _layer(f, z, start):
+    row, c = z
+    return fixed_point.network(np.vstack([row, f["M"]]), c, start)
+
+
 FIXED_POINTS = {
-    "descent-fixed-point": Kind(_pose_descent, solved, _exact(fixed_point.ridge)),
-    "network-fixed-point": Kind(_pose_network, solved, _exact(fixed_point.network)),
+    "descent-fixed-point": Kind(_pose_descent, solved, _exact(_ridge)),
+    "network-fixed-point": Kind(_pose_network, solved, _exact(_layer)),
 }

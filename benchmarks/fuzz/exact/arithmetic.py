@@ -1,7 +1,7 @@
 """Linear systems in extended precision, real or complex, and the outcome of an exact solve."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,12 @@ class Exact(NamedTuple):
 class Reference(NamedTuple):
     """An outer objective at an exact solution: its value, and slack and condition as `Exact`."""
 
-    value: np.ndarray
+    value: Any
     slack: float
     condition: float
 
 
-def mean_square(f: np.ndarray, y: np.ndarray) -> np.ndarray:
+def mean_square(f: np.ndarray, y: np.ndarray) -> Any:
     """Half the mean squared difference."""
     return 0.5 * np.mean((f - y) ** 2)
 

@@ -31,7 +31,7 @@ def minimiser(x, y, share, face: Face, start, logistic: bool, steps=6):
     w = np.where(free, wide(start), fixed) + 0 * (share @ x + wide(face.slope) + wide(face.bend))
     if face.strength is not None:
         w = w + 0 * np.sum(wide(face.strength))
-    A = np.eye(0)
+    A, loss_slope = np.eye(0), np.zeros(0)
     for _ in range(steps):
         f = x @ w
         if logistic:
@@ -43,8 +43,8 @@ def minimiser(x, y, share, face: Face, start, logistic: bool, steps=6):
         along = loss_slope + face.slope + face.bend * w
         inside = x[:, free]
         A = inside.T @ (curvature[:, None] * inside) + np.diag((face.bend + 0 * w)[free])
-        if face.group is not None and face.strength is not None:
-            groups, along = _groups(face, w, along)
+        if face.group is not None:
+            groups, along = _groups(face, face.group, w, along)
             A = A + groups[np.ix_(free, free)]
         if not free.any():
             break
@@ -53,15 +53,15 @@ def minimiser(x, y, share, face: Face, start, logistic: bool, steps=6):
     return w, np.real(loss_slope), condition(A)
 
 
-def _groups(face: Face, w, along):
+def _groups(face: Face, group: np.ndarray, w, along):
     """Hessian of the norms of groups that are not zero, and `along` with their slopes."""
     H = np.zeros((w.size, w.size), w.dtype)
     along = along.copy()
-    for g in np.unique(face.group[face.free]):
-        mine = face.group == g
+    for g in np.unique(group[face.free]):
+        mine = group == g
         u = w[mine]
         length = np.sqrt(np.sum(u * u))
-        strength = wide(face.strength)[g]
+        strength = wide(np.asarray(face.strength))[g]
         along[mine] = along[mine] + strength * u / length
         H[np.ix_(mine, mine)] = strength * (np.eye(u.size) / length - np.outer(u, u) / length**3)
     return H, along

@@ -64,20 +64,23 @@ def box_qp(Q, q, lower, upper, e, b, at_lower, at_upper) -> Solved:
     free = ~(at_lower | at_upper | pinned)
     k = int(free.sum())
     matrix = _bordered(Q[np.ix_(free, free)], e[free][None])
-    for _ in range(2):
+
+    def at(up):
         x = np.where(up, upper, np.where(free, 0, lower)) + 0 * (q + b)
-        rhs = np.append(-q[free] - Q[free] @ x, b - e @ x)
-        found = solve(matrix, rhs)
-        x[free], nu = found[:k], found[k]
-        slope = np.real(Q @ x + q + nu * e)
-        up = up | (pinned & (slope < 0))
+        found = solve(matrix, np.append(-q[free] - Q[free] @ x, b - e @ x))
+        x[free] = found[:k]
+        return x, found[k:], np.real(Q @ x + q + found[k] * e)
+
+    *_, slope = at(up)
+    up = up | (pinned & (slope < 0))
+    x, nu, slope = at(up)
     below, above = np.real(x) - np.real(lower), np.real(upper) - np.real(x)
     size = np.where(np.isfinite(below + above), below + above, np.abs(x))
     inside = np.minimum(below, above) / np.where(size > 0, size, 1)
     steep = np.max(np.abs(np.real(Q)) @ np.abs(x) + np.abs(q))
     held = np.where(pinned, np.abs(slope), np.where(up, -slope, slope)) / steep
     slack = float(np.min(np.where(free, inside, held)))
-    return Solved(x, found[k:], found[:0], slack, condition(matrix))
+    return Solved(x, nu, nu[:0], slack, condition(matrix))
 
 
 def logistic_in_a_ball(x, y, share, l2, q, a, b, G, h, radius, start, active, steps=6) -> Solved:
@@ -88,7 +91,7 @@ def logistic_in_a_ball(x, y, share, l2, q, a, b, G, h, radius, start, active, st
     n, moves = x.shape[1], 0 * (l2 + b + h[0] + radius)
     w, nu, lam = (wide(part) + moves for part in start)
     lam = np.where(active, lam, 0)
-    for _ in range(steps):
+    for step in range(steps):
         p = 1 / (1 + np.exp(y * (x @ w)))
         gradient = l2 * w + q - x.T @ (share * p * y)
         rows = np.concatenate([G, 2 * w[None]])
@@ -105,6 +108,8 @@ def logistic_in_a_ball(x, y, share, l2, q, a, b, G, h, radius, start, active, st
         nu = nu + y_move[0]
         lam = lam + 0 * nu
         lam[active] = lam[active] + y_move[1:]
-    terms = np.append(np.abs(np.real(G)) @ np.abs(w) + np.abs(h), 2 * np.abs(radius) ** 2)
-    slack = _slack(np.abs(np.real(gradient)), rows, lam, -excess, np.real(terms), active)
-    return Solved(w, np.array([nu]), lam, slack, condition(matrix))
+        if step == steps - 1:
+            terms = np.append(np.abs(np.real(G)) @ np.abs(w) + np.abs(h), 2 * np.abs(radius) ** 2)
+            slack = _slack(np.abs(np.real(gradient)), rows, lam, -excess, np.real(terms), active)
+            return Solved(w, np.array([nu]), lam, slack, condition(matrix))
+    raise ValueError("steps: expected one at least")
