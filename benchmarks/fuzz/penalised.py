@@ -39,7 +39,7 @@ def _posed(penalty: Callable[..., Any], solver: AbstractSolver, loss: Any, box: 
 
     def inner(fixed, z):
         rows, *strengths = z
-        x = jnp.concatenate([fixed["x"], rows]) - fixed["x_0"]
+        x = jnp.concatenate([fixed["x"], rows]) - fixed["x_0"][None]
         made = penalty(x.shape[1], *strengths)
         if isinstance(solver, WorkingSet):
             return PenalisedLeastSquares(x, fixed["y"], made, fixed["share"])
@@ -50,7 +50,7 @@ def _posed(penalty: Callable[..., Any], solver: AbstractSolver, loss: Any, box: 
 
 
 def _outer(fixed, w):
-    return 0.5 * jnp.mean(((fixed["x_val"] - fixed["x_0"]) @ w - fixed["y_val"]) ** 2)
+    return 0.5 * jnp.mean(((fixed["x_val"] - fixed["x_0"][None]) @ w - fixed["y_val"]) ** 2)
 
 
 def _squares(w, args):
