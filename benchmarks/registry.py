@@ -28,6 +28,8 @@ TABLE = (
      "Our hypergradient, finite differences, and the formula that papers print"),
     ("hypergradients", "certificate-fuzz",
      "Certificates against exact hypergradients on random problems: learners x kinds of tables"),
+    ("hypergradients", "raw-tables",
+     "Learners, hypergradients and attacks on unscaled, one-hot and tied tables, beside sklearn"),
     ("regression", "regression-house",
      "Poisoned ridge and LASSO on house prices: test error against the poisoning rate"),
     ("regression", "regression-pharm",

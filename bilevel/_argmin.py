@@ -1,6 +1,8 @@
 """`argmin`: the minimiser of an inner problem, with a derivative."""
 
+import contextlib
 import types
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -36,6 +38,21 @@ def _closes_over_nothing(function) -> bool:
     return isinstance(function, types.FunctionType) and not function.__closure__
 
 
+@contextlib.contextmanager
+def scalar_functions() -> Iterator[None]:
+    """ValueError for an objective that returns no scalar, which JAX calls a function."""
+    try:
+        yield
+    except TypeError as error:
+        says = str(error)
+        if "scalar-output" not in says:
+            raise
+        raise ValueError(
+            "problem: its objective or loss must return one floating number; "
+            + says.split(". ", 1)[-1]
+        ) from error
+
+
 def solve(
     problem: PyTree,
     warm: PyTree | None,
@@ -62,7 +79,8 @@ def solve(
     if point is not None and isinstance(derivative, Implicit):
         unknowns = derivative.at(solver, problem, point)
     else:
-        unknowns, point = derivative.attach(solver, problem, warm)
+        with scalar_functions():
+            unknowns, point = derivative.attach(solver, problem, warm)
     value = solver.value(problem, unknowns, point.frozen)
     return Solution(value, point.result, point.stats, point.warm if solver.converges else None)
 

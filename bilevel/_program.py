@@ -1,9 +1,10 @@
 """Compiled programs, cached by structure, shapes and settings rather than by identity."""
 
+import contextlib
 import functools
 import os
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -12,10 +13,21 @@ from equinox.internal import Static
 from jax.extend import core as extend
 from jaxtyping import PyTree
 
+from . import results
+from ._solution import SolveError
 from ._tree import concrete
 
-NEEDS_VALUES = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
-"""Errors of a function that reads the values of the arrays it closes over."""
+
+class ReadsValuesError(ValueError):
+    """A function given to the package reads the values of arrays that are traced."""
+
+
+NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    ReadsValuesError,
+)
+"""Errors of a function that reads the values of its arguments, or of arrays it closes over."""
 
 
 class _Code:
@@ -147,6 +159,20 @@ def compiler_options(effort: int) -> dict[str, bool | int | str]:
     return {name: value for name, value in wanted.items() if name not in chosen and known(name)}
 
 
+@contextlib.contextmanager
+def solve_errors() -> Iterator[None]:
+    """`SolveError` with its sentence for a solve that fails inside a function of the user's, with
+    `throw=True`: JAX reports it as a failed callback.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        for sentence in results.SENTENCES.values():
+            if sentence in str(error):
+                raise SolveError(sentence) from None
+        raise
+
+
 def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]:
     """`function(*args)` under `jit` with `compiler_options(effort)`. Arrays are traced; the other
     arguments are settings, compared by structure and value.
@@ -167,7 +193,11 @@ def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any
     def run(*args: Any) -> Any:
         arrays, rest = eqx.partition(args, eqx.is_array)
         traced = _inside_jit() or not all(map(concrete, jax.tree.leaves(arrays)))
-        out, rest = (inside if traced else alone())(arrays, _Setting(rest))
+        if traced:
+            out, rest = inside(arrays, _Setting(rest))
+        else:
+            with solve_errors():
+                out, rest = alone()(arrays, _Setting(rest))
         return eqx.combine(out, rest.value)
 
     return run
@@ -197,6 +227,14 @@ def program(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]
         try:
             return run_on(*opened(args))
         except NEEDS_VALUES:
+            pass
+        try:
             return run_on(*args)
+        except NEEDS_VALUES as error:
+            raise ReadsValuesError(
+                "a function given to bilevel (an objective, a loss, a map) reads the numbers of "
+                "its arguments, by NumPy, float() or if; write it with jax.numpy, and choices with "
+                f"jnp.where. JAX says: {str(error).splitlines()[0]}"
+            ) from error
 
     return run

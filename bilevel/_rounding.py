@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ._data import Data
 from ._interpret import interpret
 
 PERIOD = 1 << 16
@@ -37,10 +38,22 @@ class Noise:
         return a * (1 + sign * signed)
 
     def arrays(self, tree: PyTree) -> PyTree:
-        """The tree, with every entry of its floating arrays multiplied by a factor."""
-        arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
-        arrays = jax.tree.map(lambda leaf: self(leaf, leaf.shape), arrays)
-        return eqx.combine(arrays, rest)
+        """The tree, with every entry of its floating arrays multiplied by a factor. Labels of
+        `Data` that are whole numbers stay: a class is compared, not computed with.
+        """
+
+        def noisy(leaf):
+            return self(leaf, leaf.shape) if eqx.is_inexact_array(leaf) else leaf
+
+        def part(node):
+            perturbed = jax.tree.map(noisy, node)
+            if not isinstance(node, Data) or not eqx.is_inexact_array(node.y):
+                return perturbed
+            classes = jnp.all(node.y == jnp.round(node.y))
+            labels = jnp.where(classes, node.y, perturbed.y)
+            return eqx.tree_at(lambda data: data.y, perturbed, labels)
+
+        return jax.tree.map(part, tree, is_leaf=lambda node: isinstance(node, Data))
 
 
 SUMS = frozenset(

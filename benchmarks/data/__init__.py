@@ -1,7 +1,9 @@
 """Real data for experiments: digits and tables, drawn or filed splits of them."""
 
 from ._table import Group, Parts, Table
+from .adult import adult_frame
 from .cifar import Images, cifar10
+from .compas import compas_frame
 from .contagio import pdf_malware
 from .enron import enron
 from .files import Poison, filed_parts, filed_poison, numbered_parts

@@ -1,16 +1,15 @@
 """Poisoned learners: ours, and the exact solution on the active set that ours returns."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed
-from bilevel.derivatives import AbstractDerivative
+from bilevel import AbstractBilevel, Data, Outcome, Posed
 from bilevel.learners import (
     SVM,
     AbstractLearner,
@@ -22,10 +21,12 @@ from bilevel.learners import (
     Softmax,
     kernels,
 )
+from defenses import AbstractDefense
 
 from . import exact
-from .exact.arithmetic import Exact
+from .exact.arithmetic import Exact, Reference, mean_square
 from .exact.svm import linear, polynomial, rbf
+from .kind import Exactly, Kind, Point
 from .tables import POISON, Table
 
 GAMMA, DEGREE, CLASSES = 0.3, 3, 3
@@ -40,18 +41,9 @@ class Poisoned(AbstractBilevel):
     data: Data
     x_val: Array
     y_val: Array
-    solver: AbstractSolver
-    derivative: AbstractDerivative
 
     def pose(self, z):
-        rows, weight, strength = z
-        k = self.data.rows - rows.shape[0]
-        data = Data(
-            jnp.concatenate([self.data.x[:k], rows]),
-            self.data.y,
-            jnp.concatenate([self.data.weight[:k], weight]),
-        )
-        learner = eqx.tree_at(_strength, self.learner, strength)
+        learner, data = self.changed(z)
         training = learner.training(data)
 
         def outcome(value):
@@ -61,32 +53,110 @@ class Poisoned(AbstractBilevel):
         return Posed(training.problem, outcome)
 
     def using(self, solver, derivative):
-        return eqx.tree_at(lambda p: (p.solver, p.derivative), self, (solver, derivative))
+        learner = self.learner.using(solver, derivative)
+        return Poisoned(learner, self.data, self.x_val, self.y_val)
+
+    def pinned(self, z):
+        learner, data = self.changed(z)
+        pinned = self.learner.pinned(learner.training(data))
+        return Poisoned(pinned, self.data, self.x_val, self.y_val)
+
+    def point(self, poison: int) -> Point:
+        """The last rows with their weights, and the strength, as they are."""
+        data = self.data
+        return data.x[-poison:], data.weight[-poison:], _strength(self.learner)
+
+    @property
+    def solver(self):
+        return self.learner.solver
+
+    @property
+    def derivative(self):
+        return self.learner.derivative
+
+    def changed(self, z) -> tuple[AbstractLearner, Data]:
+        """The learner and the rows of z."""
+        rows, weight, strength = z
+        k = self.data.rows - rows.shape[0]
+        data = Data(
+            jnp.concatenate([self.data.x[:k], rows]),
+            self.data.y,
+            jnp.concatenate([self.data.weight[:k], weight]),
+        )
+        return eqx.tree_at(_strength, self.learner, strength), data
 
 
 def _strength(learner: Any):
+    if isinstance(learner, AbstractDefense):
+        return _strength(learner.learner)
     if isinstance(learner, SVM):
         return learner.C
     return learner.l2 if hasattr(learner, "l2") else learner.l1
 
 
-class Kind(NamedTuple):
-    """A learner of a strength; targets that suit it; and the exact solution.
+class Found(NamedTuple):
+    """Our model, the warm start with its active set, and what a defense reports."""
 
-    `solution(table, strength, model, warm)` is an `Exact`, on the active set of our solution.
+    model: Any
+    warm: Any
+    report: Any
+
+
+Solution = Callable[[Found], Callable[[Table, Any], Exact]]
+"""From our face to a function of the table, whose last rows have moved, and of the strength."""
+
+
+def found(objective: Poisoned, z: Point) -> Found:
+    """What we find on the rows of z."""
+    fitted = objective.learner.fit(objective.changed(z)[1], throw=False)
+    return Found(fitted.model, fitted.warm, fitted.report)
+
+
+def poisoned(
+    make: Callable[[Any], AbstractLearner],
+    targets: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    solution: Solution,
+    decisions: Callable[[np.ndarray], np.ndarray] = lambda y: y,
+) -> Kind:
+    """A kind of poisoned learners.
+
+    - `make(strength)`: the learner. `targets(labels, rows)`: targets that suit it. `decisions`:
+      those that it should make, of targets.
     """
 
-    make: Callable[[Any], AbstractLearner]
-    targets: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    decisions: Callable[[np.ndarray], np.ndarray]
-    solution: Callable[..., Exact]
+    def pose(table: Table):
+        learner = make(table.strength)
+        data = Data(table.x, targets(table.y, table.x), table.weight)
+        y_val = decisions(targets(table.y_val, table.x_val)).astype(float)
+        objective = Poisoned(learner, data, jnp.asarray(table.x_val), jnp.asarray(y_val))
+        return objective, objective.point(POISON)
+
+    return Kind(pose, found, partial(exactly, solution))
 
 
-def _labels(y, x):
+def exactly(solution: Solution, objective: Poisoned, face: Found) -> Exactly:
+    """The value of the objective as a function of z, on our face."""
+    data = objective.data
+    x_val, y_val = np.asarray(objective.x_val), np.asarray(objective.y_val)
+    exactly_on = solution(face)
+
+    def at(z):
+        rows, weight, strength = z
+        x, w = (np.asarray(a).astype(rows.dtype) for a in (data.x, data.weight))
+        x[-len(rows) :], w[-len(rows) :] = rows, weight
+        table = Table(x, np.asarray(data.y), w, x_val, y_val, 1.0)
+        solved = exactly_on(table, strength)
+        return Reference(mean_square(solved.decision(x_val), y_val), *solved[1:])
+
+    return at
+
+
+def labels(y, x):
+    """The labels themselves."""
     return y
 
 
-def _numbers(y, x):
+def numbers(y, x):
     """Targets with a part that no feature explains."""
     spread = np.std(x, axis=0)
     return y + ((x - np.mean(x, axis=0)) / np.where(spread > 0, spread, 1))[:, 0] ** 2
@@ -96,100 +166,74 @@ def _classes(y, x):
     return (np.arange(len(y)) % CLASSES).astype(int)
 
 
-def _same(y):
-    return y
+def svm(kernel) -> Solution:
+    """The machine with our multipliers at their bounds."""
+
+    def on(face: Found):
+        lower, upper = face.warm.lower, face.warm.upper
+        return lambda t, s: exact.svm(kernel, t.x, t.y, t.weight, s, lower, upper)
+
+    return on
 
 
-def _svm(kernel):
-    def solution(t: Table, strength, model, warm):
-        return exact.svm(kernel, t.x, t.y, t.weight, strength, warm.lower, warm.upper)
-
-    return solution
-
-
-def _ridge(t: Table, strength, model, warm):
-    return exact.ridge(t.x, t.y, t.weight, strength)
+def ridge(face: Found):
+    """Ridge regression, which has no active set."""
+    del face
+    return lambda t, s: exact.ridge(t.x, t.y, t.weight, s)
 
 
-def _huber(t: Table, strength, model, warm):
-    r = np.real(np.asarray(t.x)) @ model.w + model.bias - np.real(t.y)
-    near, sign = np.abs(r) < DELTA, np.sign(r)
-    return exact.huber(t.x, t.y, t.weight, strength, DELTA, near, sign)
+def huber(delta: float) -> Solution:
+    """Huber regression with our rows within delta."""
+
+    def on(face: Found):
+        def solved(t: Table, s):
+            r = np.real(np.asarray(t.x)) @ face.model.w + face.model.bias - np.real(t.y)
+            near, sign = np.abs(r) < delta, np.sign(r)
+            return exact.huber(t.x, t.y, t.weight, s, delta, near, sign)
+
+        return solved
+
+    return on
 
 
-def _lasso(t: Table, strength, model, warm):
-    return exact.sparse(t.x, t.y, t.weight, strength, 0.0, np.sign(model.w))
+def lasso(face: Found):
+    """The LASSO with the signs of our weights."""
+    return lambda t, s: exact.sparse(t.x, t.y, t.weight, s, 0.0, np.sign(face.model.w))
 
 
-def _elastic(t: Table, strength, model, warm):
-    return exact.sparse(t.x, t.y, t.weight, L1, strength, np.sign(model.w))
+def _elastic(face: Found):
+    return lambda t, s: exact.sparse(t.x, t.y, t.weight, L1, s, np.sign(face.model.w))
 
 
-def _logistic(t: Table, strength, model, warm):
-    return exact.logistic(t.x, t.y, t.weight, strength, np.append(model.w, model.bias))
+def logistic(face: Found):
+    """Logistic regression, from our weights."""
+    start = np.append(face.model.w, face.model.bias)
+    return lambda t, s: exact.logistic(t.x, t.y, t.weight, s, start)
 
 
-def _softmax(t: Table, strength, model, warm):
-    return exact.softmax(t.x, t.y, t.weight, strength, (model.W, model.bias))
+def softmax(face: Found):
+    """Softmax regression, from our weights."""
+    start = face.model.W, face.model.bias
+    return lambda t, s: exact.softmax(t.x, t.y, t.weight, s, start)
+
+
+def _hot(y):
+    return np.eye(CLASSES)[y % CLASSES]
+
+
+def _of_polynomial(s):
+    return SVM(s, kernels.Polynomial(DEGREE, GAMMA, 1.0))
 
 
 DELTA, L1 = 0.7, 0.03
-KINDS = {
-    "svm-linear": Kind(lambda s: SVM(s), _labels, _same, _svm(linear)),
-    "svm-rbf": Kind(lambda s: SVM(s, kernels.RBF(GAMMA)), _labels, _same, _svm(rbf(GAMMA))),
-    "svm-polynomial": Kind(
-        lambda s: SVM(s, kernels.Polynomial(DEGREE, GAMMA, 1.0)), _labels, _same,
-        _svm(polynomial(GAMMA, DEGREE)),
-    ),
-    "ridge": Kind(lambda s: Ridge(0.1 * s), _numbers, _same, _ridge),
-    "huber": Kind(lambda s: Huber(0.1 * s, DELTA), _numbers, _same, _huber),
-    "lasso": Kind(lambda s: Lasso(0.03 * s), _numbers, _same, _lasso),
-    "elastic-net": Kind(lambda s: ElasticNet(L1, 0.1 * s), _numbers, _same, _elastic),
-    "logistic": Kind(lambda s: Logistic(0.1 * s), _labels, _same, _logistic),
-    "softmax": Kind(
-        lambda s: Softmax(CLASSES, 0.1 * s), _classes, lambda y: np.eye(CLASSES)[y % CLASSES],
-        _softmax,
-    ),
-}  # fmt: skip
-
-
-def posed(kind: Kind, table: Table) -> tuple[Poisoned, Any]:
-    """Our objective, and where it is differentiated."""
-    learner = kind.make(table.strength)
-    data = Data(table.x, kind.targets(table.y, table.x), table.weight)
-    y_val = kind.decisions(kind.targets(table.y_val, table.x_val)).astype(float)
-    objective = Poisoned(
-        learner, data, jnp.asarray(table.x_val), jnp.asarray(y_val),
-        learner.solver, learner.derivative,
-    )  # fmt: skip
-    return objective, (data.x[-POISON:], data.weight[-POISON:], _strength(learner))
-
-
-def exact_gradient(kind: Kind, objective: Poisoned, z, model, warm):
-    """(gradient by complex steps, flat; slack; condition) on the active set of our solution."""
-    data = objective.data
-    rows, weight, strength = (np.asarray(a) for a in z)
-    at = np.concatenate([rows.ravel(), weight.ravel(), strength.ravel()]).astype(np.longdouble)
-    x_val, y_val = np.asarray(objective.x_val), np.asarray(objective.y_val)
-    step = np.longdouble(1e-60)
-
-    def solved(flat):
-        x, w = np.asarray(data.x).astype(flat.dtype), np.asarray(data.weight).astype(flat.dtype)
-        x[-POISON:] = flat[: rows.size].reshape(rows.shape)
-        w[-POISON:] = flat[rows.size : rows.size + POISON]
-        table = Table(x, np.asarray(data.y), w, x_val, y_val, 1.0)
-        return kind.solution(table, flat[-1], model, warm)
-
-    gradient = []
-    for j in range(at.size):
-        moved = at.astype(np.clongdouble)
-        moved[j] += 1j * step
-        f = solved(moved).decision(x_val)
-        gradient.append(np.imag(0.5 * np.mean((f - y_val) ** 2)) / step)
-    real = solved(at)
-    return np.array(gradient), real.slack, real.condition
-
-
-def flat(tree) -> np.ndarray:
-    """The leaves of a gradient as one long double vector."""
-    return np.concatenate([np.asarray(a, np.longdouble).ravel() for a in jax.tree.leaves(tree)])
+LEARNERS = {
+    "svm-linear": poisoned(SVM, labels, svm(linear)),
+    "svm-rbf": poisoned(lambda s: SVM(s, kernels.RBF(GAMMA)), labels, svm(rbf(GAMMA))),
+    "svm-polynomial": poisoned(_of_polynomial, labels, svm(polynomial(GAMMA, DEGREE))),
+    "ridge": poisoned(lambda s: Ridge(0.1 * s), numbers, ridge),
+    "huber": poisoned(lambda s: Huber(0.1 * s, DELTA), numbers, huber(DELTA)),
+    "lasso": poisoned(lambda s: Lasso(0.03 * s), numbers, lasso),
+    "elastic-net": poisoned(lambda s: ElasticNet(L1, 0.1 * s), numbers, _elastic),
+    "logistic": poisoned(lambda s: Logistic(0.1 * s), labels, logistic),
+    "softmax": poisoned(lambda s: Softmax(CLASSES, 0.1 * s), _classes, softmax, _hot),
+}

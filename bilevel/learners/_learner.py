@@ -12,6 +12,7 @@ from .._data import Data
 from .._program import program
 from .._solver import AbstractSolver
 from ..derivatives import AbstractDerivative, Implicit
+from ..results import INVALID
 from ._training import Fitted, Training
 
 
@@ -104,6 +105,7 @@ class AbstractLearner(eqx.Module):
         - `warm`: `Fitted.warm` of a training on nearby rows; the model does not depend on it.
         - `key`: typed key of the randomness of the training, for learners that have some.
         - `throw`: raise `SolveError` if a training failed; otherwise `Fitted.result` has the code.
+          The model of invalid data or strengths (`results.INVALID`, under `jit`) is NaN.
 
         Raises `ValueError` for data that `check` rejects.
         """
@@ -122,7 +124,13 @@ def _fit(learner: AbstractLearner, data: Data, warm: PyTree, key: PRNGKeyArray |
         jax.numpy.int32(trained.result),
     )
     report = training.report if trained.report is None else trained.report
-    return Fitted(trained.model, solution.warm, result, solution.stats, report)
+    # An answer to invalid data would look like any other to whoever ignores the result.
+    nan = jax.numpy.where(result == INVALID, jax.numpy.nan, 1)
+    model = jax.tree.map(
+        lambda leaf: leaf * nan.astype(leaf.dtype) if eqx.is_inexact_array(leaf) else leaf,
+        trained.model,
+    )
+    return Fitted(model, solution.warm, result, solution.stats, report)
 
 
 DEFAULT = Implicit()

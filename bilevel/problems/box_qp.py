@@ -19,6 +19,22 @@ def _floating(leaf: Any) -> Any:
     return leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.astype(float)
 
 
+def _require_semidefinite(Q: np.ndarray) -> None:
+    """ValueError for a matrix with a negative eigenvalue beyond rounding; NaN passes."""
+    size = np.max(np.abs(Q))
+    if not np.isfinite(size) or size == 0:
+        return
+    slop = 1e-6 if Q.dtype.itemsize >= 8 else 1e-3
+    try:
+        np.linalg.cholesky(Q + slop * size * np.eye(len(Q), dtype=Q.dtype))
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"Q: got an indefinite matrix, of least eigenvalue {np.linalg.eigvalsh(Q)[0]:.2g}; "
+            "expected a positive semi-definite one. For a local minimiser pose it as "
+            "problems.QP, for solvers.PrimalDual"
+        ) from None
+
+
 class BoxQP(AbstractProblem):
     """min_x 1/2 x'Qx + q'x  subject to  lower <= x <= upper  and  e'x = b.
 
@@ -27,7 +43,8 @@ class BoxQP(AbstractProblem):
     - `e` (n,), `b` (): the equality; leave both out for a problem without one.
 
     Numbers are converted to floating arrays. Raises `ValueError` for shapes that do not match, no
-    variables, a Q that is not symmetric, e without b, and lower > upper.
+    variables, a Q that is not symmetric or has a negative eigenvalue, e without b, and
+    lower > upper. Under `jit` values are not checked.
     """
 
     Q: Float[Array, "n n"] | Product = eqx.field(converter=_floating)
@@ -53,6 +70,7 @@ class BoxQP(AbstractProblem):
                     f"Q: got a matrix that differs from its transpose by {apart:.2g}, expected a "
                     "symmetric one; pass (Q + Q.T) / 2"
                 )
+            _require_semidefinite(Q)
         for name in ("lower", "upper", "e"):
             leaf = getattr(self, name)
             if leaf is not None and jnp.shape(leaf) != shape:

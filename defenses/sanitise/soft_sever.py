@@ -58,7 +58,7 @@ class SoftSever(AbstractSoftSanitiser):
             near = principal(stop_gradient(gradients))
             direction = argmin(
                 FixedPoint(lambda c, gradients: gradients.turn(c), near, gradients),
-                solver=Anderson(tol=1e-12),
+                solver=Anderson(tol=1e-16),
                 throw=False,
             )
             score = gradients.scores(direction.value)

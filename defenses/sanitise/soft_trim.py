@@ -79,7 +79,7 @@ class SoftTrim(AbstractSoftSanitiser):
         near, _, steps, code = lax.while_loop(unsettled, settle, stop_gradient(state))
         share = argmin(
             FixedPoint(share_again, stop_gradient(near)),
-            solver=Anderson(tol=1e-12, max_steps=self.max_trainings),
+            solver=Anderson(tol=1e-16, max_steps=self.max_trainings),
             throw=False,
         )
         losses, result = judged(stop_gradient(share.value))

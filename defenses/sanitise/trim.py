@@ -22,7 +22,7 @@ from .._trial import traced_once, trial
 from ._inspection import Inspection, class_gaps, reweighed
 from ._quotas import BALANCE, Quota, class_of, quota
 from ._sanitiser import AbstractHardSanitiser, mask_of
-from ._selection import first_lowest, kept_count, lowest, ranked
+from ._selection import first_lowest, kept_count, level, lowest, ranked
 from .soft_trim import SoftTrim
 
 TRIALS, PROMISING = 2, 0.25
@@ -115,7 +115,7 @@ class Trim(AbstractHardSanitiser):
 
         def again(state: Search) -> Search:
             f, code, warm, point = train(state.keep, state.warm)
-            score = ranked(learner.loss, given.y, f)
+            score = level(ranked(learner.loss, given.y, f))  # ties must not go by rounding
             keep = lowest(score, used, count, content, least)
             mass = jnp.where(keep, given.weight, 0)
             loss = jnp.sum(mass * score) / jnp.sum(mass)

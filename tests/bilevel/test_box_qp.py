@@ -381,3 +381,12 @@ def test_warm_start_after_a_small_move_of_one_row_takes_few_updates():
     for a, b in zip(warm.value, again.value, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     assert int(solve(moved, again.warm).stats["steps"]) == 1
+
+
+@pytest.mark.parametrize("Q", [np.diag([1.0, -1.0]), np.array([[0.0, 1.0], [1.0, 0.0]])])
+def test_an_indefinite_matrix_is_refused_and_a_singular_one_is_not(Q):
+    rest = np.zeros(2), -np.ones(2), np.ones(2)
+    with pytest.raises(ValueError, match="Q: got an indefinite matrix, of least eigenvalue -1"):
+        BoxQP(Q, *rest)
+    for fine in (np.diag([1.0, 0.0]), np.zeros((2, 2)), np.ones((2, 2)), -1e-15 * np.eye(2) + 1):
+        BoxQP(fine, *rest)

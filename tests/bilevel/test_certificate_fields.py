@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float, Int
 
-from bilevel import AbstractBilevel, AbstractSolver, Outcome, Posed, certify
+from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed, certify
+from bilevel._rounding import Noise
 from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.problems import Smooth
 from bilevel.results import CONVERGED, MAX_STEPS
@@ -148,3 +149,13 @@ def test_zero_and_rounding_of_a_function():
         assert np.any(found.gradient) == np.any(at != centre)
         rounding = 2 * EPS * np.linalg.norm(centre)
         np.testing.assert_allclose(found.rounding_error, rounding, rtol=0.5)
+
+
+def test_class_labels_are_not_perturbed_and_targets_are():
+    """Defenses compare labels: attacks around them had no certificate."""
+    rows, noise = np.ones((4, 2)), Noise(jnp.uint32(1), jnp.asarray(EPS))
+    for labels, same in ((np.resize([1.0, -1.0], 4), True), (np.arange(4) + 0.5, False)):
+        moved = noise.arrays({"train": Data(rows, labels)})["train"]
+        assert bool(jnp.all(moved.y == labels)) is same
+        assert bool(jnp.all(moved.x != 1))
+        assert bool(jnp.all(moved.weight != 1))

@@ -152,6 +152,24 @@ def test_a_box_is_solved_as_by_active_sets():
         np.testing.assert_allclose(nu, true_nu, atol=1e-10)
 
 
+@pytest.mark.parametrize("solver", [SOLVER, ActiveSet()], ids=["PrimalDual", "ActiveSet"])
+def test_a_pinned_variable_follows_the_bound_that_it_presses_against(solver):
+    """Of min x^2 - c x with lower = upper = 0: the upper one where the variable would grow."""
+
+    @jax.jit
+    def slopes(c):
+        def other(lower, upper):
+            Q, one = jnp.asarray([[2.0, 1.0], [1.0, 2.0]]), jnp.ones(())
+            bounds = (jnp.stack([end, sign * one]) for end, sign in ((lower, -1), (upper, 1)))
+            problem = BoxQP(Q, jnp.stack([-c, 0 * one]), *bounds)
+            return argmin(problem, solver=solver, throw=False).value[0][1]
+
+        return jax.grad(other, (0, 1))(jnp.zeros(()), jnp.zeros(()))
+
+    np.testing.assert_allclose(slopes(1.0), (0, -0.5), atol=1e-12)
+    np.testing.assert_allclose(slopes(-1.0), (-0.5, 0), atol=1e-12)
+
+
 def test_relaxed_kkt_is_differentiated_exactly_and_tends_to_the_solution():
     @eqx.filter_jit
     def slope(mu, q, direction):

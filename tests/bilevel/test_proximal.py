@@ -274,6 +274,17 @@ def test_the_two_solvers_agree():
     np.testing.assert_allclose(solve(a, "l1").value, exact, rtol=1e-12, atol=1e-14)
 
 
+def test_collinear_features_are_solved():
+    """One-hot columns, centred: along the face the Hessian is singular."""
+    found = []
+    for seed in range(8):
+        some = np.random.default_rng(seed).integers(0, 2, (ROWS, FEATURES // 2))
+        rows = np.concatenate([some, 1 - some], axis=1).astype(float)
+        solution = solve(with_strength("l1", 0.03, rows=jnp.asarray(rows - rows.mean(0))), "l1")
+        found.append(int(solution.result))
+    assert found.count(CONVERGED) >= 7, found
+
+
 def test_too_few_steps_and_nan_are_reported():
     a = arguments("l1")
     assert int(solve(a, "l1", FISTA(max_steps=1)).result) == MAX_STEPS
@@ -325,6 +336,39 @@ def test_the_slack_is_the_distance_to_the_next_face(name):
             ]
             assert np.all(same[1] & same[2] & ~(same[0] & same[3]), where=known)
     assert faces == {"non_negative": {0, 1}}.get(name, {-1, 0, 1})
+
+
+def test_the_slack_of_a_group_is_the_length_it_can_lose_or_gain():
+    """As above, of groups: one that is not zero stays until its length is lost, another enters
+    when its part of v has grown by the slack; a group without strength never changes.
+    """
+    groups, strength = np.array([0, 0, 1, 1, 1, 2, 2, 3, 3]), jnp.array([0.5, 1.5, 1.0, 0.0])
+    penalty, one = GroupL1(strength, groups).flat(jnp.zeros(groups.size)), jnp.ones(())
+    seen = set()
+    for seed in range(4):
+        v = np.random.default_rng(seed).normal(size=groups.size)
+        w = np.asarray(penalty.prox(jnp.asarray(v), one))
+        face = penalty.face(jnp.asarray(w))
+        inside, outside = (
+            np.asarray(s) for s in penalty.slack(jnp.asarray(w), jnp.asarray(w - v), face)
+        )
+        for g in range(3):
+            mine = groups == g
+            seen.add(bool(face[g]))
+            if face[g]:
+                np.testing.assert_allclose(inside[g], np.linalg.norm(w[mine]), rtol=1e-14)
+                assert np.isinf(outside[g])
+                continue
+            assert np.isinf(inside[g])
+            assert outside[g] > 0
+            for share, enters in ((0.99, False), (1.01, True)):
+                more = share * outside[g] * v[mine] / np.linalg.norm(v[mine])
+                moved = penalty.prox(jnp.asarray(v).at[np.flatnonzero(mine)].add(more), one)
+                assert bool(penalty.face(moved)[g]) is enters
+        assert face[3]
+        assert np.isinf(inside[3])
+        assert np.isinf(outside[3])
+    assert seen == {False, True}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from attacks import XY, Box, InsertXY, compose, indiscriminate, poison_regressio
 from bilevel import Data, certify
 from bilevel.learners import SVM, Fixed, Lasso, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
+from bilevel.results import CONVERGED
 from defenses import Filter, SoftTrim, Trim, scores
 
 N, POISON, D = 40, 8, 3
@@ -224,3 +225,15 @@ def test_defenses_chain():
 def test_bad_input_is_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.slow
+def test_ties_by_rounding_do_not_keep_the_search_from_ending():
+    """Encoded categories: rows of different content have the same margin, up to rounding."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        y = np.where(np.arange(22) % 2, 1.0, -1.0)
+        x = rng.normal(size=(22, 2)) + 0.7 * y[:, None]
+        x = np.concatenate([np.eye(2)[(x[:, j] > 0).astype(int)] for j in range(2)], axis=1)
+        seen = Trim(SVM(10 ** rng.uniform(-1, 1)), 0.2).inspect(Data(x, y))
+        assert int(seen.result) == CONVERGED

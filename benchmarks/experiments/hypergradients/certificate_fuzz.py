@@ -11,6 +11,7 @@ condition below 1e6).
 
 import dataclasses
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -19,16 +20,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.fuzz.exact.arithmetic import EXTENDED
-from benchmarks.fuzz.learners import KINDS, Kind, exact_gradient, flat, posed
+from benchmarks.fuzz.kind import Kind, exact_gradient, flat
+from benchmarks.fuzz.kinds import KINDS
 from benchmarks.fuzz.tables import FAMILIES, REGULAR
 from benchmarks.options import SOME, Count, Numbers, check
 from benchmarks.report import Report, UsageError
 from bilevel import Certificate, certify
-from bilevel.results import CONVERGED
+from bilevel.results import CONVERGED, DEGENERATE
+from bilevel.tools import program
 
-Learner = Literal[
+Problem = Literal[
     "svm-linear", "svm-rbf", "svm-polynomial", "ridge", "huber", "lasso", "elastic-net",
     "logistic", "softmax",
+    "trim-ridge", "trim-svm", "filter-svm", "relabel-logistic",
+    "soft-trim-ridge", "soft-trim-logistic", "soft-trim-svm",
+    "soft-filter-svm", "soft-filter-logistic", "soft-relabel-logistic",
+    "qp", "box-qp", "box-qp-interior", "constrained",
+    "lasso-fista", "elastic-net-fista", "non-negative-fista", "box-fista", "group-lasso-fista",
+    "l1-logistic-fista", "group-logistic-fista",
+    "lasso-working-set", "elastic-net-working-set", "non-negative-working-set",
+    "descent-fixed-point", "network-fixed-point",
 ]  # fmt: skip
 Family = Literal[
     "plain", "weighted", "duplicated", "near-duplicated", "tied", "one-hot", "offset",
@@ -38,14 +49,14 @@ Family = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which learners on which tables, and how many."""
+    """Which problems on which tables, and how many."""
 
-    learners: Annotated[tuple[Learner, ...], SOME] = tuple(KINDS)  # pyright: ignore
-    """Learners, and kernels of the SVM."""
+    kinds: Annotated[tuple[Problem, ...], SOME] = tuple(KINDS)  # pyright: ignore
+    """Learners and kernels, defenses around them, programs, penalties and fixed points."""
     families: Annotated[tuple[Family, ...], SOME] = tuple(FAMILIES)  # pyright: ignore
     """Kinds of tables."""
     problems: Count = 80
-    """Problems of each learner and family."""
+    """Problems of each kind, family and seed."""
     seeds: Numbers = (0,)
     """Seeds of the tables."""
 
@@ -59,51 +70,52 @@ class Options:
 
 
 class Verdict(NamedTuple):
-    """Of one certificate: its kind, and bound / error where it is right."""
+    """Of one certificate: its kind, and bound / error where it is right and not zero."""
 
     kind: str
     ratio: float = float("nan")
     regular: bool = False
 
 
-@eqx.filter_jit
-def answers(batch: Any, static: Any) -> Any:
-    """(certificate, model, warm start) of each problem of a batch."""
+@partial(program, effort=0)
+def answers(name: str, batch: Any, static: Any) -> Any:
+    """(certificate, face) of each problem of a batch."""
 
     def one(arrays):
         objective, z = eqx.combine(arrays, static)
-        fitted = objective.learner.fit(objective.data, throw=False)
-        return certify(objective, z), fitted.model, fitted.warm
+        return certify(objective, z), KINDS[name].face(objective, z)
 
     return jax.lax.map(one, batch)
 
 
-def judge(kind: Kind, objective: Any, z: Any, certificate: Certificate, model, warm) -> Verdict:
+def judge(kind: Kind, objective: Any, z: Any, certificate: Certificate, face: Any) -> Verdict:
     """The verdict on a certificate of one problem."""
-    if int(certificate.result) != CONVERGED:
+    if int(certificate.result) not in (CONVERGED, DEGENERATE):
         return Verdict("unsolved")
-    true, slack, condition = exact_gradient(kind, objective, z, model, warm)
+    true, slack, condition = exact_gradient(kind, objective, z, face)
     known = bool(np.all(np.isfinite(true.astype(float))))
-    if bool(certificate.degenerate):
+    if bool(certificate.degenerate) or int(certificate.result) == DEGENERATE:
         return Verdict("degenerate", regular=known and slack > 1e-8 and condition < 1e6)
     size = float(np.linalg.norm(true.astype(float)))
     error = float(np.linalg.norm((flat(certificate.gradient) - true).astype(float)))
     bound = float(certificate.error_bound)
     if not known or slack < 0 or not error <= bound < np.inf:
         return Verdict("missed")
-    return Verdict("right", bound / max(error, np.finfo(float).eps * size, 1e-300))
+    if bool(certificate.zero):
+        return Verdict("right")
+    return Verdict("right", bound / max(error, np.finfo(float).eps * size))
 
 
-def verdicts(learner: str, family: str, seed: int, problems: int) -> list[Verdict]:
-    """The verdicts on problems of one learner, family and seed."""
-    kind, draw = KINDS[learner], FAMILIES[family]
+def verdicts(name: str, family: str, seed: int, problems: int) -> list[Verdict]:
+    """The verdicts on problems of one kind, family and seed."""
+    kind, draw = KINDS[name], FAMILIES[family]
     cases = [
-        posed(kind, draw(np.random.default_rng([seed, number, *family.encode()])))
+        kind.pose(draw(np.random.default_rng([seed, number, *family.encode()])))
         for number in range(problems)
     ]
     parts = [eqx.partition(case, eqx.is_array) for case in cases]
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[arrays for arrays, _ in parts])
-    answer = jax.device_get(answers(batch, parts[0][1]))
+    answer = jax.device_get(answers(name, batch, parts[0][1]))
     return [
         judge(kind, *case, *jax.tree.map(lambda leaf, i=i: leaf[i], answer))
         for i, case in enumerate(cases)
@@ -111,20 +123,20 @@ def verdicts(learner: str, family: str, seed: int, problems: int) -> list[Verdic
 
 
 def run(options: Options, report: Report) -> None:
-    """One row per learner, family and seed."""
+    """One row per kind, family and seed."""
     todo = [
-        (learner, family, seed)
-        for learner in options.learners
+        (kind, family, seed)
+        for kind in options.kinds
         for family in options.families
         for seed in options.seeds
     ]
-    for learner, family, seed in report.track(todo, "certificate-fuzz"):
-        key = {"learner": learner, "family": family, "seed": seed}
+    for kind, family, seed in report.track(todo, "certificate-fuzz"):
+        key = {"kind": kind, "family": family, "seed": seed}
         if report.done(**key):
             continue
-        all_of = verdicts(learner, family, seed, options.problems)
+        all_of = verdicts(kind, family, seed, options.problems)
         count = Counter(verdict.kind for verdict in all_of)
-        ratios = [v.ratio for v in all_of if v.kind == "right"]
+        ratios = [v.ratio for v in all_of if v.ratio == v.ratio]
         quantile = np.quantile(ratios, [0.5, 0.9]) if ratios else [None, None]
         report.row(
             **key, problems=len(all_of), right=count["right"], missed=count["missed"],

@@ -1,7 +1,7 @@
 """Linear systems in extended precision, real or complex, and the outcome of an exact solve."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,26 @@ class Exact(NamedTuple):
     condition: float
 
 
+class Reference(NamedTuple):
+    """An outer objective at an exact solution: its value, and slack and condition as `Exact`."""
+
+    value: Any
+    slack: float
+    condition: float
+
+
+def mean_square(f: np.ndarray, y: np.ndarray) -> Any:
+    """Half the mean squared difference."""
+    return 0.5 * np.mean((f - y) ** 2)
+
+
 def wide(a: np.ndarray) -> np.ndarray:
     """The array in long double, or complex long double."""
     return np.asarray(a, np.clongdouble if np.iscomplexobj(a) else np.longdouble)
 
 
 def solve(A: np.ndarray, rhs: np.ndarray) -> np.ndarray:
-    """A^-1 rhs, for a symmetric A (k, k) and rhs (k,): Gaussian elimination with partial pivoting
+    """A^-1 rhs, for A (k, k) and rhs (k,): Gaussian elimination with partial pivoting
     of the matrix scaled to a unit diagonal, refined twice. NaN if A is singular.
     """
     size = np.sqrt(np.abs(np.diagonal(A)))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ...problems.box_qp import BoxQP
 from ...problems.constrained import AbstractConstrained
-from ..qp._face import equality, pinned
+from ..qp._face import equality, pinned, slope
 
 
 class KKTPoint(NamedTuple):
@@ -26,43 +26,71 @@ class KKTPoint(NamedTuple):
     lam: Float[Array, " m"]
 
 
+class Pins(eqx.Module):
+    """The pinned variables of a box (lower = upper), and which of these follow, when their bounds
+    part, the upper one: those that press against it.
+    """
+
+    fixed: Bool[Array, " n"]
+    up: Bool[Array, " n"]
+
+    def place(self, qp: BoxQP, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """x, with the pinned variables at their bounds."""
+        return jnp.where(self.fixed, jnp.where(self.up, qp.upper, qp.lower), x)
+
+
+def pins(problem: PyTree, x: Array | None = None, nu: Array | None = None) -> Pins | None:
+    """The pinned variables of a `BoxQP`, at x and the multipliers nu of its equality if given; None
+    for other problems.
+    """
+    if not isinstance(problem, BoxQP):
+        return None
+    fixed = pinned(problem)
+    if x is None or nu is None:
+        return Pins(fixed, jnp.zeros_like(fixed))
+    at = jnp.where(fixed, problem.lower, x)
+    return Pins(fixed, fixed & (slope(problem, at, jnp.sum(nu)) < 0))
+
+
 class _Box(AbstractConstrained):
     """A `BoxQP` as an `AbstractConstrained`. A missing bound becomes -1 <= 0. A pinned variable
     is a dummy with its own square in the cost.
     """
 
     qp: BoxQP
+    pins: Pins
 
     def initial(self):
         return jnp.zeros_like(self.qp.q)
 
     def cost(self, x):
-        qp, fixed = self.qp, pinned(self.qp)
-        dummy = 0.5 * jnp.sum(jnp.where(fixed, x, 0) ** 2)
-        x = jnp.where(fixed, qp.lower, x)
+        qp = self.qp
+        dummy = 0.5 * jnp.sum(jnp.where(self.pins.fixed, x, 0) ** 2)
+        x = self.pins.place(qp, x)
         return x @ (0.5 * (qp.Q @ x) + qp.q) + dummy
 
     def equality(self, x):
         if self.qp.e is None:
             return None
         e, b = equality(self.qp)
-        return (e @ jnp.where(pinned(self.qp), self.qp.lower, x) - b)[None]
+        return (e @ self.pins.place(self.qp, x) - b)[None]
 
     def inequality(self, x):
-        qp, fixed = self.qp, pinned(self.qp)
+        qp = self.qp
         bounds = jnp.stack([qp.lower, qp.upper])
-        has = jnp.isfinite(bounds) & ~fixed[None, :]
+        has = jnp.isfinite(bounds) & ~self.pins.fixed[None, :]
         bounds = jnp.where(has, bounds, 0)  # a difference with infinity has no derivative
         sides = jnp.stack([bounds[0] - x, x - bounds[1]])
         return jnp.where(has, sides, -1).reshape(-1)
 
 
-def constrained(problem: PyTree) -> AbstractConstrained:
-    """The problem as one with a cost, equalities and inequalities."""
+def constrained(problem: PyTree, known: Pins | None = None) -> AbstractConstrained:
+    """The problem as one with a cost, equalities and inequalities; of a box with `known` pins."""
     if isinstance(problem, AbstractConstrained):
         return problem
-    if isinstance(problem, BoxQP):
-        return _Box(problem)
+    found = pins(problem) if known is None else known
+    if found is not None:
+        return _Box(problem, found)
     raise ValueError(
         f"problem: got {type(problem).__name__}; expected Constrained, QP or BoxQP, or another "
         "AbstractConstrained; use another solver for this problem"

@@ -23,7 +23,7 @@ from ...results import (
 )
 from . import _barrier
 from ._barrier import Iterate, Scales, magnitude
-from ._kkt import Factor, Flat, KKTPoint, Local, constrained, factorise
+from ._kkt import Factor, Flat, KKTPoint, Local, Pins, constrained, factorise, pins
 
 
 class Warm(eqx.Module):
@@ -45,6 +45,7 @@ class Face(eqx.Module):
     force: Float[Array, " m"]
     length: Float[Array, " m"]
     regular: Bool[Array, ""]  # solved, and the KKT matrix is not singular
+    pins: Pins | None  # of a box
 
 
 class Rows(eqx.Module):
@@ -127,7 +128,7 @@ class AbstractKKTSolver(AbstractSolver):
         start = State(
             it=eqx.tree_at(lambda i: i.y, _barrier.blank(flat), jnp.zeros(k, dtype)),
             scales=Scales(one, jnp.ones(k, dtype)), fresh=jnp.bool_(True),
-            x=warm.x, y=warm.y, face=Face(warm.active, factor, units, units, no),
+            x=warm.x, y=warm.y, face=Face(warm.active, factor, units, units, no, pins(problem)),
             polishing=warm.known, last=no, target=floor * one, before=jnp.inf * one,
             updates=zero, interior=zero, total=zero, residual=jnp.inf * one,
             seen=no, result=jnp.int32(RUNNING),
@@ -146,8 +147,13 @@ class AbstractKKTSolver(AbstractSolver):
 
         end = lax.while_loop(lambda s: s.result == RUNNING, body, start)
         solved = (end.result == CONVERGED) | (end.result == DEGENERATE)
-        face = eqx.tree_at(lambda f: f.regular, end.face, end.face.regular & solved)
         p, k = flat.p, flat.p + flat.given
+        face = eqx.tree_at(
+            lambda f: (f.regular, f.pins),
+            end.face,
+            (end.face.regular & solved, pins(problem, end.x, end.y[:p])),
+            is_leaf=lambda leaf: leaf is None,
+        )
         unknowns = KKTPoint(flat.unravel(end.x), end.y[:p], end.y[p:k])
         stats = {"steps": end.interior, "updates": end.total, "residual": end.residual}
         warm = Warm(end.x, end.y, end.face.active, end.result == CONVERGED)
@@ -214,7 +220,7 @@ class AbstractKKTSolver(AbstractSolver):
         settled = same & ((step <= 4 * eps) | ((step < rough) & (step > 0.25 * state.before)))
         settled &= magnitude(dual) <= rough * (steep + magnitude(state.y))
         singular = ~factor.curved | ~factor.independent
-        face = Face(active, factor, force, length, settled & ~singular)
+        face = Face(active, factor, force, length, settled & ~singular, state.face.pins)
         finite = all_finite((x, y))
         updates = state.updates + 1
         over = settled | (updates >= UPDATES) | ~finite
@@ -239,7 +245,7 @@ class AbstractKKTSolver(AbstractSolver):
 
     def conditions(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> KKTPoint:
         """Gradient of the Lagrangian, equalities, and the conditions of `rows`."""
-        flat = Flat(constrained(problem))
+        flat = Flat(constrained(problem, frozen.pins))
         x, unravel = ravel_pytree(unknowns.x)
         values, pull = jax.vjp(flat.functions, x)
         g = values[1 + flat.p :]
@@ -252,15 +258,15 @@ class AbstractKKTSolver(AbstractSolver):
 
     def value(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> PyTree:
         """`KKTPoint(x, nu, lam)`; for a `BoxQP` (x, multiplier of the equality)."""
-        if isinstance(problem, BoxQP):
-            x = jnp.where(problem.lower >= problem.upper, problem.lower, unknowns.x)
+        if isinstance(problem, BoxQP) and frozen.pins is not None:
+            x = frozen.pins.place(problem, unknowns.x)
             nu = unknowns.nu[0] if problem.e is not None else jnp.zeros((), x.dtype)
             return x, nu
         return unknowns
 
     def backsolve(self, problem: PyTree, frozen: Face, rhs: KKTPoint) -> KKTPoint:
         x, unravel = ravel_pytree(rhs.x)
-        flat = Flat(constrained(problem))
+        flat = Flat(constrained(problem, frozen.pins))
         p, k = flat.p, flat.p + flat.given
         dx, dy = frozen.factor.solve(x, jnp.concatenate([rhs.nu, flat.padded(rhs.lam)]))
         # A singular system may have solutions, but none is the derivative. Zero makes the residual
@@ -270,7 +276,7 @@ class AbstractKKTSolver(AbstractSolver):
 
     def slack(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> Array:
         """`margin` for each inequality, and one entry more: zero for a singular face."""
-        flat = Flat(constrained(problem))
+        flat = Flat(constrained(problem, frozen.pins))
         g = flat.functions(ravel_pytree(unknowns.x)[0])[1 + flat.p :]
         margin = self.margin(g, flat.padded(unknowns.lam), frozen)[: flat.given]
         return jnp.append(margin, jnp.where(frozen.regular, jnp.inf, 0).astype(margin.dtype))

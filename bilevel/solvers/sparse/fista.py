@@ -92,17 +92,18 @@ class FISTA(AbstractSolver):
             return new, slope, y, y_value, y_slope, t_new, steep, new_face, stayed, count + 1
 
         def body(state):
-            x, slope, _, steep, patience, count, *_ = state
+            x, slope, _, steep, patience, count, _, terms = state
 
             def go(inner):
                 return (inner[8] < patience) & (inner[9] < self.max_steps)
 
             value, slope = value_and_grad(x)
+            terms = jnp.maximum(terms, jnp.max(jnp.abs(slope)))
             one = jnp.ones((), dtype)
             start = (x, slope, x, value, slope, one, steep, penalty.face(x), jnp.int32(0), count)
             x, slope, _, _, _, _, steep, face, _, count = lax.while_loop(go, step, start)
             w, w_slope, support, settled = _newton(
-                value_and_grad, penalty, x, face, self.max_newton_steps
+                value_and_grad, penalty, x, face, self.max_newton_steps, terms
             )
             scaled = _scaled_slack(penalty, w, w_slope, face, jnp.max(jnp.abs(slope)))
             settled &= jnp.min(scaled, initial=jnp.inf) >= -64 * eps
@@ -115,6 +116,7 @@ class FISTA(AbstractSolver):
                 2 * patience,
                 count,
                 settled,
+                terms,
             )
 
         def unsettled(state):
@@ -126,8 +128,9 @@ class FISTA(AbstractSolver):
         place = Place(nowhere, nowhere, jnp.int32(0))
         blank = Support(penalty.free(face), place, jnp.zeros((d, d), dtype))
         start = (w, jnp.zeros_like(w), Face(face, blank), jnp.ones((), dtype),
-                 jnp.int32(self.patience), jnp.int32(0), jnp.bool_(False))  # fmt: skip
-        w, slope, frozen, _, _, count, settled = lax.while_loop(unsettled, body, start)
+                 jnp.int32(self.patience), jnp.int32(0), jnp.bool_(False),
+                 jnp.zeros((), dtype))  # fmt: skip
+        w, slope, frozen, _, _, count, settled, _ = lax.while_loop(unsettled, body, start)
         finite = all_finite((w, slope))
         result = jnp.where(settled, CONVERGED, jnp.where(finite, MAX_STEPS, NON_FINITE))
         stats = {"steps": count, "support": jnp.sum(frozen.support.free, dtype=jnp.int32)}
@@ -183,8 +186,11 @@ def _newton(
     w: Array,
     face: Array,
     max_steps: int,
+    steep: Array,
 ) -> tuple[Array, Array, Support, Array]:
-    """Newton's method along a face: (point, slope of the loss, factor, whether it settled)."""
+    """Newton's method along a face, of a loss with slopes as large as `steep`: (point, slope of
+    the loss, factor, whether it settled).
+    """
     free = penalty.free(face)
     index, position, count = _support.gather(free)
     sizes = _support.buckets(w.size)
@@ -233,7 +239,10 @@ def _newton(
                 jnp.bool_(False),
                 jnp.int32(0),
             )
-            new, (_, slope), chol, _, over, _ = lax.while_loop(go, body, start)
+            new, (along, slope), chol, _, over, _ = lax.while_loop(go, body, start)
+            # Where the Hessian is singular, steps never end, but the slope does.
+            left = jnp.max(jnp.abs(jnp.where(inside, along[chosen], 0)), initial=0)
+            over |= left <= 16 * eps * steep
             padded = jnp.zeros((w.size, w.size), w.dtype).at[:k, :k].set(chol)
             return new, slope, padded, over
 

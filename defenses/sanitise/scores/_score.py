@@ -25,4 +25,7 @@ def mean(x: Any, weight: Any) -> Any:
     """Weighted mean row (d,); zero without weights."""
     xp = x.__array_namespace__()
     total = xp.sum(weight)
-    return weight @ x / xp.where(total > 0, total, xp.ones_like(total))
+    share = weight / xp.where(total > 0, total, xp.ones_like(total))
+    # Of rows far from the origin a sum is rounded by its own size, many times that of a row.
+    near = share @ x
+    return near + share @ (x - near[None, :])
