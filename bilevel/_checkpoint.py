@@ -3,6 +3,7 @@
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,7 +28,8 @@ class Checkpoint:
         """Write the arrays of `tree`; typed keys are written as their data."""
         part = self.path.with_name(self.path.name + ".part")
         with part.open("wb") as file:
-            np.savez(file, **{name: _numpy(leaf) for name, leaf in _arrays(tree).items()})
+            arrays: Any = {name: _numpy(leaf) for name, leaf in _arrays(tree).items()}
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.path)

@@ -4,6 +4,7 @@ where an error is expected: there our own sentence must come first.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from beartype import BeartypeConf, beartype
@@ -14,10 +15,10 @@ EXPECTED = [0]
 """Number of `pytest.raises` blocks that are open."""
 
 
-def checked(function: Callable) -> Callable:
+def checked(function: Any) -> Callable:
     """The function with its annotations checked at every call, as far as beartype knows them."""
     try:
-        strict = beartype(function, conf=BeartypeConf(is_pep484_tower=True))
+        strict = beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
     except BeartypeDecorHintException:  # Self, outside a class that is decorated as a whole
         return function
 
@@ -30,7 +31,7 @@ def checked(function: Callable) -> Callable:
 
 def install(packages: tuple[str, ...]) -> None:
     """Check the functions of these packages, which must not be imported yet."""
-    block = pytest.RaisesExc
+    block: Any = pytest.RaisesExc
     enter, leave = block.__enter__, block.__exit__
 
     def count_in(self):

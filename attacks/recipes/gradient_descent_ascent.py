@@ -76,13 +76,15 @@ def _joint(
     attack: Attack, start: PyTree, steps: int, ascent: Ascent, linear: AbstractLinearSolver
 ) -> Joint:
     learner = attack.learner.using(attack.learner.solver, Implicit(linear))
+    key = attack.training_key
+    assert key is not None
     optimizer = ascent.optimizer(attack, steps)
 
     def loss(z, weights, index):
-        key = jax.random.fold_in(attack.training_key, index)
         world = attack.world(z)
         at_weights = dataclasses.replace(learner, start=weights)
-        model = at_weights.fit(world.train, key=key, throw=False).model
+        step_key = jax.random.fold_in(key, index)
+        model = at_weights.fit(world.train, key=step_key, throw=False).model
         return -attack.goal.score(model, world), model.parameters
 
     def step(state, index):
@@ -91,7 +93,7 @@ def _joint(
         updates, memory = optimizer.update(gradient, memory, z)
         return (attack.project(jax.tree.map(jnp.add, z, updates)), weights, memory), -value
 
-    begun = learner.training(attack.world(start).train, key=attack.training_key)
+    begun = learner.training(attack.world(start).train, key=key)
     state = start, begun.problem.start, optimizer.init(start)
     (z, weights, _), values = jax.lax.scan(step, state, jnp.arange(steps))
     return Joint(z, begun.trained(weights).model, values)

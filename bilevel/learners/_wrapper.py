@@ -1,6 +1,6 @@
 """Learners around learners: defenses, heads on features."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import equinox as eqx
 
@@ -16,7 +16,13 @@ class AbstractWrapper(AbstractLearner):
     those of the data.
     """
 
-    learner: eqx.AbstractVar[AbstractLearner]
+    if TYPE_CHECKING:  # as in AbstractLearner: a field would come first among the arguments
+
+        @property
+        def learner(self) -> AbstractLearner: ...
+
+    else:
+        learner: eqx.AbstractVar[AbstractLearner]
 
     @property
     def solver(self):

@@ -14,7 +14,7 @@ import bilevel
 import defenses
 from attacks.goals.cancelling import gradient
 from bilevel import Data, losses
-from bilevel.learners import LinearModel, Logistic, Network, Ridge
+from bilevel.learners import LinearModel, Logistic, Network, NetworkModel, Ridge
 from bilevel.linear import Damped, Dense
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
@@ -159,6 +159,7 @@ def test_a_joint_step_is_along_the_total_derivative_at_the_weights_of_the_moment
     result = attacks.descend_ascend(
         attack, START, steps=1, ascent=bilevel.Ascent(first=0.01), linear=Damped(Dense(), shift)
     )
+    assert isinstance(attack.learner, Network)
     flat, unravel = ravel_pytree(attack.learner.start)
 
     def inner(w, z):
@@ -179,6 +180,7 @@ def test_a_joint_step_is_along_the_total_derivative_at_the_weights_of_the_moment
     wanted = attack.project(START + 0.01 * attack.direction(total))
     np.testing.assert_allclose(result.z, wanted, rtol=1e-9)
     np.testing.assert_allclose(result.values, [outer(w)], rtol=1e-9)
+    assert isinstance(result.model, NetworkModel)
     np.testing.assert_allclose(ravel_pytree(result.model.parameters)[0], w, rtol=1e-9)
 
 
