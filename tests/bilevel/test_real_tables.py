@@ -170,3 +170,12 @@ def test_a_bias_that_no_row_determines_is_told():
     assert not bool(certificate.degenerate)  # rows move no weight
     rbf = compose(SVM(10.0, kernels.RBF(1.0)), reach, indiscriminate(x, y), Data(x, y))
     assert not bool(certify(rbf, jnp.zeros((2, FEATURES))).undetermined)
+
+
+def test_softmax_on_amounts_and_counts_ends():
+    """Along what all classes share the curvature is that of the penalty alone, 1e-13 of others."""
+    rng = np.random.default_rng(0)
+    x = np.stack([np.round(np.exp(12 + rng.normal(size=ROWS))), rng.integers(0, 2, ROWS)], axis=1)
+    for l2 in (2e-3, 1e-5):
+        fitted = Softmax(3, jnp.asarray(l2)).fit(Data(x, np.arange(ROWS) % 3), throw=False)
+        assert int(fitted.result) == CONVERGED

@@ -58,8 +58,10 @@ class Newton(AbstractSmoothSolver):
             fits = begins | descends(value, new_value, t * slope, size, new_size)
             turns = fits | (t <= 2e-10)  # the line search ends, with or without a step
             slow = ~fits | (t < 1) | (new_size > self.reuse * size)
-            # At rounding: a new factor, and a short step that is not shorter than the last.
-            floor = slow & (fresh > 0) & (length < rough) & (length > 0.5 * before)
+            # At rounding: a new factor, and a step no shorter than the last that is short; or, of
+            # an ill-conditioned problem, promises nothing and leaves the gradient as it is.
+            idle = (-slope <= rough**2 * jnp.abs(value)) & (new_size > 0.5 * size)
+            floor = slow & (fresh > 0) & ((length < rough) | idle) & (length > 0.5 * before)
             # The predicted length of the next step, which shrinks as this one has, is within tol.
             near = length * jnp.where(before <= 1, length, 1) <= self.tol * rough * jnp.where(
                 before <= 1, before, 1
