@@ -67,12 +67,12 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     "auto", None where no value pays and nothing is done.
 
     A setting that is "auto" is chosen by cross-validation in five folds: the weakest value whose
-    loss on rows held out is the least, to one standard error, if it is less than the undefended one
-    by 1.5 of them. The loss is the share of errors, of numbers r / (r + m), r the squared residual
-    and m its median undefended: it is bounded, so that poison among the rows held out can hide no
-    harm much larger than its share. The rule is careful: where rows are few it does less than would
-    pay. With `check`, a setting that is given is compared with no defense in the same way, and
-    `message_` says if it made it worse.
+    loss on rows held out is the least, to half a standard error, if it is less than the undefended
+    one by 1.5 of them. The loss is the share of errors, of numbers r / (r + m), r the squared
+    residual and m its median undefended: it is bounded, so that poison among the rows held out can
+    hide no harm much larger than its share. Where rows are few, this does less than would pay. With
+    `check`, a setting that is given is compared with no defense in the same way, and `message_`
+    says if it made it worse.
     """
 
     check: bool
