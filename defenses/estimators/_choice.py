@@ -23,6 +23,8 @@ SHARES = (0.05, 0.1, 0.2, 0.3)
 FOLDS = 5
 SURE = 1.5
 """Standard errors by which the mean loss must fall for a defense to be used at all."""
+NEAR = 0.5
+"""Standard errors within which a weaker defense is as good as the one of least loss."""
 
 
 class HeldOut(NamedTuple):
@@ -43,11 +45,11 @@ class HeldOut(NamedTuple):
         return bool(mean > errors * np.sqrt(np.sum((self.share * (rise - mean)) ** 2)))
 
     def chosen(self) -> int | None:
-        """The weakest defense whose loss does not exceed the least by one standard error; None if
-        the undefended loss does not surely exceed it.
+        """The weakest defense whose loss is near the least; None if the undefended loss does not
+        surely exceed it.
         """
         best = int(np.argmin(self.losses @ self.share))
-        weakest = next(k for k in range(len(self.losses)) if not self.exceeds(k, best, 1))
+        weakest = next(k for k in range(len(self.losses)) if not self.exceeds(k, best, NEAR))
         weakest = max(weakest, 1)
         return weakest - 1 if self.exceeds(0, weakest, SURE) else None
 

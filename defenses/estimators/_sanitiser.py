@@ -67,12 +67,12 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
     "auto", None where no value pays and nothing is done.
 
     A setting that is "auto" is chosen by cross-validation in five folds: the weakest value whose
-    loss on rows held out is the least, to one standard error, if it is less than the undefended one
-    by 1.5 of them. The loss is the share of errors, of numbers r / (r + m), r the squared residual
-    and m its median undefended: it is bounded, so that poison among the rows held out can hide no
-    harm much larger than its share.
-    With `check`, a setting that is given is compared with no defense in the same way, and
-    `message_` says if it made it worse.
+    loss on rows held out is the least, to half a standard error, if it is less than the undefended
+    one by 1.5 of them. The loss is the share of errors, of numbers r / (r + m), r the squared
+    residual and m its median undefended: it is bounded, so that poison among the rows held out can
+    hide no harm much larger than its share. Where rows are few, this does less than would pay. With
+    `check`, a setting that is given is compared with no defense in the same way, and `message_`
+    says if it made it worse.
     """
 
     check: bool
@@ -101,10 +101,8 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
         ordered = rows.take(order)
         seen = self._judged(ordered)
         self.estimator_ = self._train(ordered._replace(y=seen.y).take(seen.keep))
-        self._used, self._names = (
-            rows.weight > 0,
-            rows.y if is_classifier(self) else rows.target * 0,
-        )
+        self._used = rows.weight > 0
+        self._names = rows.y if is_classifier(self) else np.zeros(rows.y.size)
         seen = seen.scattered(order, rows.y)
         self.relabelled_ = seen.y != rows.y
         self.support_mask_, self.scores_, self.n_iter_ = seen.keep, seen.score, seen.trainings
@@ -120,7 +118,8 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
         found = held_out([self._alone()], rows, self.n_jobs) if self.check else None
         if found is None:
             return seen
-        return seen._replace(trainings=seen.trainings + found.trainings, remark=found.told(0))
+        remark = "; ".join(filter(None, (seen.remark, found.told(0))))
+        return seen._replace(trainings=seen.trainings + found.trainings, remark=remark)
 
     def _as_chosen(self, rows: Rows) -> Seen:
         tried = [self._alone(**{str(self._strength): value}) for value in self._values]

@@ -40,17 +40,17 @@ FAST = [
 ]
 SLOW = [
     TrimClassifier(LogisticRegression()),
-    TrimClassifier(RidgeClassifier(), restarts=1, random_state=0),
-    FilterRegressor(Ridge(), Neighbours()),
+    TrimClassifier(RidgeClassifier(), 0.2, restarts=1, random_state=0),
+    FilterRegressor(Ridge(), Neighbours(), 0.05),
     RoniClassifier(RidgeClassifier(), draws=1),
     RoniRegressor(Ridge(), draws=1, tolerance=0.1),
-    MicroModelsClassifier(RidgeClassifier()),
+    MicroModelsClassifier(RidgeClassifier(), dispute=0.5),
     ConfidentLearningClassifier(RidgeClassifier()),
     DuplicatesClassifier(RidgeClassifier()),
     DuplicatesRegressor(Ridge()),
-    SeverClassifier(LogisticRegression()),
-    SeverClassifier(RidgeClassifier()),
-    SeverRegressor(Ridge()),
+    SeverClassifier(LogisticRegression(), 0.2),
+    SeverClassifier(RidgeClassifier(), 0.2),
+    SeverRegressor(Ridge(), 0.2),
     PartitionClassifier(RidgeClassifier(), partitions=10),
 ]
 REPEATED = {
