@@ -10,7 +10,7 @@ import optax
 
 from attacks import Greedy, Recipe, one_by_one, poison_network, training_key
 from benchmarks.options import Count, Positive, check
-from benchmarks.report import Report, UsageError
+from benchmarks.report import Report, UsageError, band
 from bilevel import Ascent, Checkpoint, Data, losses
 from bilevel.derivatives import Unroll
 from bilevel.learners import Network
@@ -155,6 +155,5 @@ def _notes(report: Report) -> None:
             ("fresh_err", "poison, other initial weights"),
             ("fresh_flip_err", "not moved, other initial weights"),
         ):  # fmt: skip
-            values = 100 * np.array([row[name] for row in rows])
-            parts.append(f"{words} {values.mean():.1f} +- {values.std():.1f} %")
+            parts.append(f"{words} {band([100 * row[name] for row in rows])} %")
         report.note(f"{count} points: test error " + ", ".join(parts) + f"; {len(rows)} splits")

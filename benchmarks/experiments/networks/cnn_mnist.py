@@ -30,7 +30,7 @@ from attacks import (
 from benchmarks.clock import timed
 from benchmarks.data import mnist
 from benchmarks.options import SOME, Count, Positive, check
-from benchmarks.report import Report, UsageError
+from benchmarks.report import Report, UsageError, band
 from bilevel import Ascent
 from bilevel.derivatives import Unroll
 from bilevel.learners import Network
@@ -188,9 +188,5 @@ def _notes(options: Options, report: Report) -> None:
     columns = (("same_err", "known"), ("fresh_err", "fresh"), ("other_err", "dense network"))
     for attacker in ("clean", "not moved", *options.attackers):
         rows = [row for row in report.rows if row["attacker"] == attacker]
-        parts = [
-            f"{words} {100 * np.mean([row[name] for row in rows]):.1f} +- "
-            f"{100 * np.std([row[name] for row in rows]):.1f} %"
-            for name, words in columns
-        ]
+        parts = [f"{words} {band([100 * row[name] for row in rows])} %" for name, words in columns]
         report.note(f"{attacker}: test error " + ", ".join(parts) + f"; {len(rows)} seeds")
