@@ -19,6 +19,7 @@ from bilevel import Ascent
 from bilevel.derivatives import Implicit
 from bilevel.learners import AbstractModel, Network
 from bilevel.linear import GMRES, AbstractLinearSolver, Damped
+from bilevel.problems import Smooth
 from bilevel.tools import program, require_count
 
 from .._compose import Attack
@@ -50,15 +51,17 @@ def descend_ascend(
     """Train the network of `attack` and move the poison at once.
 
     - `attack`: on a `Network`, composed with a key. Before each step of the poison, the network
-      goes on from its weights for the `steps` of its solver, whose momentum begins anew.
+      goes on from its weights for the `steps` of its solver, on all rows at once; momentum begins
+      anew.
     - `start`: the poison at the start.
     - `steps`: number of steps of the poison.
     - `ascent`: lengths of these steps.
     - `linear`: solver of the systems with the Hessian of the training loss, which has eigenvalues
       near zero and below.
 
-    Raises `ValueError` for another learner, without a key, and for a start outside the domain. The
-    values are NaN from the step on at which the training diverged.
+    Raises `ValueError` for another learner, one that draws (mini-batches, augmentation, dropout),
+    without a key, and for a start outside the domain. The values are NaN from the step on at which
+    the training diverged.
     """
     if not isinstance(attack.learner, Network):
         raise ValueError(
@@ -68,6 +71,12 @@ def descend_ascend(
     if attack.key is None:
         raise ValueError("attack: got no key, expected one composed with a key")
     start = attack.reach.check_start(start, attack.data)
+    training = attack.learner.training(attack.world(start).train, key=attack.training_key)
+    if not isinstance(training.problem, Smooth):
+        raise ValueError(
+            "attack: got a network that draws at its steps, expected one without batch, augment "
+            "and dropout: the derivative is that of the loss of all rows"
+        )
     return _joint(attack, start, require_count("steps", steps), ascent, linear)
 
 

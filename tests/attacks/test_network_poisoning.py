@@ -192,5 +192,7 @@ def test_poison_that_moves_with_the_network_raises_its_loss_and_stays_valid():
     convex = attacks.compose(Logistic(0.1), joint().reach, joint().goal, TRAIN)
     with pytest.raises(ValueError, match="attack: got one on a Logistic"):
         attacks.descend_ascend(convex, START)
+    with pytest.raises(ValueError, match="attack: got a network that draws"):
+        attacks.descend_ascend(joint(learner=dataclasses.replace(NET, batch=4)), START)
     with pytest.raises(ValueError, match="attack: got no key"):
         attacks.descend_ascend(dataclasses.replace(joint(), key=None), START)

@@ -133,7 +133,7 @@ def poison(options: Options, attacker: Attacker, of: Case, key: jax.Array) -> np
     if attacker == "joint":
         begin = learner.fit(train, key=training_key(key)).model.parameters
         path = Descent(optax.sgd(options.rate), BETWEEN)
-        pace = dataclasses.replace(learner, start=begin, solver=path)
+        pace = dataclasses.replace(learner, start=begin, solver=path, batch=None)
         goal = indiscriminate(validation.x, validation.y, learner.loss)
         attack = compose(pace, Insert(y, Box(0.0, 1.0)), goal, train, key=key)
         return np.asarray(descend_ascend(attack, x, steps=4 * options.steps, ascent=ascent).z)
