@@ -41,22 +41,23 @@ def quota(group: Any, among: Any, share: Any, balance: Any) -> Quota:
     `balance` times the share of the other classes together, rounded up, and one row.
     """
     xp = group.__array_namespace__()
-    least = xp.ceil(_least(group, among, share, balance) - 1e-3)
+    least = xp.ceil(_least(class_size(group, among), among, share, balance) - 1e-3)
     least = xp.where(least > 1, least, xp.ones_like(least))
     return Quota(xp.astype(least, xp.int32), group)
 
 
 def least_mass(group: Any, among: Any, share: Any, balance: Any) -> Quota:
-    """The quota of shares, which need not be whole."""
-    return Quota(_least(group, among, share, balance).astype(group.dtype), group)
+    """The quota of shares, which need not be whole: in the precision of the groups."""
+    size = class_size(group, among).astype(group.dtype)
+    return Quota(_least(size, among, share, balance), group)
 
 
-def _least(group: Any, among: Any, share: Any, balance: Any) -> Any:
-    """Rows (n,): r n_c for the class's share r of its n_c rows, if all n rows keep `share` and the
-    n - n_c others keep r / balance; none where there are no others.
+def _least(size: Any, among: Any, share: Any, balance: Any) -> Any:
+    """Rows (n,), in the precision of the class sizes (n,): r n_c for the class's share r of its n_c
+    rows, if all n rows keep `share` and the n - n_c others keep r / balance; none where there are
+    no others.
     """
-    xp = group.__array_namespace__()
-    size = class_size(group, among)
+    xp = size.__array_namespace__()
     rows = xp.sum(among, dtype=size.dtype)
     part = size / xp.where(rows > 0, rows, 1)
     least = xp.astype(xp.asarray(balance * share), size.dtype) * size / (1 - (1 - balance) * part)

@@ -12,7 +12,7 @@ from bilevel import Data
 from bilevel.learners import Logistic, Softmax
 from defenses import Filter, MicroModels, Relabel, Roni, Sever, Trim
 from defenses.sanitise._inspection import class_gaps, quota_gaps
-from defenses.sanitise._quotas import by_quota, quota
+from defenses.sanitise._quotas import by_quota, least_mass, quota
 from defenses.sanitise._selection import first_lowest, kept_count, lowest, soft_lowest
 
 N, D = 300, 4
@@ -180,3 +180,12 @@ def test_smooth_shares_meet_the_quotas_and_near_the_hard_choice():
         assert held >= float(soft.least[np.flatnonzero(label == GROUP)[0]]) - 1e-9
     kept = np.asarray(lowest(score, weight > 0, 7, None, hard))
     assert np.mean((np.asarray(share) > 0.45) == kept) > 0.8
+
+
+def test_quotas_of_shares_are_exact_to_rounding():
+    """A rounded quota moves every share, and its derivative, by as much."""
+    used = np.arange(N) % 7 > 0
+    size = np.array([np.sum(used & (label == Y)) for label in Y])
+    exact = 0.8 * 0.8 * size / (1 - (1 - 0.8) * size / np.sum(used))
+    found = least_mass(jnp.asarray(Y), jnp.asarray(used), 0.8, 0.8).least
+    np.testing.assert_allclose(found, exact, rtol=1e-15)

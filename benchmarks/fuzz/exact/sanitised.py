@@ -210,9 +210,7 @@ class SoftTrim:
 
 def _less_identity(again: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
     """The identity less the Jacobian, by complex steps."""
-    step, columns = np.longdouble(1e-60), []
-    for j in range(at.size):
-        moved = at.astype(np.clongdouble)
-        moved[j] += 1j * step
-        columns.append(np.imag(again(moved)) / step)
+    step, at = np.longdouble(1e-60), at.astype(np.clongdouble)
+    still = np.imag(again(at))  # not zero where the table that `again` holds has a step of its own
+    columns = [(np.imag(again(at + 1j * step * e)) - still) / step for e in np.eye(at.size)]
     return np.eye(at.size) - np.array(columns).T

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.experiments.hypergradients import certificate_fuzz
 from benchmarks.experiments.hypergradients.certificate_fuzz import Options, judge, run
-from benchmarks.fuzz.exact import sanitised
+from benchmarks.fuzz.exact import ridge, sanitised
 from benchmarks.fuzz.exact.arithmetic import EXTENDED
 from benchmarks.fuzz.kinds import KINDS
 from benchmarks.report import Report
@@ -87,3 +87,41 @@ def test_wrong_choices_of_a_defense_are_seen():
     assert not sanitised.filtered(x, y, weight, kept, 0.2)
     y = np.where(x[:, 0] > 0, 1.0, -1.0)
     assert sanitised.relabelled(x, y, weight, y) != sanitised.relabelled(x, y, weight, -y)
+
+
+def test_exact_shares_have_the_derivative_of_their_differences():
+    """The reference makes its matrix in its first call, when the table has a complex step. That
+    must not enter: it does not cancel where rows have no weight, whose shares are in no sum.
+    """
+    rng = np.random.default_rng(2)
+    x, mass = rng.normal(size=(12, 3)), 10 ** rng.uniform(-3, 2, 12)
+    y = x[:, 0] ** 2 + rng.normal(size=12)
+    mass[:2] = 0
+    used = mass > 0
+
+    def loss(y, decision):
+        return (decision - y) ** 2 / 2
+
+    share = np.full(12, 0.8)
+    for _ in range(40):
+        decision = ridge(x, y, mass * share, 0.1).decision(x)
+        share = sanitised.soft_lowest(loss(y, decision), used, 0.8 * used.sum(), 2)
+
+    def first(row, weight, l2):
+        """The decision on the first row, of a new reference, after moves of the last row, of its
+        weight and of the strength.
+        """
+        there, heavy = x + 0 * row, mass + 0 * weight
+        there[-1, 0], heavy[-1] = there[-1, 0] + row, heavy[-1] + weight
+
+        def train(weights):
+            return ridge(there, y, weights, 0.1 + l2)
+
+        return sanitised.SoftTrim(loss, 0.2, mass * share)(train, there, y, heavy).decision(x)[0]
+
+    for move in np.eye(3, dtype=np.longdouble):
+        h, step = np.longdouble(1e-6), np.longdouble(1e-60)
+        difference = (first(*(h * move)) - first(*(-h * move))) / (2 * h)
+        derivative = np.imag(first(*(1j * step * move))) / step
+        assert abs(difference) > 0.01
+        assert abs(derivative / difference - 1) < 1e-8, move
