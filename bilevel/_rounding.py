@@ -6,7 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from ._data import Data
 from ._interpret import interpret
@@ -28,7 +28,7 @@ class Noise:
         self.signed = jnp.where((h >> 16) & 1 == 1, size, -size)
         self.uses = 0
 
-    def __call__(self, a: Array, shape: tuple[int, ...], sign: int = 1) -> Array:
+    def __call__(self, a: ArrayLike, shape: tuple[int, ...], sign: int = 1) -> Array:
         """`a`, broadcast to `shape`, with every entry multiplied by a factor."""
         self.uses += 1
         place = self.uses * 25173 % PERIOD  # this stride visits all offsets before it repeats one
