@@ -35,7 +35,7 @@ class Noise:
         count = math.prod(shape)
         signed = self.signed[place : place + min(count, PERIOD)]
         signed = jnp.resize(signed, shape).astype(jnp.result_type(a))
-        return a * (1 + sign * signed)
+        return (1 + sign * signed) * a
 
     def arrays(self, tree: PyTree) -> PyTree:
         """The tree, with every entry of its floating arrays multiplied by a factor. Labels of
