@@ -30,7 +30,9 @@ def ensemble(
 
 
 @program
-def _ensemble(learner: AbstractLearner, data: Data, keys: Key[Array, " k"], size: int | None) -> Fitted:
+def _ensemble(
+    learner: AbstractLearner, data: Data, keys: Key[Array, " k"], size: int | None
+) -> Fitted:
     def fit(key):
         return learner.fit(data, key=key, throw=False)
 
