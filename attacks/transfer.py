@@ -11,7 +11,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PyTree, Real
 
 import bilevel
 from bilevel.learners import AbstractModel
@@ -37,7 +37,7 @@ class Alignment(eqx.Module):
     joint: Float[Array, ""]
 
     @property
-    def mean(self) -> Float[Array, ""]:
+    def mean(self) -> Float[Array, "..."]:
         """Mean over the rows whose cosine is not NaN; NaN if there are none."""
         return jnp.nanmean(self.rows, axis=-1)
 
@@ -104,7 +104,7 @@ def gradient_size(attack: Attack, z: PyTree, order: float = 2) -> Sizes:
 def input_gradient_size(
     model: AbstractModel,
     x: Float[Array, "n d"],
-    y: Float[Array, " n"],
+    y: Real[Array, " n"],
     loss: Callable[[Array, Array], Array],
     order: float = 2,
 ) -> Float[Array, " n"]:

@@ -16,7 +16,7 @@ from ._solver import AbstractSolver, Point
 from ._tree import norm
 from .derivatives import AbstractDerivative, Implicit
 from .linear import AbstractLinearSolver, Factor
-from .results import CONVERGED
+from .results import CONVERGED, Code
 
 Value = Float[Array, ""]
 
@@ -122,7 +122,7 @@ class Outcome(eqx.Module):
     """
 
     score: Value
-    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    result: Code = CONVERGED
     kinks: Callable[[], Array] | None = None
     touched: Bool[Array, ""] | None = None
 
@@ -138,7 +138,7 @@ class Posed(eqx.Module):
 
     problem: PyTree
     outcome: Callable[[PyTree], Outcome]
-    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    result: Code = CONVERGED
     point: Point | None = None
 
     def kinks(self, value: PyTree) -> Array:
@@ -198,7 +198,7 @@ class AbstractBilevel(AbstractObjective):
         return outcome.score, (solution.warm, info)
 
 
-def worst(*codes: Int[Array, ""] | int) -> Int[Array, ""]:
+def worst(*codes: Code) -> Int[Array, ""]:
     """The largest of result codes: `CONVERGED` only if all parts of the work converged."""
     result = jnp.int32(CONVERGED)
     for code in codes:

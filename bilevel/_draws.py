@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from ._batch import batch
 from ._bilevel import AbstractObjective, Info
@@ -30,7 +30,7 @@ class Expected(AbstractObjective):
     """
 
     objective: AbstractObjective
-    keys: PRNGKeyArray
+    keys: Key[Array, " k"]
 
     def prepared(self):
         return Expected(self.objective.prepared(), self.keys)

@@ -30,6 +30,7 @@ from .results import (
     RUNNING,
     SETTLED,
     ZERO_GRADIENT,
+    Code,
 )
 
 Reseed = Callable[[PRNGKeyArray, PyTree, PyTree], PyTree]
@@ -68,7 +69,7 @@ class State(eqx.Module):
     step: Int[Array, ""]
     total: Int[Array, ""]  # evaluations, including those of earlier runs
     status: Int[Array, ""]
-    inner_result: Int[Array, ""]
+    inner_result: Code
     key: Array  # `jax.random.key_data` of a key
 
 

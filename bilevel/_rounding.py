@@ -6,7 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from ._data import Data
 from ._interpret import interpret
@@ -28,14 +28,14 @@ class Noise:
         self.signed = jnp.where((h >> 16) & 1 == 1, size, -size)
         self.uses = 0
 
-    def __call__(self, a: Array, shape: tuple[int, ...], sign: int = 1) -> Array:
+    def __call__(self, a: ArrayLike, shape: tuple[int, ...], sign: int = 1) -> Array:
         """`a`, broadcast to `shape`, with every entry multiplied by a factor."""
         self.uses += 1
         place = self.uses * 25173 % PERIOD  # this stride visits all offsets before it repeats one
         count = math.prod(shape)
         signed = self.signed[place : place + min(count, PERIOD)]
         signed = jnp.resize(signed, shape).astype(jnp.result_type(a))
-        return a * (1 + sign * signed)
+        return (1 + sign * signed) * a
 
     def arrays(self, tree: PyTree) -> PyTree:
         """The tree, with every entry of its floating arrays multiplied by a factor. Labels of

@@ -2,6 +2,12 @@
 
 from typing import SupportsInt
 
+import numpy as np
+from jaxtyping import Array, Int
+
+Code = Int[Array | np.ndarray, ""] | int
+"""A result code: an int32 array, or a number where it is known before the solve."""
+
 CONVERGED, MAX_STEPS, NON_FINITE, INFEASIBLE, ACTIVE_SET, LINEAR_SOLVE = range(6)
 DEGENERATE, UNBOUNDED, OUT_OF_RANGE, CURVATURE, INVALID = 6, 7, 8, 9, 10
 LAST_INNER = INVALID

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from bilevel import Data
 from bilevel.tools import concrete, norm, require_finite
@@ -16,7 +16,9 @@ from .._world import World
 from ..domains import AbstractDomain
 
 
-def row_weights(weight: Float[Array, " m"] | None, shape: tuple[int, ...]) -> Float[Array, " m"]:
+def row_weights(
+    weight: Float[ArrayLike, " m"] | None, shape: tuple[int, ...]
+) -> Float[Array, " m"]:
     """Weights of inserted rows, by default ones; ValueError for another shape and for NaN."""
     weight = jnp.ones(shape) if weight is None else jnp.asarray(weight, float)
     if weight.shape != shape:

@@ -13,7 +13,7 @@ from ._capability import AbstractCapability, require_shapes, row_scale, row_weig
 
 
 class Insert(AbstractCapability):
-    """Insert rows z (m, d) after the clean rows.
+    """Insert rows z (m, ...) after the clean rows.
 
     - `labels` (m,): of the rows; fixed.
     - `domain`: of the rows.
@@ -45,7 +45,7 @@ class Insert(AbstractCapability):
     def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.labels.shape[0], *data.x.shape[1:]), data.x.dtype)
 
-    def inject(self, z: Float[Array, "m d"], data: Data) -> Data:
+    def inject(self, z: Float[Array, "m ..."], data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
         weight = self.weight.astype(data.weight.dtype)
         return append(data, self.domain.place(z), self.labels, weight)
@@ -62,5 +62,5 @@ class Insert(AbstractCapability):
     def scale(self, z, data):
         return row_scale(self.domain, z, data)
 
-    def project(self, z: Float[Array, "m d"]) -> Array:
+    def project(self, z: Float[Array, "m ..."]) -> Array:
         return self.domain.project(z)

@@ -15,9 +15,9 @@ from ._capability import AbstractCapability, require_shapes, row_scale, row_weig
 
 
 class XY(NamedTuple):
-    """Rows x (m, d) and targets y (m,)."""
+    """Rows x (m, ...) and targets y (m,)."""
 
-    x: Float[Array, "m d"]
+    x: Float[Array, "m ..."]
     y: Float[Array, " m"]
 
 
@@ -26,7 +26,7 @@ class InsertXY(AbstractCapability):
     al., IEEE S&P 2018).
 
     - `rows`: the number m of rows, >= 1; otherwise `ValueError`.
-    - `domain`: of x (m, d). `targets`: domain of y (m,).
+    - `domain`: of x (m, ...). `targets`: domain of y (m,).
     - `weight` (m,): by default ones. A row of weight zero has no effect: attacks with up to m rows
       can share a compiled program.
     """

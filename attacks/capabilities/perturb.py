@@ -18,7 +18,7 @@ from ._capability import (
 
 
 class Perturb(AbstractCapability):
-    """Replace training rows by z (k, d). Labels, weights and all other rows stay.
+    """Replace training rows by z (k, ...). Labels, weights and all other rows stay.
 
     - `rows`: indices (k,) of the rows, k >= 1 different integers; otherwise `ValueError`.
     - `domain`: of z, for example a ball around the rows.
@@ -37,11 +37,11 @@ class Perturb(AbstractCapability):
     def shapes(self, data: Data) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.rows.shape[0], *data.x.shape[1:]), data.x.dtype)
 
-    def example(self, data: Data) -> Float[Array, "k d"]:
+    def example(self, data: Data) -> Float[Array, "k ..."]:
         """The clean rows, or the nearest in the domain."""
         return self.project(data.x[self.rows])
 
-    def inject(self, z: Float[Array, "k d"], data: Data) -> Data:
+    def inject(self, z: Float[Array, "k ..."], data: Data) -> Data:
         require_shapes("z", z, self.shapes(data))
         return eqx.tree_at(lambda d: d.x, data, data.x.at[self.rows].set(self.domain.place(z)))
 
@@ -57,5 +57,5 @@ class Perturb(AbstractCapability):
     def scale(self, z, data):
         return row_scale(self.domain, z, data)
 
-    def project(self, z: Float[Array, "k d"]) -> Array:
+    def project(self, z: Float[Array, "k ..."]) -> Array:
         return self.domain.project(z)

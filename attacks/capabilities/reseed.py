@@ -10,10 +10,10 @@ class Reseed(eqx.Module):
     """For `maximize(reseed=...)`: replaces rows whose hypergradient is exactly zero by random rows
     of a pool.
 
-    - `pool` (k, d): the candidate rows.
+    - `pool` (k, ...): the candidate rows.
     """
 
-    pool: Float[Array, "k d"]
+    pool: Float[Array, "k ..."]
 
     def __call__(self, key: PRNGKeyArray, z: Array, gradient: Array) -> Array:
         drawn = jax.random.choice(key, self.pool, (z.shape[0],))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from bilevel import Ascent, Data
 from bilevel.learners import ElasticNet, Lasso, Ridge
@@ -31,11 +31,11 @@ Sets = Sequence[Features]
 def poison_feature_selection(
     train: Data,
     start: Float[Array, "m d"],
-    labels: Float[Array, " m"],
+    labels: Shaped[ArrayLike, " m"],
     validation: Data,
     learner: Lasso | ElasticNet | Ridge,
     *,
-    weight: Float[Array, " m"] | None = None,
+    weight: Float[ArrayLike, " m"] | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 70,
     ascent: Ascent = Ascent(),

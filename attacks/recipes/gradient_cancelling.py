@@ -10,7 +10,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree, Shaped
+from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
 from bilevel import Ascent, Data
 from bilevel.learners import AbstractModel, Fixed
@@ -26,12 +26,12 @@ from ._recipe import Recipe, recipe
 def cancel_gradients(
     train: Data,
     start: Float[Array, "m ..."],
-    labels: Shaped[Array, " m"],
+    labels: Shaped[ArrayLike, " m"],
     model: AbstractModel,
     loss: Callable[[Array, Array], Array],
     *,
     l2: PyTree = 0.0,
-    weight: Float[Array, " m"] | None = None,
+    weight: Float[ArrayLike, " m"] | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 200,
     ascent: Ascent = Ascent(),

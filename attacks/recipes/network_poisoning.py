@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, ArrayLike, Float, Key, Shaped
 
 from bilevel import Ascent, Data, Expected, append
 from bilevel.learners import AbstractLearner
@@ -27,12 +27,12 @@ from ._recipe import Recipe, recipe
 def poison_network(
     train: Data,
     start: Float[Array, "m ..."],
-    labels: Shaped[Array, " m"],
+    labels: Shaped[ArrayLike, " m"],
     validation: Data,
     learner: AbstractLearner,
-    keys: PRNGKeyArray,
+    keys: Key[Array, ""] | Key[Array, " k"],
     *,
-    weight: Float[Array, " m"] | None = None,
+    weight: Float[ArrayLike, " m"] | None = None,
     goal: AbstractGoal | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 50,
@@ -79,7 +79,7 @@ class Greedy(eqx.Module):
 def one_by_one(
     train: Data,
     start: Float[Array, "m ..."],
-    labels: Shaped[Array, " m"],
+    labels: Shaped[ArrayLike, " m"],
     pose: Callable[[Data, Array, Array], Recipe],
     *,
     done: Greedy | None = None,

@@ -7,7 +7,7 @@ needs only moments of the rows and a model. The attacker inserts rows with targe
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner, AbstractModel
@@ -31,7 +31,7 @@ def poison_regression(
     *,
     domain: AbstractDomain,
     targets: AbstractDomain | None = None,
-    weight: Float[Array, " m"] | None = None,
+    weight: Float[ArrayLike, " m"] | None = None,
     goal: AbstractGoal | None = None,
     steps: int = 100,
     ascent: Ascent = MOMENTUM,

@@ -5,7 +5,7 @@ attacker inserts a few rows with labels of choice. Defenses: outlier filters and
 sanitisation, in `defenses`; the experiment `arena` measures the attack against them.
 """
 
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from bilevel import Ascent, Data
 from bilevel.learners import SVM
@@ -20,11 +20,11 @@ from ._recipe import Recipe, recipe
 def poison_svm(
     train: Data,
     start: Float[Array, "m d"],
-    labels: Shaped[Array, " m"],
+    labels: Shaped[ArrayLike, " m"],
     validation: Data,
     learner: SVM | None = None,
     *,
-    weight: Float[Array, " m"] | None = None,
+    weight: Float[ArrayLike, " m"] | None = None,
     goal: AbstractGoal | None = None,
     domain: AbstractDomain | None = None,
     steps: int = 70,

@@ -1,6 +1,6 @@
 """Many trainings of one learner as one program."""
 
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key
 
 from .._batch import batch
 from .._data import Data
@@ -10,7 +10,7 @@ from ._training import Fitted
 
 
 def ensemble(
-    learner: AbstractLearner, data: Data, keys: PRNGKeyArray, size: int | None = None
+    learner: AbstractLearner, data: Data, keys: Key[Array, " k"], size: int | None = None
 ) -> Fitted:
     """Train on `data` once for each key: other initial weights and mini-batches.
 
@@ -30,7 +30,9 @@ def ensemble(
 
 
 @program
-def _ensemble(learner: AbstractLearner, data: Data, keys: PRNGKeyArray, size: int | None) -> Fitted:
+def _ensemble(
+    learner: AbstractLearner, data: Data, keys: Key[Array, " k"], size: int | None
+) -> Fitted:
     def fit(key):
         return learner.fit(data, key=key, throw=False)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 from .._data import Data
 from .._solution import checked
 from .._solver import Point
-from ..results import CONVERGED, sentence
+from ..results import CONVERGED, Code, sentence
 from ._model import AbstractModel
 
 
@@ -21,7 +21,7 @@ class Trained(eqx.Module):
     """
 
     model: AbstractModel
-    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    result: Code = CONVERGED
     report: Any = None
 
 
@@ -48,7 +48,7 @@ class Training(eqx.Module):
     make_model: Callable[[PyTree], AbstractModel | Trained]
     make_kinks: Callable[[PyTree], Array] | None = None
     make_support: Callable[[PyTree], Bool[Array, " n"]] | None = None
-    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    result: Code = CONVERGED
     report: Any = None
     point: Point | None = None
     inner: "Training | None" = None

@@ -32,7 +32,7 @@ class Crossed(eqx.Module):
     gram: Float[Array, "n k"]
 
 
-Terms = Sequence[tuple[Float[Array, "m d"], Float[Array, " m"]]]
+Terms = Sequence[tuple[Float[Array, "_ d"], Float[Array, " _"]]]
 
 
 class AbstractKernel(eqx.Module):

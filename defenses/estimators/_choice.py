@@ -69,7 +69,7 @@ def held_out(defenses: Sequence["Sanitiser"], rows: Rows, n_jobs: int | None) ->
     if np.unique(place).size < 2 or rows.y.size < 2 * FOLDS:
         return None
 
-    def of_fold(fold: int) -> tuple[np.ndarray, int]:
+    def of_fold(fold: np.integer) -> tuple[np.ndarray, int]:
         train, held = rows.take(place != fold), rows.take(place == fold)
         losses, spent = [plain._misses(plain._train(train), held)], 1
         for defense in defenses:

@@ -44,7 +44,7 @@ class ConfidentLearningClassifier(Classes, Sanitiser):
         p, folds = np.zeros((own.size, classes.size)), np.unique(place)
         judged = folds if folds.size > 1 else folds[:0]  # without others there is no model
 
-        def told(fold: int) -> tuple[np.ndarray, np.ndarray]:
+        def told(fold: np.integer) -> tuple[np.ndarray, np.ndarray]:
             model = self._train(rows.take(place != fold))
             return model.classes_, _probabilities(model, rows.take(place == fold))
 

@@ -68,7 +68,7 @@ class Roni(Sanitiser):
         ])  # fmt: skip
         many = self._trials(len(sets))
 
-        def rise(trial: int) -> float:
+        def rise(trial: np.integer) -> float:
             chosen, row = sets[trial], trial % used.size
             held_out = rows.take(chosen[train:])
             without = self._train(rows.take(chosen[:train]))

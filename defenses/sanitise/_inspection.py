@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from bilevel import Data
-from bilevel.results import CONVERGED
+from bilevel.results import CONVERGED, Code
 
 from ._message import sentence
 from ._quotas import first_of
@@ -29,8 +29,8 @@ class Inspection(eqx.Module):
 
     data: Data
     score: Float[Array, " n"]
-    trainings: Int[Array, ""] = 0  # pyright: ignore[reportAssignmentType]
-    result: Int[Array, ""] = CONVERGED  # pyright: ignore[reportAssignmentType]
+    trainings: Int[Array, ""] | int = 0
+    result: Code = CONVERGED
     margin: Float[Array, " n"] | None = None
     decided: Bool[Array, " n"] | None = None
     inner: object = None

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, UInt
+from jaxtyping import Array, Float, Int, Real, UInt
 
 from bilevel import Data, batch
 from bilevel.learners import AbstractLearner
@@ -24,7 +24,7 @@ from ._selection import no_worse
 from ._sets import groups_of, others, sum_by_group, told_apart
 
 
-def errors(y: Float[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
+def errors(y: Real[Array, " n"], f: Float[Array, " n"]) -> Float[Array, " n"]:
     """1 where a decision is not on the side of its label, -1 or +1."""
     return (y.astype(f.dtype) * f <= 0).astype(f.dtype)
 

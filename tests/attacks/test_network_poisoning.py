@@ -14,7 +14,7 @@ import bilevel
 import defenses
 from attacks.goals.cancelling import gradient
 from bilevel import Data, losses
-from bilevel.learners import LinearModel, Logistic, Network, NetworkModel, Ridge
+from bilevel.learners import Logistic, Network, NetworkModel, Ridge
 from bilevel.linear import Damped, Dense
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
@@ -110,9 +110,9 @@ def test_where_all_gradients_cancel_a_convex_learner_ends_at_the_chosen_model():
         labels,
         chosen,
         learner.loss,
-        l2=LinearModel(
-            jnp.asarray(0.1), jnp.asarray(0.0)
-        ),  # the learner's penalty leaves the bias out
+        l2=jax.tree.unflatten(  # the learner's penalty leaves the bias out
+            jax.tree.structure(chosen), [jnp.asarray(0.1), jnp.asarray(0.0)]
+        ),
         steps=200,
         ascent=bilevel.Ascent(first=0.1, last=1e-7),
     )

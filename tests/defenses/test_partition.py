@@ -51,7 +51,7 @@ def test_each_member_is_a_model_of_its_part_and_the_vote_is_theirs():
 
 
 def constant_members(*signs):
-    return LinearModel(jnp.zeros((len(signs), D)), jnp.array(signs))
+    return eqx.filter_vmap(lambda sign: LinearModel(jnp.zeros(D), sign))(jnp.array(signs))
 
 
 def voting(*signs):
