@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ._penalty import AbstractPenalty, require_strength
 
 
-def _labels(groups: Sequence[int] | np.ndarray) -> tuple[int, ...]:
+def _labels(groups: Sequence[int | np.integer] | np.ndarray) -> tuple[int, ...]:
     labels = np.asarray(groups)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
         raise ValueError(

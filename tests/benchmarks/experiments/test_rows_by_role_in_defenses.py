@@ -56,7 +56,7 @@ def test_attacks_of_the_arena_look_at_validation_rows(monkeypatch) -> None:
 
     def flips(data, budget, validation, *others, **settings):
         held.append(np.asarray(validation.y))
-        return LabelFlips(jnp.arange(budget), jnp.ones(budget), jnp.ones(budget), jnp.int32(0))
+        return LabelFlips(jnp.arange(budget), jnp.ones(budget), jnp.ones(budget, int), jnp.int32(0))
 
     monkeypatch.setattr(_arena_attacks, "poison_classifier", insert)
     monkeypatch.setattr(_arena_attacks, "flip_by_hypergradient", flips)
