@@ -5,6 +5,7 @@ on a defended learner. One folder per kind: `sanitise` before training, `ensembl
 """
 
 from . import scores
+from ._choose import Choice, choose
 from ._defense import AbstractDefense
 from .audit import AbstractAudit, Verdict
 from .ensemble import (

@@ -115,17 +115,18 @@ class Sanitiser(Task, MetaEstimatorMixin, BaseEstimator):
         if self.chosen_ == AUTO:
             return self._as_chosen(rows)
         seen = self._inspect(rows)
-        found = held_out([self._alone()], rows, self.n_jobs) if self.check else None
+        if not self.check:
+            return seen
+        found, spent = held_out([self._alone()], rows, self.n_jobs)
         if found is None:
             return seen
         remark = "; ".join(filter(None, (seen.remark, found.told(0))))
-        return seen._replace(trainings=seen.trainings + found.trainings, remark=remark)
+        return seen._replace(trainings=seen.trainings + spent, remark=remark)
 
     def _as_chosen(self, rows: Rows) -> Seen:
         tried = [self._alone(**{str(self._strength): value}) for value in self._values]
-        found = held_out(tried, rows, self.n_jobs)
+        found, spent = held_out(tried, rows, self.n_jobs)
         best = None if found is None else found.chosen()
-        spent = 0 if found is None else found.trainings
         if found is None or best is None:
             self.chosen_, whole = None, np.ones(rows.y.size, bool)
             remark = f"cross-validation: no {self._strength} surely pays, so nothing was done"

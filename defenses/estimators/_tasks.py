@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._held_out import bounded
 from ._rows import Rows, class_numbers, plain_labels, telling
 
 
@@ -202,9 +203,8 @@ class Numbers(Task, RegressorMixin):
         return self._losses(model, rows)
 
     def _bounded(self, misses: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
-        """R / (r + m), m the median of the first model's (Geman & McClure 1987)."""
-        middle = max(float(np.median(misses[0])), np.finfo(float).tiny)
-        return misses / (misses + middle)
+        """R / (r + m), m the median of the first model's."""
+        return bounded(misses)
 
     def _badness(self, model, rows: Rows) -> float:
         """Mean squared error."""

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, Ri
 from sklearn.naive_bayes import GaussianNB
 from test_estimators import labels, numbers, real
 
+from defenses._held_out import HeldOut
 from defenses.estimators import (
     ConfidentLearningClassifier,
     DuplicatesClassifier,
@@ -20,7 +21,6 @@ from defenses.estimators import (
     TrimClassifier,
     TrimRegressor,
 )
-from defenses.estimators._choice import HeldOut
 
 N = 160
 PLAIN = LogisticRegression(C=1e3)
@@ -112,7 +112,7 @@ def test_the_weakest_of_equally_good_ones_is_chosen_if_it_surely_pays():
     share = np.full(400, 1 / 400)
 
     def found(*losses) -> HeldOut:
-        return HeldOut(np.array([plain, *losses]), share, 0)
+        return HeldOut(np.array([plain, *losses]), share)
 
     assert found(less, even, plain).chosen() == 0  # even is one row better, of five that differ
     assert found(little, even, less).chosen() == 1
@@ -122,7 +122,7 @@ def test_the_weakest_of_equally_good_ones_is_chosen_if_it_surely_pays():
     assert found(worse).told(0).endswith(": this made it worse")
     assert "worse" not in found(little).told(0)
     # Rows of no weight do not count.
-    only = HeldOut(np.array([plain, less]), np.where(less == plain, share, 0), 0)
+    only = HeldOut(np.array([plain, less]), np.where(less == plain, share, 0))
     assert only.chosen() is None
 
 
