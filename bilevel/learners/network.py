@@ -96,7 +96,7 @@ class Network(AbstractLearner):
             check_labels(data.y)
         start = self._start(data)
         self._check_dtypes(start, data)
-        f = eqx.filter_eval_shape(self.architecture.apply, start, data.x).logits
+        f = jax.eval_shape(lambda w, x: self._model(w).decision(x), start, data.x)
         if f.ndim == 2:
             self._check_classes(data, f.shape[1])
         elif isinstance(self.loss, CrossEntropy):
@@ -111,7 +111,7 @@ class Network(AbstractLearner):
         of_start, of_order, of_steps = jax.random.split(key, 3)
         start = self.start
         if start is None:
-            start = self.architecture.init(of_start, _row(data))
+            start = _initial(self.architecture, of_start, data.x[0])
         scale = data.rows / jnp.sum(data.weight)
         args = (data.x, data.y, data.weight * scale, self.l2)
         if self.batch is None and self.augment is None and not self._draws(data):
@@ -153,8 +153,9 @@ class Network(AbstractLearner):
         """Shapes and dtypes of the parameters."""
         if self.start is not None:
             return self.start
+        row = jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype)
         return jax.eval_shape(
-            lambda key: self.architecture.init(key, _row(data)), jax.random.key(0)
+            lambda key, row: _initial(self.architecture, key, row), jax.random.key(0), row
         )
 
     def _check_dtypes(self, start: PyTree, data: Data) -> None:
@@ -205,5 +206,9 @@ def _mean_of_batch(
     return _mean(architecture, loss, parameters, (x, y[rows], weight[rows], l2), of_masks)
 
 
-def _row(data: Data) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype)
+@program
+def _initial(
+    architecture: AbstractArchitecture, key: PRNGKeyArray, row: Float[Array, "..."]
+) -> PyTree:
+    """Initial parameters for rows like this one; a program, so that checks trace it once."""
+    return architecture.init(key, jax.ShapeDtypeStruct(row.shape, row.dtype))

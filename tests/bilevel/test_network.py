@@ -12,7 +12,7 @@ import bilevel
 from bilevel import Data, losses
 from bilevel.derivatives import BackGradient, Forward, Truncated, Unroll
 from bilevel.learners import Logistic, Network, OnFeatures, ensemble
-from bilevel.networks import MLP, ConvNet, ResNet
+from bilevel.networks import MLP, ConvNet, Functions, ResNet
 from bilevel.networks._convolution import by_patches, by_xla
 from bilevel.solvers import Descent, Momentum
 
@@ -264,3 +264,27 @@ def test_a_training_that_diverges_is_a_failure_with_a_sentence():
     assert fitted.result != bilevel.results.CONVERGED
     with pytest.raises(bilevel.SolveError):
         net.fit(Data(TABLE, TARGETS), key=KEY)
+
+
+TRACED: list[tuple[int, ...]] = []
+
+
+def outputs_that_are_counted(w, x):
+    TRACED.append(x.shape)
+    return x @ w
+
+
+def test_a_second_training_does_not_trace_the_network_again():
+    def net() -> Network:
+        def of_key(key):
+            return jax.random.normal(key, (2, 3))
+
+        return Network(Functions(of_key, outputs_that_are_counted), solver=momentum(0.1))
+
+    rows = Data(TABLE[:, :2], np.arange(24) % 3)
+    net().fit(rows, key=jax.random.key(0))
+    first = len(TRACED)
+    assert first > 0
+    net().fit(rows, key=jax.random.key(1))
+    net().check(rows)
+    assert len(TRACED) == first
