@@ -1,6 +1,7 @@
 """Comparison of directional derivatives by reverse mode with central differences."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,8 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from .._program import compiled
 
 STEPS = tuple(10.0 ** (-k / 2) for k in range(4, 17))
 """Steps relative to the size of the argument. A wrong derivative disagrees at all of them."""
@@ -37,24 +40,25 @@ def difference(
     """
     leaves, structure = jax.tree.flatten(x)
     moving = [eqx.is_inexact_array(leaf) and leaf.size > 0 for leaf in leaves]
-    flat, unravel = ravel_pytree([leaf for leaf, m in zip(leaves, moving, strict=True) if m])
-    if flat.size == 0:
+    if not any(moving):
         return 0.0
-    first, second = jax.random.split(key)
-    sizes = [jnp.full(leaf.shape, _size(leaf)) for leaf in unravel(flat)]
-    direction = jax.random.normal(first, flat.shape, flat.dtype) * ravel_pytree(sizes)[0]
 
-    def tree(flat):
-        moved = iter(unravel(flat))
-        return structure.unflatten(
-            [next(moved) if m else leaf for leaf, m in zip(leaves, moving, strict=True)]
-        )
+    @partial(compiled, effort=0)
+    def measure(moved, key):
+        flat, unravel = ravel_pytree(moved)
 
-    def run(flat):
-        return numbers(function(tree(flat)))
+        def tree(flat):
+            moved = iter(unravel(flat))
+            return structure.unflatten(
+                [next(moved) if m else leaf for leaf, m in zip(leaves, moving, strict=True)]
+            )
 
-    @jax.jit
-    def measure(flat, direction):
+        def run(flat):
+            return numbers(function(tree(flat)))
+
+        first, second = jax.random.split(key)
+        sizes = ravel_pytree([jnp.full(leaf.shape, _size(leaf)) for leaf in moved])[0]
+        direction = jax.random.normal(first, flat.shape, flat.dtype) * sizes
         base, pull = jax.vjp(run, flat) if slope is None else (run(flat), None)
         cotangent = jax.random.normal(second, base.shape, base.dtype)
         if pull is None:
@@ -76,7 +80,7 @@ def difference(
         nothing = jnp.all(scale <= noise)
         return jnp.where(nothing, 0, jnp.min(errors))
 
-    return float(measure(flat, direction))
+    return float(measure([leaf for leaf, m in zip(leaves, moving, strict=True) if m], key))
 
 
 def _size(leaf: Array) -> Array:
