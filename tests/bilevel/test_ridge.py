@@ -115,6 +115,7 @@ def test_formula_of_the_regression_attack():
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
 
 
+@pytest.mark.slow  # that of logistic regression is fast
 def test_prepared_is_unprepared_and_by_the_gram_matrix_is_by_the_hessian():
     x, y, weight = (jnp.asarray(a) for a in regression("wide"))
     known, z = Data(x, y, weight), x[:2] + 0.3

@@ -15,6 +15,7 @@ from bilevel.derivatives import Forward, Implicit, Truncated, Unroll
 from bilevel.linear import Dense, Neumann
 from bilevel.problems import BoxQP, Smooth
 from bilevel.solvers import ActiveSet, Descent, Newton
+from bilevel.study._differences import narrowed
 
 ROWS = np.random.default_rng(0).normal(size=(4, 30, 5))
 X, V = jnp.asarray(ROWS[0]), jnp.asarray(ROWS[1])
@@ -193,6 +194,15 @@ def test_a_planted_bug_is_found_and_named(bug: str) -> None:
     report = check(problem, Z)
     assert not report.ok
     assert part in report.wrong, str(report)
+
+
+def test_casts_to_fewer_bits_are_seen_in_inner_programs_too() -> None:
+    def in_a_loop(x):
+        return jax.lax.fori_loop(0, 3, lambda _, x: jax.jit(single)(x), x)
+
+    assert narrowed(in_a_loop, X) == "float64 -> float32"
+    assert narrowed(lambda x: x.astype(jnp.float32), X.astype(jnp.float32)) is None
+    assert narrowed(lambda x: x[jnp.argmax(x[:, 0]).astype(jnp.int32)], X) is None
 
 
 def test_bugs_in_all_parts_are_found_at_once() -> None:

@@ -107,6 +107,7 @@ def test_a_whole_flip_by_weights_is_the_flip(soft):
     assert abs(float(value(defense, TRAIN)) - float(flipped)) > 1e-3
 
 
+@pytest.mark.slow
 def test_attackers_who_know_retrain_on_the_vote():
     """Greedy flips: the best of all in the first round, the plain learner on sanitised labels."""
     defense = Relabel(LEARNER, K, **PUBLISHED)

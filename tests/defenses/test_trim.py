@@ -169,6 +169,7 @@ def test_the_smooth_surrogate_keeps_the_share_and_nears_the_hard_one():
     np.testing.assert_allclose(near.data.weight, hard.data.weight, atol=0.02)
 
 
+@pytest.mark.slow
 def test_an_adaptive_attack_is_the_same_composition():
     reach = InsertXY(4, Box(0.0, 1.0), Box(0.0, 1.0))
     start = XY(jnp.asarray(X[:4]), jnp.asarray(np.clip(1 - Y[:4], 0, 1)))
