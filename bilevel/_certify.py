@@ -17,7 +17,7 @@ from ._tree import norm, require_floating, stop_gradient, tree_sub
 from .derivatives import Implicit, implicit_root
 from .results import CONVERGED
 
-PROBES = 6
+PROBES, FINE = 6, 2
 
 
 def certify(
@@ -169,7 +169,9 @@ def _moved(
     - the change of the gradient under relative perturbations of size eps of every array (those of
       the objective, z, and those of the inner problem) and of every sum (`rounded`). The error of
       a backward stable computation is about as large. The signs are random: the worst case over
-      1e4 entries is 1e2 times what occurs. The result is the largest of `PROBES` draws;
+      1e4 entries is 1e2 times what occurs. The result is the largest of `PROBES` draws whose
+      perturbations are magnified, and of `FINE` ones of size eps: solves inside the objective end
+      elsewhere within their tolerance, whatever the size of a perturbation;
     - the distance along the gradient's direction to the next change of active set or outer kink.
 
     All three are differences of one program. The steps are large enough that the rounding of the
@@ -215,9 +217,9 @@ def _moved(
 
         return rounded(jax.grad(score, has_aux=True), there, noise)
 
-    seeds = jnp.arange(3 + PROBES, dtype=jnp.uint32)
+    seeds = jnp.arange(3 + PROBES + FINE, dtype=jnp.uint32)
     only = lambda number: (seeds == number).astype(dtype)  # noqa: E731
-    noisy = jnp.where(seeds > 2, steps * eps, 0)
+    noisy = jnp.where(seeds > 2, jnp.where(seeds < 3 + PROBES, steps, 1) * eps, 0)
     gradients, distances = jax.lax.map(case, (seeds, shift * only(1), ahead * only(2), noisy))
     apart = jax.vmap(lambda g, base: norm(tree_sub(g, base)), in_axes=(0, None))(
         gradients, jax.tree.map(lambda g: g[0], gradients)
@@ -227,7 +229,8 @@ def _moved(
         for d in distances
     ]
     inner = jnp.where(length > 0, apart[1] / shift, 0)
-    return inner, jnp.max(apart[3:]) / steps + eps * size, jnp.minimum(*reach)
+    sampled = jnp.maximum(jnp.max(apart[3 : 3 + PROBES]) / steps, jnp.max(apart[3 + PROBES :]))
+    return inner, sampled + eps * size, jnp.minimum(*reach)
 
 
 def _quotient(a: Array, b: Array) -> Array:

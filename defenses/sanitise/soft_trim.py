@@ -3,10 +3,10 @@
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, PyTree
 
 from bilevel import argmin
-from bilevel.learners import AbstractLearner
+from bilevel.learners import AbstractLearner, Fitted
 from bilevel.problems import FixedPoint
 from bilevel.results import CONVERGED
 from bilevel.solvers import Anderson
@@ -56,33 +56,37 @@ class SoftTrim(AbstractSoftSanitiser):
         group = class_of(stop_gradient(data), self.learner.loss)
         least = least_mass(group, used > 0, 1 - self.contamination, self.balance)
 
-        def judged(share: Float[Array, " n"]) -> tuple[Float[Array, " n"], Int[Array, ""]]:
-            fitted = self.learner.fit(reweighed(data, share), key=key, throw=False)
-            return self.learner.loss(data.y, fitted.model.decision(data.x)), fitted.result
-
-        def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
-            return soft_lowest(judged(share)[0], used, count, self.sharpness, least)
+        def judged(share: Float[Array, " n"], warm: PyTree) -> tuple[Float[Array, " n"], Fitted]:
+            fitted = self.learner.fit(reweighed(data, share), warm, key=key, throw=False)
+            return self.learner.loss(data.y, fitted.model.decision(data.x)), fitted
 
         def settle(state):
-            share, _, step, code = state
-            losses, result = judged(share)
+            share, _, warm, step, code = state
+            losses, fitted = judged(share, warm)
             shares = soft_lowest(losses, used, count, self.sharpness, least)
-            return shares, share, step + 1, worst(code, result)
+            return shares, share, fitted.warm, step + 1, worst(code, fitted.result)
 
         def unsettled(state):
-            share, before, step, _ = state
+            share, before, _, step, _ = state
             return (norm(share - before) > 1e-6 * norm(share)) & (step < self.max_trainings)
 
         # Turns of training and sharing go down, extrapolation need not: it is for the last digits.
         start = jnp.full_like(data.weight, 1 - self.contamination)
-        state = start, jnp.zeros_like(start), jnp.int32(0), jnp.int32(CONVERGED)
-        near, _, steps, code = lax.while_loop(unsettled, settle, stop_gradient(state))
+        cold = self.learner.cold(data, key=key)
+        state = start, jnp.zeros_like(start), cold, jnp.int32(0), jnp.int32(CONVERGED)
+        near, _, warm, steps, code = lax.while_loop(unsettled, settle, stop_gradient(state))
+        warm = stop_gradient(warm)
+
+        def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
+            # From so near, trainings end at rounding, not only within their tolerance.
+            return soft_lowest(judged(share, warm)[0], used, count, self.sharpness, least)
+
         share = argmin(
             FixedPoint(share_again, stop_gradient(near)),
             solver=Anderson(tol=1e-16, max_steps=self.max_trainings),
             throw=False,
         )
-        losses, result = judged(stop_gradient(share.value))
+        losses, fitted = judged(stop_gradient(share.value), warm)
         trainings = steps + share.stats["steps"] + 1
-        result = worst(code, share.result, result)
+        result = worst(code, share.result, fitted.result)
         return Inspection(reweighed(data, share.value), losses, trainings, result, group=group)

@@ -120,6 +120,22 @@ def test_rounding_is_that_of_the_last_digit_of_every_array(least):
     assert float(found.error_bound) >= float(found.rounding_error)
 
 
+class Nested(Tuned):
+    """Targets of a solve of its own, which ends elsewhere within 1e-10 when anything moves."""
+
+    def pose(self, z):
+        ends = 1 + 1e-10 * jnp.sin(1e17 * self.x[0, 0])
+        return Tuned(self.x, ends * self.y, self.x_val, self.y_val, self.target).pose(z)
+
+
+def test_the_tolerance_of_a_solve_inside_the_objective_counts_whole():
+    arrays = [jnp.asarray(a) for a in case(0)]
+    exact, loose = (certify(kind(*arrays), jnp.asarray(-1.0)) for kind in (Tuned, Nested))
+    apart = abs(float(loose.gradient - exact.gradient))
+    assert apart > 1e3 * float(exact.error_bound)
+    assert float(loose.error_bound) > 0.5 * apart
+
+
 def test_zero_is_a_gradient_within_its_own_error_of_a_solved_problem():
     arrays = case(0)
     w, _ = solution(arrays[0], arrays[1], -1.0)

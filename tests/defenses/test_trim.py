@@ -169,6 +169,13 @@ def test_the_smooth_surrogate_keeps_the_share_and_nears_the_hard_one():
     np.testing.assert_allclose(near.data.weight, hard.data.weight, atol=0.02)
 
 
+def test_columns_far_from_the_origin_have_the_shares_of_near_ones():
+    far = SoftTrim(LEARNER, 0.2).inspect(Data(X + np.array([1e3, 1e6, 1e5]), Y))
+    assert int(far.result) == CONVERGED
+    near = SoftTrim(LEARNER, 0.2).inspect(DATA)
+    np.testing.assert_allclose(far.data.weight, near.data.weight, atol=1e-7)
+
+
 @pytest.mark.slow
 def test_an_adaptive_attack_is_the_same_composition():
     reach = InsertXY(4, Box(0.0, 1.0), Box(0.0, 1.0))

@@ -20,7 +20,8 @@ class Anderson(AbstractSolver):
     GMRES solves its systems by products, so that no matrix is formed.
 
     - `tol`: the iteration ends if |map(w) - w| <= tol |w|. The solve has failed if it ends above
-      100 times that, or above 100 units of rounding where these are larger.
+      100 times that, or above 100 units of rounding where these are larger: of w, or of the map,
+      by how far it moves when w moves by one unit.
     - `max_steps`: evaluations of the map, at most.
     - `memory`: number of earlier steps in an extrapolation.
     - `damping`: weight of the plain step in each update, in (0, 1].
@@ -67,14 +68,16 @@ class Anderson(AbstractSolver):
         def go(state):
             _, _, _, _, best, size, stall, step = state
             # A stall ends the iteration only near rounding.
-            floor = (stall > 3) & (size <= 1e3 * eps * norm(best))
+            floor = (stall > 3) & (size <= 1e3 * jnp.maximum(eps * norm(best), rounding))
             return (size > self.tol * norm(best)) & (step < self.max_steps) & ~floor
 
         r = residual(w)
+        signs = jnp.where(jnp.arange(w.size) % 2 == 0, 1, -1).astype(w.dtype)
+        rounding = norm(residual(w * (1 + eps * signs)) - r)
         blank = jnp.zeros((self.memory, w.size), w.dtype)
         start = (w, r, blank, blank, w, norm(r), jnp.int32(0), jnp.int32(0))
         *_, w, size, _, steps = lax.while_loop(go, body, start)
-        close = size <= 100 * jnp.maximum(self.tol, eps) * norm(w)
+        close = size <= 100 * jnp.maximum(jnp.maximum(self.tol, eps) * norm(w), rounding)
         result = jnp.where(close, CONVERGED, MAX_STEPS)
         result = jnp.where(jnp.isfinite(size), result, NON_FINITE).astype(jnp.int32)
         w = unravel(w)
