@@ -329,7 +329,7 @@ MUTANTS = (
            "tests/defenses/test_estimators_rows.py"),
     Mutant("defenses/estimators/_rows.py", "if self.weighed else {}", "if False else {}",
            "tests/defenses/test_estimators_rows.py"),
-    Mutant("defenses/estimators/_choice.py", "mean > errors * np.sqrt", "mean > 0 * np.sqrt",
+    Mutant("defenses/_held_out.py", "mean > errors * np.sqrt", "mean > 0 * np.sqrt",
            "tests/defenses/test_estimators_choice.py"),
     Mutant("defenses/estimators/_choice.py", "rows.take(place != fold)", "rows.take(place >= 0)",
            "tests/defenses/test_estimators_choice.py"),
