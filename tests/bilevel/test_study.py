@@ -8,13 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import bilevel
-from bilevel import Bilevel, Method, check, compare, lag
+from bilevel import Bilevel, Method, argmin, certify, check, compare, lag
 from bilevel.derivatives import Forward, Implicit, Truncated, Unroll
 from bilevel.linear import Dense, Neumann
 from bilevel.problems import BoxQP, Smooth
+from bilevel.results import MAX_STEPS, sentence
 from bilevel.solvers import ActiveSet, Descent, Newton
+from bilevel.study.check import _solve
 
 ROWS = np.random.default_rng(0).normal(size=(4, 30, 5))
 X, V = jnp.asarray(ROWS[0]), jnp.asarray(ROWS[1])
@@ -195,6 +198,15 @@ def test_a_planted_bug_is_found_and_named(bug: str) -> None:
     assert part in report.wrong, str(report)
 
 
+def test_a_solve_that_did_not_end_is_wrong_however_near_its_solution() -> None:
+    certificate = certify(make(), Z)
+    assert all(finding.ok for finding in _solve(make(), certificate, 1e-6))
+    stopped = eqx.tree_at(lambda c: c.result, certificate, jnp.int32(MAX_STEPS))
+    solve, adjoint = _solve(make(), stopped, 1e-6)
+    assert (solve.ok, adjoint.ok) == (False, True)
+    assert solve.message == sentence(MAX_STEPS)
+
+
 def test_bugs_in_all_parts_are_found_at_once() -> None:
     problem = make(
         loss=partial(loss, rows=jax.lax.stop_gradient, penalty=_square),
@@ -337,6 +349,17 @@ def test_the_gradient_of_an_unrolled_path_lags_behind_its_iterate() -> None:
     assert late.gradient_error > 2 * late.inner_error
     assert "unrolled" in str(result)
     assert len(result.plot().axes[0].lines) == 2
+    # Errors are relative to the reference, not to what is measured.
+    w, step = jnp.zeros(5), jax.jit(lambda w: w - 0.5 * jax.grad(loss)(w, Z))
+    for _ in range(10):
+        w = step(w)
+    exact = argmin(Smooth(loss, jnp.zeros(5), Z), solver=Newton()).value
+    off = np.linalg.norm(w - exact) / np.linalg.norm(exact)
+    np.testing.assert_allclose(early.inner_error, off, rtol=1e-9)
+    objectives = make(solver=unrolled(10).solver, derivative=Unroll()), make()
+    short, whole = (ravel_pytree(jax.grad(each)(Z))[0] for each in objectives)
+    off = np.linalg.norm(short - whole) / np.linalg.norm(whole)
+    np.testing.assert_allclose(early.gradient_error, off, rtol=1e-9)
 
 
 def test_lag_refuses_a_reference_that_is_none() -> None:
