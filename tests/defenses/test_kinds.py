@@ -81,6 +81,8 @@ def test_a_repair_that_fails_is_a_failure():
         failing.fit(DATA)
     attack = attacked(failing)
     assert int(attack.evaluate(jnp.ones((2, D)))[1][1].result) == MAX_STEPS
+    for around in (Shrink(failing, 0.4), Squeeze(failing, 0.7)):
+        assert int(around.fit(DATA, throw=False).result) == MAX_STEPS
 
 
 def test_a_model_sees_purified_rows():
