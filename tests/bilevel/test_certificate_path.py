@@ -71,5 +71,6 @@ def test_a_gradient_that_misses_the_whole_slope_is_not_called_zero(tol, result):
     assert int(certificate.result) == result
     np.testing.assert_array_equal(certificate.gradient, 0)
     np.testing.assert_allclose(certificate.adjoint_error, 0.7 * 0.3, rtol=1e-12)
+    np.testing.assert_allclose(certificate.inner_residual, 0.12, rtol=1e-12)  # at w = 1.12
     assert not certificate.zero
     assert np.isinf(certificate.error_bound) == (result != CONVERGED)

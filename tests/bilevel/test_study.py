@@ -17,6 +17,7 @@ from bilevel.linear import Dense, Neumann
 from bilevel.problems import BoxQP, Smooth
 from bilevel.results import MAX_STEPS, sentence
 from bilevel.solvers import ActiveSet, Descent, Newton
+from bilevel.study._method import degrees
 from bilevel.study.check import _solve
 
 ROWS = np.random.default_rng(0).normal(size=(4, 30, 5))
@@ -332,6 +333,15 @@ def test_without_a_certified_gradient_errors_are_unknown() -> None:
     assert only.reference is None
     assert np.isnan(only.rows[0].error)
     assert "no gradient could be certified" in str(only)
+
+
+def test_angles_are_exact_for_small_and_for_large_ones() -> None:
+    a = {"x": jnp.array([2.0, 0.0]), "y": jnp.zeros(1)}
+    for angle in (1e-6, 60.0, 90.0, 150.0):
+        turn = np.deg2rad(angle)
+        b = {"x": jnp.array([np.cos(turn), 0.0]), "y": jnp.array([np.sin(turn)])}
+        np.testing.assert_allclose(degrees(a, b), angle, rtol=1e-9)
+    assert np.isnan(degrees(a, jax.tree.map(jnp.zeros_like, a)))
 
 
 def test_compare_needs_something_to_compare() -> None:

@@ -31,6 +31,7 @@ from defenses.estimators import (
     PartitionClassifier,
     RelabelClassifier,
     RoniClassifier,
+    RoniRegressor,
     SeverClassifier,
     SeverRegressor,
     TrimClassifier,
@@ -234,6 +235,16 @@ def test_weights_count_in_votes_and_means():
     assert np.argmin(far.fit(column, np.arange(5.0)).support_mask_) == 4
     weighed = far.fit(column, np.arange(5.0), sample_weight=[1, 1, 1, 1, 100])
     assert np.argmin(weighed.support_mask_) == 0
+
+
+def test_errors_that_roni_compares_count_rows_by_weight():
+    for defense, y in ((RoniClassifier(PLAIN), Y), (RoniRegressor(Ridge()), X[:, 0] + Y)):
+        model = fresh(defense.estimator).fit(X, y)
+        misses = (model.predict(X) - y) ** 2  # of classes 0 and 1, too
+        weight = 1 + 9.0 * (misses > np.median(misses))
+        badness = defense._badness(model, defense._checked(X, y, weight))
+        np.testing.assert_allclose(badness, np.average(misses, weights=weight), rtol=1e-12)
+        assert badness > 1.2 * np.mean(misses)
 
 
 def test_trim_s_restarts_compare_means_that_weights_count_in():

@@ -149,3 +149,18 @@ def test_a_key_reaches_what_is_defended():
     plain = Drawn(LEARNER).fit(DATA, key=key).model.decision(AT)
     for defense in (Trim(Drawn(LEARNER), 0.0), Shrink(Drawn(LEARNER), 99.0)):
         np.testing.assert_allclose(defense.fit(DATA, key=key).model.decision(AT), plain, rtol=1e-9)
+
+
+def test_repairs_and_purifiers_draw_from_another_key_than_what_they_guard():
+    class Keyed(Shrink):
+        def repair(self, model, data, *, key=None):
+            assert key is not None
+            return Trained(model, CONVERGED, jax.random.key_data(key))
+
+    key = jax.random.key(3)
+    report = Keyed(LEARNER, 1.0).fit(DATA, key=key).report
+    assert not np.array_equal(report, jax.random.key_data(key))
+    purifier = Squeeze(LEARNER, 0.7)
+    model = PurifiedModel(LinearModel(jnp.ones(D), jnp.zeros(())), purifier)
+    same = purifier.purify(model.model, AT, key=key)
+    assert np.all(model.purified(AT, key) != same)

@@ -139,6 +139,31 @@ def test_verdicts_on_images_are_of_known_keys_fresh_keys_and_the_other_network(m
     assert found == (2.5, 4.5, 5.0)
 
 
+def test_notes_on_networks_are_of_their_own_rows() -> None:
+    report, image = Report("a", None), Report("a", None)
+    for split in (0, 1):
+        for count, shift in ((0, 0.5), (3, 0.0)):
+            report.row(
+                split=split, points=count, test_err=0.4 + 0.2 * split, flip_err=0.1 + shift,
+                fresh_err=0.25, fresh_flip_err=0.1 * split,
+            )  # fmt: skip
+        for shift, attacker in enumerate(("clean", "not moved", "one")):
+            here = 0.1 * shift + 0.2 * split
+            image.row(attacker=attacker, same_err=here, fresh_err=here + 0.3, other_err=0.75)
+    _one_by_one._notes(report)
+    assert report.notes[1] == (
+        "3 points: test error poison 50.0 +- 10.0 %, not moved 10.0 +- 0.0 %, poison, other "
+        "initial weights 25.0 +- 0.0 %, not moved, other initial weights 5.0 +- 5.0 %; 2 splits"
+    )
+    assert "not moved 60.0 +- 0.0 %" in report.notes[0]
+    cnn_mnist._notes(cnn_mnist.Options(attackers=("one",)), image)
+    assert image.notes[2] == (
+        "one: test error known 30.0 +- 10.0 %, fresh 60.0 +- 10.0 %, dense network "
+        "75.0 +- 0.0 %; 2 seeds"
+    )
+    assert image.notes[0].startswith("clean: test error known 10.0 +- 10.0 %")
+
+
 def test_the_label_of_a_digit_that_starts_as_poison_is_wrong() -> None:
     of = cnn_mnist.case(cnn_mnist.Options(points=60, train=20, test=20), 3)
     for image, label in zip(of.start.x, of.start.y, strict=True):

@@ -70,6 +70,28 @@ def test_the_grid_and_the_hypergradient_score_a_penalty_alike() -> None:
     np.testing.assert_allclose(scored["held_out_loss"], tuned(jnp.asarray(low)), rtol=1e-4)
 
 
+def test_notes_on_roni_have_each_figure_under_its_name() -> None:
+    names = ("ham_lost_err", "ham_lost_roni_err", "test_err", "test_roni_err", "ham_rejected",
+             "spam_rejected", "poison_rejected")  # fmt: skip
+    options = roni_spam.Options(shares=(0.1,), optimised=0.05, splits=2)
+    report = Report("a", options)
+    for kind in roni_spam.LEARNERS:
+        for attack, share in roni_spam._attacks(options):
+            for split in (0, 1):
+                cells = {name: 0.1 * i + 0.02 * split for i, name in enumerate(names)}
+                report.row(learner=kind, attack=attack, share=share, split=split, **cells)
+    roni_spam._notes(options, report)
+    clean, words, *_ = report.notes
+    told = (
+        "ham lost 1.0 +- 1.0, with RONI 11.0 +- 1.0, test error 21.0 +- 1.0, with RONI 31.0 +- 1.0,"
+        " ham rejected 41.0 +- 1.0, ordinary spam rejected 51.0 +- 1.0"
+    )
+    assert clean == f"tokens, dictionary, 0 % of the mails, per cent: {told}"
+    assert words == (
+        f"tokens, dictionary, 10 % of the mails, per cent: {told}, poison rejected 61.0 +- 1.0"
+    )
+
+
 @pytest.mark.parametrize("seen", ["poison", "spam", "ham"])
 def test_roni_s_shares_are_of_poison_of_ham_and_of_spam(monkeypatch, seen: str) -> None:
     """The defense rejects all attack mails, which alone hold every word, or all clean mails of a

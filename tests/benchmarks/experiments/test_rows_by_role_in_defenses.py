@@ -84,14 +84,15 @@ def test_cells_of_the_arena_are_of_test_rows_and_of_poison_made_for_the_defense(
     others = here.clean._replace(y=here.clean.y * np.where(np.arange(shape[-1]) < 3, -1, 1))
     clean, unaware, adapted = here.clean, others, others._replace(weight=0.5 * others.weight + 0.5)
 
-    def says(val, test) -> Verdict:
+    def says(val, test, dropped=()) -> Verdict:
         kept = np.ones(shape)
-        return Verdict(np.array(val), np.array(test), kept, here.clean.y)
+        kept[:, :, list(dropped)] = 0
+        return Verdict(np.array(val), np.array(test), kept, others.y)
 
     defended = {
         id(clean): says(np.full((2, 2), 0.9), [[0.01, 0.02], [0.03, 0.04]]),
-        id(unaware): says([[0.1, 0.3], [0.2, 0.2]], [[0.9, 0.1], [0.5, 0.9]]),
-        id(adapted): says([[0.2, 0.2], [0.2, 0.3]], [[0.3, 0.8], [0.7, 0.4]]),
+        id(unaware): says([[0.1, 0.3], [0.2, 0.2]], [[0.9, 0.1], [0.5, 0.9]], (0, 1, 4)),
+        id(adapted): says([[0.2, 0.2], [0.2, 0.3]], [[0.3, 0.8], [0.7, 0.4]], (0,)),
     }
     monkeypatch.setattr(_arena_cells, "judge", lambda *a: lambda rows: defended[id(rows)])
     monkeypatch.setattr(_arena_cells, "made", lambda *a: adapted)
@@ -111,6 +112,11 @@ def test_cells_of_the_arena_are_of_test_rows_and_of_poison_made_for_the_defense(
         assert found["clean_err"] == [0.05, 0.06, 0.07, 0.08]
         assert found["clean_defended_err"] == [0.01, 0.02, 0.03, 0.04]
         assert found["undefended_err"] == [0.15, 0.16, 0.17, 0.18]
+        # poison: three flipped labels, and the five slots that the adapted attack fills
+        np.testing.assert_allclose(found["poison_removed"], 2 / 3)
+        np.testing.assert_allclose(found["clean_lost"], 1 / 22)
+        aware = 1 / 8 if attack == "insert" else 2 / 3
+        np.testing.assert_allclose(found["adapted_poison_removed"], aware)
 
 
 def test_rows_of_the_arena_that_are_not_moved_are_where_the_others_start() -> None:
@@ -271,5 +277,8 @@ def test_notes_on_the_dilemma_compare_with_the_undefended_model_of_clean_rows() 
         test_mse=6.0, trimmed_test_mse=3.0, poison_removed=0.5,
     )  # fmt: skip
     dilemma._notes(options, report)
-    assert "clean rows: no defense 3.00, TRIM 1.50; TRIM is worse than" in report.notes[0]
+    assert report.notes[0].endswith(
+        "clean rows: no defense 3.00, TRIM 1.50; TRIM is worse than none in 0 of 1 splits, removes "
+        "50 % of the poison"
+    )
     assert "TRIM on clean rows alone: 1.25 of the clean test MSE" in report.notes[1]
