@@ -210,5 +210,7 @@ def test_poison_that_moves_with_the_network_raises_its_loss_and_stays_valid():
         attacks.descend_ascend(convex, START)
     with pytest.raises(ValueError, match="attack: got a network that draws"):
         attacks.descend_ascend(joint(learner=dataclasses.replace(NET, batch=4)), START)
+    with pytest.raises(ValueError, match="z0: lies outside the domain"):
+        attacks.descend_ascend(joint(), START + 5)
     with pytest.raises(ValueError, match="attack: got no key"):
         attacks.descend_ascend(dataclasses.replace(joint(), key=None), START)

@@ -319,6 +319,9 @@ def test_roni_says_first_that_it_will_take_long(monkeypatch):
     with pytest.warns(UserWarning, match=told):
         RoniClassifier(GaussianNB(), 2, 10, random_state=0).fit(X, Y)
     monkeypatch.undo()
+    for jobs, minutes in ((None, 120), (2, 60)):
+        with pytest.warns(UserWarning, match=rf"240 models, which takes about {minutes} minutes"):
+            RoniClassifier(GaussianNB(), n_jobs=jobs)._say_first(trials=120, seconds=60.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RoniClassifier(GaussianNB(), 2, 10, random_state=0).fit(X, Y)

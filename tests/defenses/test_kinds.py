@@ -8,12 +8,13 @@ import pytest
 
 from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data, SolveError, certify
-from bilevel.learners import AbstractLearner, LinearModel, Logistic, Trained
+from bilevel.learners import AbstractLearner, LinearModel, Logistic, OnFeatures, Trained
 from bilevel.results import CONVERGED, MAX_STEPS
 from defenses import (
     AbstractAudit,
     AbstractPurifier,
     AbstractRepair,
+    Partition,
     PurifiedModel,
     Trim,
     Verdict,
@@ -81,8 +82,13 @@ def test_a_repair_that_fails_is_a_failure():
         failing.fit(DATA)
     attack = attacked(failing)
     assert int(attack.evaluate(jnp.ones((2, D)))[1][1].result) == MAX_STEPS
-    for around in (Shrink(failing, 0.4), Squeeze(failing, 0.7)):
-        assert int(around.fit(DATA, throw=False).result) == MAX_STEPS
+    head = OnFeatures(LinearModel(jnp.zeros(D), jnp.zeros(())), failing)  # its features are rows
+    size = failing.fit(DATA, throw=False).report
+    for around in (Shrink(failing, 0.4), Squeeze(failing, 0.7), head):
+        fitted = around.fit(DATA, throw=False)
+        assert int(fitted.result) == MAX_STEPS
+        np.testing.assert_allclose(fitted.report, 0.5 if isinstance(around, Shrink) else size)
+    assert int(Partition(failing, 2).fit(DATA, throw=False).result) == MAX_STEPS
 
 
 def test_a_model_sees_purified_rows():

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.experiments.defenses import random_flips
 from benchmarks.report import Report, UsageError
+from defenses import estimators
 
 OPTIONS = random_flips.Options(
     tables=("iris",), defenses=("duplicates", "relabel"), rates=(0.0, 0.2), splits=2
@@ -39,6 +40,18 @@ def test_every_cell_is_judged_and_resumed(tmp_path: Path) -> None:
     note = resumed.notes[0]
     assert note.startswith("0 % flips, duplicates: changes ")
     assert "of 2 splits: iris +0.0 +- 0.0" in note
+
+
+def test_rows_that_are_dropped_or_relabelled_are_changed(monkeypatch) -> None:
+    strong = {
+        "trim": lambda inner: estimators.TrimClassifier(inner, 0.1),
+        "relabel": lambda inner: estimators.RelabelClassifier(inner, agreement=0.5),
+    }
+    monkeypatch.setattr(random_flips, "DEFENSES", strong)
+    random_flips._defended("iris", 0.2, 0, list(strong), OPTIONS, report := Report("a", OPTIONS))
+    trim, relabel = (row["changed_share"] for row in report.rows)
+    assert trim == pytest.approx(0.1)
+    assert relabel > 0.1
 
 
 def test_labels_of_test_rows_change_test_errors_alone(monkeypatch) -> None:
