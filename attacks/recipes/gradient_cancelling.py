@@ -66,16 +66,20 @@ def corrupted(
     """A model near `model` with a large loss on `data`: steepest ascent in the parameters, within a
     ball (GradPC, Sun et al. 2020).
 
-    - `data`: rows whose loss rises, usually validation rows.
+    - `data`: rows whose weighted mean loss rises, usually validation rows.
     - `size`: radius of the ball, in units of the norm of the parameters.
     - `steps`: number of steps, each of 1/10 of the radius or less, and projected.
     """
     moving, rest = eqx.partition(model, eqx.is_inexact_array)
     radius = size * norm(moving)
 
+    def mean(model):
+        losses = loss(data.y, model.decision(data.x))
+        return jnp.sum(data.weight * losses) / jnp.sum(data.weight)
+
     def step(_, moved):
         at = eqx.combine(jax.tree.map(jnp.add, moving, moved), rest)
-        slope = eqx.filter_grad(lambda m: jnp.mean(loss(data.y, m.decision(data.x))))(at)
+        slope = eqx.filter_grad(mean)(at)
         pace = radius / (10 * jnp.maximum(norm(slope), 1e-30))
         moved = jax.tree.map(lambda m, g: m + pace.astype(g.dtype) * g, moved, slope)
         inside = jnp.minimum(1, radius / jnp.maximum(norm(moved), 1e-30))

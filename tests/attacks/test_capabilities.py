@@ -290,3 +290,11 @@ def test_a_row_is_drawn_anew_only_where_all_of_its_gradient_is_zero():
     np.testing.assert_array_equal(moved[[1, 2, 4]], z[[1, 2, 4]])
     for row in moved[[0, 3]]:
         assert np.any(np.all(row == pool, axis=1))
+
+
+def test_rows_of_weight_zero_do_not_shorten_a_step():
+    row, domain = jnp.asarray(RNG.normal(size=(1, D))), Box(0.0, 1.0)
+    slots = jnp.zeros((3, D)).at[:1].set(row)
+    alone = Insert([1.0], domain).direction(row)
+    among = Insert([1.0, 1.0, -1.0], domain, [1, 0, 0]).direction(slots)
+    np.testing.assert_allclose(among[:1], alone, rtol=1e-12)

@@ -72,3 +72,12 @@ def test_the_hypergradient_is_that_of_central_differences():
 def test_impossible_ones_are_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_rows_of_weight_zero_do_not_shorten_a_step():
+    gradient = XY(jnp.asarray(RNG.normal(size=(1, D))), jnp.asarray([0.3]))
+    slots = XY(jnp.zeros((M, D)).at[:1].set(gradient.x), jnp.zeros(M).at[:1].set(gradient.y))
+    alone = InsertNear(1, DOMAINS["box"], MODEL, 0.1).direction(gradient)
+    among = InsertNear(M, DOMAINS["box"], MODEL, 0.1, weight=[1, 0, 0]).direction(slots)
+    np.testing.assert_allclose(among.x[:1], alone.x, rtol=1e-12)
+    np.testing.assert_allclose(among.y[:1], alone.y, rtol=1e-12)

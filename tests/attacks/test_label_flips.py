@@ -141,6 +141,9 @@ def test_a_training_that_fails_is_told_and_gives_no_number():
     assert int(flips.result) == MAX_STEPS
     assert np.all(np.isnan(flips.values))
     assert len(set(flips.rows.tolist())) == BUDGET
+    ranked = flip_by_hypergradient(TRAIN, BUDGET, HELD_OUT, LEARNERS["ridge"], ranking=hasty)
+    assert int(ranked.result) == MAX_STEPS
+    assert np.all(np.isfinite(ranked.values))
 
 
 @pytest.mark.parametrize(

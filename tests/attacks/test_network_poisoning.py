@@ -72,6 +72,10 @@ def test_the_gradient_of_training_is_zero_at_a_minimiser_and_that_of_differences
     model = learner.fit(TRAIN).model
     slope = gradient(model, TRAIN, learner.loss)
     np.testing.assert_allclose(slope.w, -0.1 * model.w, atol=1e-9)
+    weighed = Data(TRAIN.x, TRAIN.y, jnp.linspace(0, 2, 30))
+    other = learner.fit(weighed).model
+    slope = gradient(other, weighed, learner.loss)
+    np.testing.assert_allclose(slope.w, -0.1 * other.w, atol=1e-9)
     goal = attacks.goals.Cancelling(learner.loss)
     attack = attacks.compose(
         bilevel.learners.Fixed(model, learner.loss),
@@ -97,6 +101,12 @@ def test_a_corrupted_model_is_as_near_as_asked_and_much_worse():
     assert size <= 0.5 * (1 + 1e-9)
     before = NET.loss(VALIDATION.y, clean.decision(VALIDATION.x)).mean()
     assert NET.loss(VALIDATION.y, bad.decision(VALIDATION.x)).mean() > 2 * before
+    # rows count by weight
+    weight = jnp.where(jnp.arange(30) < 3, 1.0, 0.0)
+    few = attacks.corrupted(clean, Data(VALIDATION.x, VALIDATION.y, weight), NET.loss, 0.5)
+    same = attacks.corrupted(clean, Data(VALIDATION.x[:3], VALIDATION.y[:3]), NET.loss, 0.5)
+    for a, b in zip(*(jax.tree.leaves(m.parameters) for m in (few, same)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
 def test_where_all_gradients_cancel_a_convex_learner_ends_at_the_chosen_model():
@@ -186,13 +196,21 @@ def test_a_joint_step_is_along_the_total_derivative_at_the_weights_of_the_moment
 
 def test_poison_that_moves_with_the_network_raises_its_loss_and_stays_valid():
     result = attacks.descend_ascend(joint(), START, steps=30)
-    still = attacks.descend_ascend(joint(), START, steps=30, ascent=bilevel.Ascent(first=1e-9))
+    still = attacks.descend_ascend(joint(), START, steps=30, ascent=bilevel.Ascent(first=1e-12))
     assert result.values[-1] > still.values[-1] + 0.01
+    # the network goes on from its weights: thirty times two steps on rows that stay are sixty
+    sixty = joint(Descent(optax.sgd(0.3), 60)).learner
+    model = sixty.fit(bilevel.append(TRAIN, START, LABELS), key=KEYS[0]).model
+    assert isinstance(still.model, NetworkModel)
+    here, there = (ravel_pytree(of.parameters)[0] for of in (still.model, model))
+    np.testing.assert_allclose(here, there, rtol=1e-6)
     assert np.all((np.asarray(result.z) >= 0) & (np.asarray(result.z) <= 1))
     convex = attacks.compose(Logistic(0.1), joint().reach, joint().goal, TRAIN)
     with pytest.raises(ValueError, match="attack: got one on a Logistic"):
         attacks.descend_ascend(convex, START)
     with pytest.raises(ValueError, match="attack: got a network that draws"):
         attacks.descend_ascend(joint(learner=dataclasses.replace(NET, batch=4)), START)
+    with pytest.raises(ValueError, match="z0: lies outside the domain"):
+        attacks.descend_ascend(joint(), START + 5)
     with pytest.raises(ValueError, match="attack: got no key"):
         attacks.descend_ascend(dataclasses.replace(joint(), key=None), START)

@@ -9,6 +9,7 @@ import pytest
 from bilevel import Bilevel, certify
 from bilevel.derivatives import Truncated, Unroll
 from bilevel.problems import Smooth
+from bilevel.results import CONVERGED, MAX_STEPS
 from bilevel.solvers import Descent
 
 RNG = np.random.default_rng(2)
@@ -49,3 +50,27 @@ def test_in_many_variables_the_error_is_estimated_from_random_directions():
     off = np.linalg.norm(jax.grad(short)(z) - jax.grad(whole)(z))
     assert 0.5 < float(certificate.adjoint_error) / off < 2
     assert float(certificate.error_bound) >= off
+
+
+@pytest.mark.parametrize(("tol", "result"), [(1.0, CONVERGED), (1e-3, MAX_STEPS)])
+def test_a_gradient_that_misses_the_whole_slope_is_not_called_zero(tol, result):
+    """Two steps, the second in a region where z has no effect: the last step does not see it. A
+    path that is no solution has no bound.
+    """
+
+    def loss(w, z):
+        return jnp.sum(0.5 * w * w - w - z * jnp.minimum(w, 0.5))
+
+    last = Bilevel(
+        lambda z: Smooth(loss, jnp.zeros(1), z),
+        lambda z, w: jnp.sum(w),
+        Descent(optax.sgd(0.7), 2, tol),
+        Truncated(1),
+    )
+    certificate = certify(last, jnp.ones(1))
+    assert int(certificate.result) == result
+    np.testing.assert_array_equal(certificate.gradient, 0)
+    np.testing.assert_allclose(certificate.adjoint_error, 0.7 * 0.3, rtol=1e-12)
+    np.testing.assert_allclose(certificate.inner_residual, 0.12, rtol=1e-12)  # at w = 1.12
+    assert not certificate.zero
+    assert np.isinf(certificate.error_bound) == (result != CONVERGED)

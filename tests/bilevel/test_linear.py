@@ -221,7 +221,10 @@ def test_nystrom_is_exact_up_to_its_shift_on_low_rank_and_survives_dead_weights(
         (lambda: Neumann(3, float("nan")), "rate: got nan"),
         (lambda: Nystrom(0), "rank: got 0"),
         (lambda: Nystrom(3, 0.0), "shift: got 0.0"),
+        (lambda: Nystrom(3, float("nan")), "shift: got nan"),
         (lambda: Damped(shift=-1.0), "shift: got -1.0"),
+        (lambda: Damped(shift=0.0), "shift: got 0.0"),
+        (lambda: Damped(shift=float("nan")), "shift: got nan"),
     ],
 )
 def test_wrong_settings_get_a_sentence(make, sentence):

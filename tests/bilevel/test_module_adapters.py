@@ -98,6 +98,7 @@ def test_dropout_is_drawn_from_the_key_and_off_without_one(name):
 
     assert np.mean(hidden(None) == 0) == 0
     assert 0.2 < np.mean(hidden(KEY) == 0) < 0.8
+    assert len(np.unique(hidden(KEY) == 0, axis=0)) > 6  # a mask for each row
     np.testing.assert_array_equal(hidden(KEY), hidden(KEY))
     assert not np.array_equal(hidden(KEY), hidden(jax.random.key(1)))
 

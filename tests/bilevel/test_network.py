@@ -11,10 +11,12 @@ import attacks
 import bilevel
 from bilevel import Data, losses
 from bilevel.derivatives import BackGradient, Forward, Truncated, Unroll
-from bilevel.learners import Logistic, Network, OnFeatures, ensemble
+from bilevel.learners import LinearModel, Logistic, Network, OnFeatures, ensemble
 from bilevel.networks import MLP, ConvNet, Functions, ResNet
 from bilevel.networks._convolution import by_patches, by_xla
+from bilevel.networks._layers import layer, normalised, standardised
 from bilevel.solvers import Descent, Momentum
+from defenses import Filter
 
 STEPS = 50
 KEY = jax.random.key(3)
@@ -224,6 +226,48 @@ def test_a_head_on_features_is_a_learner_on_those_features():
     np.testing.assert_allclose(slope, (ahead - back) / 2e-5, rtol=1e-6)
 
 
+def test_features_in_single_precision_are_learned_from_in_double():
+    body = LinearModel(jnp.zeros(3, jnp.float32), jnp.float32(0))  # its features are the rows
+    x, signs, head = TABLE.astype(np.float32), np.sign(TARGETS), Logistic(0.1)
+    learner = OnFeatures(body, head)
+    model = learner.fit(Data(x, signs)).model
+    alone = head.fit(Data(x.astype(np.float64), signs)).model
+    np.testing.assert_allclose(
+        model.decision(jnp.asarray(x)), alone.decision(x.astype(np.float64)), rtol=1e-12
+    )
+    np.testing.assert_array_equal(
+        model.decision(learner.prepare_rows(jnp.asarray(x))), model.decision(jnp.asarray(x))
+    )
+
+
+def test_a_head_s_defense_changes_the_rows_of_the_training():
+    body = LinearModel(jnp.zeros(3), jnp.zeros(()))
+    data, head = Data(TABLE, np.sign(TARGETS)), Filter(Logistic(0.1), contamination=0.25)
+    changed = OnFeatures(body, head).training(data).data
+    np.testing.assert_array_equal(changed.weight, head.inspect(data).data.weight)
+    assert 0 < np.sum(np.asarray(changed.weight) == 0) < 12
+    np.testing.assert_array_equal(changed.x, data.x)
+
+
+def test_groups_of_a_norm_are_channels_side_by_side():
+    x = np.random.default_rng(6).normal(size=(2, 3, 4, 6)) * np.arange(1, 7)
+    found = normalised(jnp.asarray(x), 2)
+    for row in range(2):
+        for group in (slice(0, 3), slice(3, 6)):
+            part = x[row, :, :, group]
+            wanted = (part - part.mean()) / np.sqrt(part.var() + 1e-5)
+            np.testing.assert_allclose(found[row, :, :, group], wanted, rtol=1e-12)
+
+
+def test_the_variance_of_weights_is_one_over_the_inputs_of_a_unit():
+    of = layer(KEY, (3, 3, 50, 40), jnp.float64)
+    np.testing.assert_allclose(np.std(of["weight"]), 450**-0.5, rtol=0.03)
+    np.testing.assert_array_equal(of["bias"], np.zeros(40))
+    weight = standardised({**of, "weight": 5 * of["weight"] + 1})["weight"]
+    np.testing.assert_allclose(np.mean(weight, axis=(0, 1, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(np.var(weight, axis=(0, 1, 2)), 1 / 450, rtol=1e-4)
+
+
 def table(y=None, x=None, weight=None):
     return Data(TABLE[:6] if x is None else x, [0, 1, 2, 0, 1, 2] if y is None else y, weight)
 
@@ -249,6 +293,11 @@ def test_bad_input_is_a_sentence(data, net, key, sentence):
         settings["start"] = architecture.init(KEY, jax.ShapeDtypeStruct((3,), jnp.float64))
     with pytest.raises(ValueError, match=sentence):
         Network(architecture, **settings).fit(data, key=key)
+
+
+def test_rows_that_no_member_can_be_trained_on_are_a_sentence():
+    with pytest.raises(ValueError, match="y: got the class number 3, expected 0 to 2"):
+        ensemble(Network(MLP((2,), 3)), table([0, 1, 2, 3, 1, 2]), jax.random.split(KEY, 2))
 
 
 def test_images_too_small_or_no_images_are_a_sentence():

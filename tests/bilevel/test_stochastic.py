@@ -241,3 +241,16 @@ def test_sabas_estimate_is_unbiased_from_an_old_table():
 
 
 # Tuning the penalty per feature of a ridge regression, in a box.
+
+
+def test_the_series_of_stocbio_has_the_terms_from_zero_on():
+    curved, slope = jnp.asarray([2.0, 0.5]), jnp.asarray([1.0, -3.0])
+    problem = StochasticBilevel(
+        lambda z, w, rows: jnp.sum(0.5 * curved * w * w - z * w),
+        lambda z, w, rows: jnp.sum(slope * w),
+        jnp.ones(2), jnp.ones(2),
+    )  # fmt: skip
+    at, key = Triple(jnp.zeros(2), (), jnp.zeros(2)), jax.random.key(0)
+    found, _ = StocBiO(1, 3).directions(problem, at, (), RATES, key)
+    series = sum((1 - 0.5 * curved) ** i for i in range(4))
+    np.testing.assert_allclose(found.outer, 0.5 * series * slope, rtol=1e-12)

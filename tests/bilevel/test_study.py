@@ -8,14 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import bilevel
-from bilevel import Bilevel, Method, check, compare, lag
+from bilevel import Bilevel, Method, argmin, certify, check, compare, lag
 from bilevel.derivatives import Forward, Implicit, Truncated, Unroll
 from bilevel.linear import Dense, Neumann
 from bilevel.problems import BoxQP, Smooth
+from bilevel.results import MAX_STEPS, sentence
 from bilevel.solvers import ActiveSet, Descent, Newton
 from bilevel.study._differences import narrowed
+from bilevel.study._method import degrees
+from bilevel.study.check import _solve
 
 ROWS = np.random.default_rng(0).normal(size=(4, 30, 5))
 X, V = jnp.asarray(ROWS[0]), jnp.asarray(ROWS[1])
@@ -205,6 +209,15 @@ def test_casts_to_fewer_bits_are_seen_in_inner_programs_too() -> None:
     assert narrowed(lambda x: x[jnp.argmax(x[:, 0]).astype(jnp.int32)], X) is None
 
 
+def test_a_solve_that_did_not_end_is_wrong_however_near_its_solution() -> None:
+    certificate = certify(make(), Z)
+    assert all(finding.ok for finding in _solve(make(), certificate, 1e-6))
+    stopped = eqx.tree_at(lambda c: c.result, certificate, jnp.int32(MAX_STEPS))
+    solve, adjoint = _solve(make(), stopped, 1e-6)
+    assert (solve.ok, adjoint.ok) == (False, True)
+    assert solve.message == sentence(MAX_STEPS)
+
+
 def test_bugs_in_all_parts_are_found_at_once() -> None:
     problem = make(
         loss=partial(loss, rows=jax.lax.stop_gradient, penalty=_square),
@@ -332,6 +345,15 @@ def test_without_a_certified_gradient_errors_are_unknown() -> None:
     assert "no gradient could be certified" in str(only)
 
 
+def test_angles_are_exact_for_small_and_for_large_ones() -> None:
+    a = {"x": jnp.array([2.0, 0.0]), "y": jnp.zeros(1)}
+    for angle in (1e-6, 60.0, 90.0, 150.0):
+        turn = np.deg2rad(angle)
+        b = {"x": jnp.array([np.cos(turn), 0.0]), "y": jnp.array([np.sin(turn)])}
+        np.testing.assert_allclose(degrees(a, b), angle, rtol=1e-9)
+    assert np.isnan(degrees(a, jax.tree.map(jnp.zeros_like, a)))
+
+
 def test_compare_needs_something_to_compare() -> None:
     with pytest.raises(ValueError, match="derivatives: got none"):
         compare(make(), Z, [])
@@ -347,6 +369,17 @@ def test_the_gradient_of_an_unrolled_path_lags_behind_its_iterate() -> None:
     assert late.gradient_error > 2 * late.inner_error
     assert "unrolled" in str(result)
     assert len(result.plot().axes[0].lines) == 2
+    # Errors are relative to the reference, not to what is measured.
+    w, step = jnp.zeros(5), jax.jit(lambda w: w - 0.5 * jax.grad(loss)(w, Z))
+    for _ in range(10):
+        w = step(w)
+    exact = argmin(Smooth(loss, jnp.zeros(5), Z), solver=Newton()).value
+    off = np.linalg.norm(w - exact) / np.linalg.norm(exact)
+    np.testing.assert_allclose(early.inner_error, off, rtol=1e-9)
+    objectives = make(solver=unrolled(10).solver, derivative=Unroll()), make()
+    short, whole = (ravel_pytree(jax.grad(each)(Z))[0] for each in objectives)
+    off = np.linalg.norm(short - whole) / np.linalg.norm(whole)
+    np.testing.assert_allclose(early.gradient_error, off, rtol=1e-9)
 
 
 def test_lag_refuses_a_reference_that_is_none() -> None:

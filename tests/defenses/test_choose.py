@@ -96,3 +96,9 @@ def test_refusals(defenses: Any, rows, sentence):
     x, y, _ = wide(0.2)
     with pytest.raises(ValueError, match=sentence):
         choose(defenses, Data(x[:rows], 2 * y[:rows] - 1))
+
+
+def test_a_class_that_a_fold_would_be_trained_without_is_refused():
+    x, _, _ = wide(0.2)
+    with pytest.raises(ValueError, match="expected rows of both classes"):
+        choose([Trim(FLAT)], Data(x, np.where(np.arange(x.shape[0]) == 7, 1.0, -1.0)))

@@ -121,6 +121,11 @@ def test_the_weakest_of_equally_good_ones_is_chosen_if_it_surely_pays():
     worse = np.maximum(plain, rng.random(400) < 0.2)
     assert found(worse).told(0).endswith(": this made it worse")
     assert "worse" not in found(little).told(0)
+    # What is near the least is asked for its own gain: this one gains on half of the rows alone.
+    mixed = np.where(np.arange(16) % 2, 0.82, 0.0)
+    sixteen = np.array([np.full(16, 0.5), mixed, np.full(16, 0.4)])
+    assert HeldOut(sixteen, np.full(16, 1 / 16)).chosen() is None
+    assert HeldOut(sixteen[[0, 2]], np.full(16, 1 / 16)).chosen() == 0
     # Rows of no weight do not count.
     only = HeldOut(np.array([plain, less]), np.where(less == plain, share, 0))
     assert only.chosen() is None

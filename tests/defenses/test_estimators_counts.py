@@ -95,4 +95,6 @@ def test_parts_of_one_class_are_counted_and_empty_ones_are_not(partitions: int) 
     alone, used = sum(len(h) == 1 for h in held), sum(len(h) > 0 for h in held)
     assert used < partitions or partitions == 4
     start = f"{N} rows in {used} parts, {alone} of them of a single class"
-    assert model.message_.startswith(start)
+    rare, many = min(((-1.0, np.sum(Y < 0)), (1.0, np.sum(Y > 0))), key=lambda each: each[1])
+    told = f"; a part has {many / partitions:.3g} rows of class {rare} on average"
+    assert model.message_.startswith(start + told)

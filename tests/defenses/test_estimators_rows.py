@@ -11,6 +11,7 @@ from joblib import parallel_config
 from scipy.sparse import csc_array, csr_array, issparse
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
@@ -25,13 +26,16 @@ from defenses.estimators import (
     ConfidentLearningClassifier,
     DuplicatesClassifier,
     FilterClassifier,
+    FilterRegressor,
     MicroModelsClassifier,
     PartitionClassifier,
     RelabelClassifier,
     RoniClassifier,
+    RoniRegressor,
     SeverClassifier,
     SeverRegressor,
     TrimClassifier,
+    TrimRegressor,
 )
 from defenses.estimators import roni as roni_module
 
@@ -226,6 +230,31 @@ def test_weights_count_in_votes_and_means():
     alone = fresh(sever).fit(rows[:30], targets[:30], sample_weight=weight[:30]).scores_
     both = sever.fit(rows, targets, sample_weight=weight).scores_[:30]
     np.testing.assert_allclose(both / both.max(), alone / alone.max(), rtol=1e-5)
+    column = np.array([[0.0], [1], [2], [3], [20]])
+    far = FilterRegressor(Ridge(), contamination=0.2)
+    assert np.argmin(far.fit(column, np.arange(5.0)).support_mask_) == 4
+    weighed = far.fit(column, np.arange(5.0), sample_weight=[1, 1, 1, 1, 100])
+    assert np.argmin(weighed.support_mask_) == 0
+
+
+def test_errors_that_roni_compares_count_rows_by_weight():
+    for defense, y in ((RoniClassifier(PLAIN), Y), (RoniRegressor(Ridge()), X[:, 0] + Y)):
+        model = fresh(defense.estimator).fit(X, y)
+        misses = (model.predict(X) - y) ** 2  # of classes 0 and 1, too
+        weight = 1 + 9.0 * (misses > np.median(misses))
+        badness = defense._badness(model, defense._checked(X, y, weight))
+        np.testing.assert_allclose(badness, np.average(misses, weights=weight), rtol=1e-12)
+        assert badness > 1.2 * np.mean(misses)
+
+
+def test_trim_s_restarts_compare_means_that_weights_count_in():
+    """Two heaps, of which one is kept: the narrower one by the rows, the other one by weights."""
+    y = np.array([-1.0, 1, 0, 0, 0, 0, 0, 0, 9.4, 10.6, 9.4, 10.6, 9.4, 10.6, 9.4, 10.6])
+    x, low = np.arange(16.0)[:, None], y < 5
+    trim = TrimRegressor(DummyRegressor(), 0.5, restarts=40, random_state=0)
+    np.testing.assert_array_equal(trim.fit(x, y).support_mask_, low)
+    weight = np.where(np.arange(16) < 2, 10.0, 1.0)
+    np.testing.assert_array_equal(trim.fit(x, y, sample_weight=weight).support_mask_, ~low)
 
 
 def test_an_estimator_that_takes_no_weights_is_a_sentence():
@@ -290,6 +319,9 @@ def test_roni_says_first_that_it_will_take_long(monkeypatch):
     with pytest.warns(UserWarning, match=told):
         RoniClassifier(GaussianNB(), 2, 10, random_state=0).fit(X, Y)
     monkeypatch.undo()
+    for jobs, minutes in ((None, 120), (2, 60)):
+        with pytest.warns(UserWarning, match=rf"240 models, which takes about {minutes} minutes"):
+            RoniClassifier(GaussianNB(), n_jobs=jobs)._say_first(trials=120, seconds=60.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RoniClassifier(GaussianNB(), 2, 10, random_state=0).fit(X, Y)

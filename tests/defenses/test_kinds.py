@@ -8,12 +8,13 @@ import pytest
 
 from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data, SolveError, certify
-from bilevel.learners import AbstractLearner, LinearModel, Logistic, Trained
+from bilevel.learners import AbstractLearner, LinearModel, Logistic, OnFeatures, Trained
 from bilevel.results import CONVERGED, MAX_STEPS
 from defenses import (
     AbstractAudit,
     AbstractPurifier,
     AbstractRepair,
+    Partition,
     PurifiedModel,
     Trim,
     Verdict,
@@ -81,6 +82,13 @@ def test_a_repair_that_fails_is_a_failure():
         failing.fit(DATA)
     attack = attacked(failing)
     assert int(attack.evaluate(jnp.ones((2, D)))[1][1].result) == MAX_STEPS
+    head = OnFeatures(LinearModel(jnp.zeros(D), jnp.zeros(())), failing)  # its features are rows
+    size = failing.fit(DATA, throw=False).report
+    for around in (Shrink(failing, 0.4), Squeeze(failing, 0.7), head):
+        fitted = around.fit(DATA, throw=False)
+        assert int(fitted.result) == MAX_STEPS
+        np.testing.assert_allclose(fitted.report, 0.5 if isinstance(around, Shrink) else size)
+    assert int(Partition(failing, 2).fit(DATA, throw=False).result) == MAX_STEPS
 
 
 def test_a_model_sees_purified_rows():
@@ -147,3 +155,18 @@ def test_a_key_reaches_what_is_defended():
     plain = Drawn(LEARNER).fit(DATA, key=key).model.decision(AT)
     for defense in (Trim(Drawn(LEARNER), 0.0), Shrink(Drawn(LEARNER), 99.0)):
         np.testing.assert_allclose(defense.fit(DATA, key=key).model.decision(AT), plain, rtol=1e-9)
+
+
+def test_repairs_and_purifiers_draw_from_another_key_than_what_they_guard():
+    class Keyed(Shrink):
+        def repair(self, model, data, *, key=None):
+            assert key is not None
+            return Trained(model, CONVERGED, jax.random.key_data(key))
+
+    key = jax.random.key(3)
+    report = Keyed(LEARNER, 1.0).fit(DATA, key=key).report
+    assert not np.array_equal(report, jax.random.key_data(key))
+    purifier = Squeeze(LEARNER, 0.7)
+    model = PurifiedModel(LinearModel(jnp.ones(D), jnp.zeros(())), purifier)
+    same = purifier.purify(model.model, AT, key=key)
+    assert np.all(model.purified(AT, key) != same)

@@ -183,12 +183,13 @@ def _own(table: Table, name: str, options: Options, report: Report) -> None:
     todo = [(a, s, r) for s in STRENGTHS for r in options.rates for a in options.attackers]
     for attacker, strength, rate in report.track(todo, f"trim-{name}"):
         key = {"attacker": attacker, "strength": strength, "rate": rate}
-        if report.done(**key):
+        if all(report.done(**key, seed=seed) for seed in range(options.seeds)):
             continue
         alphas = best if strength == "cross-validated" else [PAPER] * len(parts)
         poison = made(attacker, options, parts, rate, alphas)
         for seed, p in enumerate(parts):
-            report.row(**key, seed=seed, **verdicts(options, p, poison[seed], alphas[seed]))
+            if not report.done(**key, seed=seed):
+                report.row(**key, seed=seed, **verdicts(options, p, poison[seed], alphas[seed]))
 
 
 def _against(folder: Path, name: str, options: Options, report: Report) -> None:

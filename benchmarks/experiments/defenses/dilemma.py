@@ -84,8 +84,9 @@ def run(options: Options, report: Report) -> None:
     """One row per set, attacker, radius and split."""
     todo = [(s, a) for s in options.sets for a in options.attackers]
     for name, attacker in report.track(todo, "dilemma"):
-        if not report.done(set=name, attacker=attacker):
-            _attacked(name, attacker, options, report)
+        left = [r for r in options.radii if not _done(report, options, name, attacker, r)]
+        if left:
+            _attacked(name, attacker, left, options, report)
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.dilemma import draw
@@ -93,7 +94,14 @@ def run(options: Options, report: Report) -> None:
         report.figure("dilemma", draw(report.rows, options.rate, options.strength))
 
 
-def _attacked(name: str, attacker: str, options: Options, report: Report) -> None:
+def _done(report: Report, options: Options, name: str, attacker: str, radius: float) -> bool:
+    key = {"set": name, "attacker": attacker, "radius": radius}
+    return all(report.done(**key, seed=seed) for seed in range(options.seeds))
+
+
+def _attacked(
+    name: str, attacker: str, radii: list[float], options: Options, report: Report
+) -> None:
     table = house() if name == "house" else pharm()
     parts = [
         table.split(options.train, options.validation, options.test, seed)
@@ -123,11 +131,14 @@ def _attacked(name: str, attacker: str, options: Options, report: Report) -> Non
         starts.append(XY(where.place(jnp.asarray(p.train.x[chosen])), jnp.asarray(y)))
     start = XY(stack(s.x for s in starts), stack(s.y for s in starts))
     many = program(options, attacker, where)
-    for radius in options.radii:
+    for radius in radii:
         outcomes = many(*held, start, jnp.asarray(alphas), jnp.full(options.seeds, radius))
         for seed in range(options.seeds):
+            key = {"set": name, "attacker": attacker, "radius": radius, "seed": seed}
+            if report.done(**key):
+                continue
             report.row(
-                set=name, attacker=attacker, radius=radius, seed=seed, alpha=alphas[seed],
+                **key, alpha=alphas[seed],
                 clean_test_mse=float(clean[seed].plain),
                 trimmed_clean_test_mse=float(clean[seed].trimmed),
                 test_mse=float(outcomes.plain[seed]),

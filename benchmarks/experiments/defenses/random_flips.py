@@ -98,12 +98,16 @@ def run(options: Options, report: Report) -> None:
     """One row per table, rate, split and defense."""
     todo = [(t, r, s) for t in options.tables for r in options.rates for s in range(options.splits)]
     for name, rate, split in report.track(todo, "random-flips"):
-        if not report.done(table=name, rate=rate, split=split, defense=options.defenses[-1]):
-            _defended(name, rate, split, options, report)
+        key = {"table": name, "rate": rate, "split": split}
+        left = [kind for kind in options.defenses if not report.done(**key, defense=kind)]
+        if left:
+            _defended(name, rate, split, left, options, report)
     _notes(options, report)
 
 
-def _defended(name: str, rate: float, split: int, options: Options, report: Report) -> None:
+def _defended(
+    name: str, rate: float, split: int, kinds: list[str], options: Options, report: Report
+) -> None:
     x, y = table(name)
     rows = min(options.train, round(0.6 * y.size))
     parts: Any = train_test_split(x, y, train_size=rows, stratify=y, random_state=split)
@@ -116,7 +120,7 @@ def _defended(name: str, rate: float, split: int, options: Options, report: Repo
         )
 
     plain = error(LogisticRegression(max_iter=1000))
-    for kind in options.defenses:
+    for kind in kinds:
         defense, began = DEFENSES[kind](LogisticRegression(max_iter=1000)), time.process_time()
         test_err = error(defense)
         report.row(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attacks import Greedy
 from benchmarks.__main__ import main
 from benchmarks.data import cifar10
 from benchmarks.experiments.networks import (
@@ -22,7 +23,7 @@ from benchmarks.experiments.networks import (
     mlp_mnist,
     network_speed,
 )
-from benchmarks.report import UsageError
+from benchmarks.report import Report, UsageError
 from bilevel import Checkpoint, append
 
 
@@ -104,6 +105,71 @@ def test_errors_are_those_of_networks_trained_one_by_one() -> None:
         assert np.mean(np.asarray(model.predict(test.x)) != test.y) == pytest.approx(error)
     wrong = _victims.Rows(test.x, -test.y)
     np.testing.assert_allclose(_victims.errors(learner, train.data(), keys, wrong), 1 - errors)
+
+
+def test_errors_of_points_are_of_their_rows_and_weights(monkeypatch) -> None:
+    """Trainings say what they were given: moved rows or not, how many, known weights or fresh."""
+
+    def said(learner, data, keys, test) -> np.ndarray:
+        rows = np.asarray(data.x[40:])
+        weight = np.asarray(data.weight[40:])
+        moved = float(np.all(rows == 0.5))
+        return np.full(len(keys), 100 * len(keys) + 10 * weight.sum() + moved)
+
+    def added(data, start, pose, checkpoint, advance) -> Greedy:
+        half = jnp.full(start.x.shape, 0.5, start.x.dtype)
+        return Greedy(half, jnp.asarray(start.y), jnp.asarray([0.25, 0.75]))
+
+    monkeypatch.setattr(_one_by_one, "errors", said)
+    monkeypatch.setattr(_one_by_one, "added", added)
+    options = _one_by_one.Options(splits=1, points=2, every=1, train=40)
+    _one_by_one.run_on(mlp_mnist.ones_and_sevens, "a", options, report := Report("a", options))
+    for count, row in enumerate(report.rows):
+        assert row["points"] == count
+        assert row["test_err"] == 100 + 10 * count + 1
+        assert row["flip_err"] == 100 + 10 * count
+        assert row["fresh_err"] == 500 + 10 * count + 1
+        assert row["fresh_flip_err"] == 500 + 10 * count
+        assert row["val_loss"] == (None, 0.25, 0.75)[count]
+
+
+def test_verdicts_on_images_are_of_known_keys_fresh_keys_and_the_other_network(monkeypatch) -> None:
+    monkeypatch.setattr(_victims, "errors", lambda net, data, keys, test: np.array([net, keys]))
+    found: tuple = _victims.judged(1, 2, None, 4, 8, None)  # pyright: ignore
+    assert found == (2.5, 4.5, 5.0)
+
+
+def test_notes_on_networks_are_of_their_own_rows() -> None:
+    report, image = Report("a", None), Report("a", None)
+    for split in (0, 1):
+        for count, shift in ((0, 0.5), (3, 0.0)):
+            report.row(
+                split=split, points=count, test_err=0.4 + 0.2 * split, flip_err=0.1 + shift,
+                fresh_err=0.25, fresh_flip_err=0.1 * split,
+            )  # fmt: skip
+        for shift, attacker in enumerate(("clean", "not moved", "one")):
+            here = 0.1 * shift + 0.2 * split
+            image.row(attacker=attacker, same_err=here, fresh_err=here + 0.3, other_err=0.75)
+    _one_by_one._notes(report)
+    assert report.notes[1] == (
+        "3 points: test error poison 50.0 +- 10.0 %, not moved 10.0 +- 0.0 %, poison, other "
+        "initial weights 25.0 +- 0.0 %, not moved, other initial weights 5.0 +- 5.0 %; 2 splits"
+    )
+    assert "not moved 60.0 +- 0.0 %" in report.notes[0]
+    cnn_mnist._notes(cnn_mnist.Options(attackers=("one",)), image)
+    assert image.notes[2] == (
+        "one: test error known 30.0 +- 10.0 %, fresh 60.0 +- 10.0 %, dense network "
+        "75.0 +- 0.0 %; 2 seeds"
+    )
+    assert image.notes[0].startswith("clean: test error known 10.0 +- 10.0 %")
+
+
+def test_the_label_of_a_digit_that_starts_as_poison_is_wrong() -> None:
+    of = cnn_mnist.case(cnn_mnist.Options(points=60, train=20, test=20), 3)
+    for image, label in zip(of.start.x, of.start.y, strict=True):
+        row = np.flatnonzero(np.all(of.validation.x == image, axis=(1, 2, 3)))[0]
+        assert of.validation.y[row] != label
+    assert set(of.start.y) == set(range(10))
 
 
 def test_rows_of_the_three_roles_are_other_digits() -> None:

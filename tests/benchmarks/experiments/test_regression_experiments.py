@@ -14,7 +14,7 @@ from attacks import XY, Box, Columns, b_flip, inv_flip, poison_regression, stat_
 from benchmarks.data import Group, Table
 from benchmarks.report import Report, UsageError
 from bilevel import Data
-from bilevel.learners import Ridge
+from bilevel.learners import LinearModel, Ridge
 
 
 def table(rows: int = 90) -> Table:
@@ -114,6 +114,17 @@ def test_starts_are_those_of_the_paper(diabetes) -> None:
     np.testing.assert_array_equal(drawn.y, b_flip(jnp.clip(model.decision(drawn.x), 0, 1)))
     corners = np.asarray(train.x).mean(0) > 0.5
     assert np.mean((np.asarray(drawn.x).mean(0) > 0.5) == corners) >= 0.9
+
+
+def test_drawn_rows_vary_together_as_the_training_rows_do() -> None:
+    """Halves of two normal columns of correlation r agree with probability 1/2 + asin(r) / pi."""
+    column = np.linspace(0, 1, 30)
+    train = Data(np.stack([column, column], axis=1), column)
+    model = LinearModel(jnp.array([1.0, 0.0]), jnp.array(0.0))
+    x = np.asarray(stat_p(jax.random.key(0), 2000, train, model, Box(0.0, 1.0)).x)
+    correlation = np.var(column) / (np.var(column) + 0.01)
+    agree = 0.5 + np.arcsin(correlation) / np.pi
+    np.testing.assert_allclose(np.mean(x[:, 0] == x[:, 1]), agree, atol=0.03)
 
 
 def test_targets_outside_their_domain_are_a_sentence(diabetes) -> None:

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roles import drawn
+from roles import Climbed, drawn
 
 from benchmarks.data import Parts, Rows, Table
+from benchmarks.experiments.classifiers import lasso_features, targeted_mnist
 from benchmarks.experiments.defenses import roni_spam
+from benchmarks.experiments.flips import label_flips
+from benchmarks.experiments.regression import _poisoned_regression
 from benchmarks.experiments.transfer import transfer
 from benchmarks.experiments.tuning import hyperparameters
 from benchmarks.report import Report, band
@@ -51,6 +54,83 @@ def test_notes_on_transfer_compare_with_digits_that_are_not_moved() -> None:
     assert report.notes[-3].endswith("undefined in some seed")
 
 
+def noted(experiment: Any, options: Any, *rows: dict[str, Any]) -> list[str]:
+    """The notes of an experiment on these rows."""
+    report = Report("a", options)
+    for row in rows:
+        report.row(**row)
+    experiment._notes(options, report)
+    return report.notes
+
+
+def test_notes_on_regressions_compare_with_the_error_of_clean_rows() -> None:
+    options = _poisoned_regression.Options(learners=("ridge",), rates=(0.2,), seeds=2)
+    key = {"learner": "ridge", "rate": 0.2, "clean_test_mse": 0.02}
+    notes = noted(
+        _poisoned_regression, options,
+        {**key, "flip_test_mse": 0.04, "stat_p_test_mse": 0.06, "test_mse": 0.08},
+        {**key, "flip_test_mse": 0.04, "stat_p_test_mse": 0.08, "test_mse": 0.1},
+    )  # fmt: skip
+    assert notes[0] == (
+        "ridge, 20 % poison: test MSE clean 0.0200 +- 0.0000, flipped targets 0.0400 +- 0.0000, "
+        "StatP 0.0700 +- 0.0100, optimised 0.0900 +- 0.0100; optimised, of clean: 4.5 +- 0.5"
+    )
+
+
+def test_notes_on_flips_compare_ranked_with_greedy_ones() -> None:
+    options = label_flips.Options(learners=("ridge",), budgets=(2, 4), splits=2)
+    errors = {"clean_test_err": 0.1, "random_test_err": 0.2, "greedy_test_err": 0.4}
+    rows = [
+        {
+            **errors, "learner": "ridge", "budget": budget, "ranked_test_err": 0.01 * budget,
+            "ranked_val_loss": 0.9, "greedy_val_loss": 1.0, "ranked_cpu_seconds": ranked,
+            "greedy_cpu_seconds": 2.0,
+        }
+        for budget in (2, 4) for ranked in (0.2, 0.4)
+    ]  # fmt: skip
+    notes = noted(label_flips, options, *rows)
+    assert notes[0].endswith(
+        "4 of 100 labels flipped: test error clean 10.0 +- 0.0 %, random 20.0 +- 0.0 %, greedy "
+        "40.0 +- 0.0 %, ranked 4.0 +- 0.0 %"
+    )
+    assert notes[1].endswith(
+        "0.900 +- 0.000 of the validation loss, 0.150 +- 0.050 of the CPU seconds"
+    )
+
+
+def test_notes_on_a_targeted_attack_count_what_is_lost_beside_clean_rows() -> None:
+    options = targeted_mnist.Options(keeps=(0.3, 1.0))
+    rows = [
+        {
+            "keep": keep, "success": 0.5 + keep / 10, "flip_success": 0.25, "clean_success": 0.125,
+            "rest_err": 0.1 + rise, "flip_rest_err": 0.0625, "clean_rest_err": 0.05,
+        }
+        for keep in (0.3, 1.0) for rise in (0.0, 0.02)
+    ]  # fmt: skip
+    assert noted(targeted_mnist, options, *rows)[1] == (
+        "keep 1.0: 60.0 +- 0.0 % of unseen 8s become 3 (flipped and not moved 25.0 +- 0.0 %, clean "
+        "12.5 +- 0.0 %); 6.0 +- 1.0 points of accuracy lost elsewhere (flipped and not moved "
+        "1.2 +- 0.0); 2 splits"
+    )
+
+
+def test_stability_is_of_the_features_that_clean_training_selects(monkeypatch) -> None:
+    chosen = iter((0, 1, 1, 0))  # clean, random, flipped, attacked: one of three features each
+
+    def judge(*arguments) -> lasso_features.Judged:
+        return lasso_features.Judged(0.1, 0.2, np.array([next(chosen)]), 1)
+
+    def poisoned(train, start, *others, **settings) -> Climbed:
+        return Climbed(start)
+
+    monkeypatch.setattr(lasso_features, "judge", judge)
+    monkeypatch.setattr(lasso_features, "poison_feature_selection", poisoned)
+    options = lasso_features.Options(splits=1, train=25, features=1)
+    (row,) = lasso_features._attacked("ridge", 0.2, options, [LABELLED], Report("a", options))
+    stability = [row[f"{name}_stability"] for name in lasso_features.POISONS]
+    np.testing.assert_allclose(stability, [-0.5, -0.5, 1.0])
+
+
 def test_mails_that_set_roni_s_tolerance_are_no_others() -> None:
     options = roni_spam.Options(train=5, calibration=4, validation=3, test=2)
     x = np.arange(20)[:, None] / 20
@@ -68,6 +148,28 @@ def test_the_grid_and_the_hypergradient_score_a_penalty_alike() -> None:
     held = jnp.asarray(np.arange(3)[:, None] == data.fold, dtype=float)
     tuned = hyperparameters.tuning(jax.tree.map(jnp.asarray, data), held)
     np.testing.assert_allclose(scored["held_out_loss"], tuned(jnp.asarray(low)), rtol=1e-4)
+
+
+def test_notes_on_roni_have_each_figure_under_its_name() -> None:
+    names = ("ham_lost_err", "ham_lost_roni_err", "test_err", "test_roni_err", "ham_rejected",
+             "spam_rejected", "poison_rejected")  # fmt: skip
+    options = roni_spam.Options(shares=(0.1,), optimised=0.05, splits=2)
+    report = Report("a", options)
+    for kind in roni_spam.LEARNERS:
+        for attack, share in roni_spam._attacks(options):
+            for split in (0, 1):
+                cells = {name: 0.1 * i + 0.02 * split for i, name in enumerate(names)}
+                report.row(learner=kind, attack=attack, share=share, split=split, **cells)
+    roni_spam._notes(options, report)
+    clean, words, *_ = report.notes
+    told = (
+        "ham lost 1.0 +- 1.0, with RONI 11.0 +- 1.0, test error 21.0 +- 1.0, with RONI 31.0 +- 1.0,"
+        " ham rejected 41.0 +- 1.0, ordinary spam rejected 51.0 +- 1.0"
+    )
+    assert clean == f"tokens, dictionary, 0 % of the mails, per cent: {told}"
+    assert words == (
+        f"tokens, dictionary, 10 % of the mails, per cent: {told}, poison rejected 61.0 +- 1.0"
+    )
 
 
 @pytest.mark.parametrize("seen", ["poison", "spam", "ham"])

@@ -1,6 +1,7 @@
 """Attacks on defenses see validation rows, their errors are of test rows, baselines are clean."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -83,14 +84,15 @@ def test_cells_of_the_arena_are_of_test_rows_and_of_poison_made_for_the_defense(
     others = here.clean._replace(y=here.clean.y * np.where(np.arange(shape[-1]) < 3, -1, 1))
     clean, unaware, adapted = here.clean, others, others._replace(weight=0.5 * others.weight + 0.5)
 
-    def says(val, test) -> Verdict:
+    def says(val, test, dropped=()) -> Verdict:
         kept = np.ones(shape)
-        return Verdict(np.array(val), np.array(test), kept, here.clean.y)
+        kept[:, :, list(dropped)] = 0
+        return Verdict(np.array(val), np.array(test), kept, others.y)
 
     defended = {
         id(clean): says(np.full((2, 2), 0.9), [[0.01, 0.02], [0.03, 0.04]]),
-        id(unaware): says([[0.1, 0.3], [0.2, 0.2]], [[0.9, 0.1], [0.5, 0.9]]),
-        id(adapted): says([[0.2, 0.2], [0.2, 0.3]], [[0.3, 0.8], [0.7, 0.4]]),
+        id(unaware): says([[0.1, 0.3], [0.2, 0.2]], [[0.9, 0.1], [0.5, 0.9]], (0, 1, 4)),
+        id(adapted): says([[0.2, 0.2], [0.2, 0.3]], [[0.3, 0.8], [0.7, 0.4]], (0,)),
     }
     monkeypatch.setattr(_arena_cells, "judge", lambda *a: lambda rows: defended[id(rows)])
     monkeypatch.setattr(_arena_cells, "made", lambda *a: adapted)
@@ -110,6 +112,11 @@ def test_cells_of_the_arena_are_of_test_rows_and_of_poison_made_for_the_defense(
         assert found["clean_err"] == [0.05, 0.06, 0.07, 0.08]
         assert found["clean_defended_err"] == [0.01, 0.02, 0.03, 0.04]
         assert found["undefended_err"] == [0.15, 0.16, 0.17, 0.18]
+        # poison: three flipped labels, and the five slots that the adapted attack fills
+        np.testing.assert_allclose(found["poison_removed"], 2 / 3)
+        np.testing.assert_allclose(found["clean_lost"], 1 / 22)
+        aware = 1 / 8 if attack == "insert" else 2 / 3
+        np.testing.assert_allclose(found["adapted_poison_removed"], aware)
 
 
 def test_rows_of_the_arena_that_are_not_moved_are_where_the_others_start() -> None:
@@ -123,6 +130,21 @@ def test_rows_of_the_arena_that_are_not_moved_are_where_the_others_start() -> No
             weight = rows.weight[rate, seed]
             assert weight.sum() == OPTIONS.train + count
             assert np.all(weight[: OPTIONS.train + count] == 1)
+
+
+def test_shares_removed_are_of_poison_and_of_clean_rows_and_not_of_empty_slots() -> None:
+    here, learner = field(), Ridge(0.1)
+    rows = _arena_attacks.made("not-moved", here, learner, learner)
+    rows = rows._replace(y=rows.y.copy())
+    rows.y[:, :, :2] *= -1  # clean rows whose label is flipped are poison, too
+    weight, labels = rows.weight.copy(), rows.y.copy()
+    weight[:, :, [0, 5, 25]] = 0  # a flipped row, a clean one, an inserted one
+    labels[:, :, 6] *= -1  # a clean row relabelled
+    verdict = Verdict(np.zeros((2, 2)), np.zeros((2, 2)), weight, labels)
+    gone, lost = _arena_cells.removed(here, rows, verdict)
+    for rate, count in enumerate(OPTIONS.budgets):
+        np.testing.assert_allclose(gone[rate], 2 / (2 + count))
+        np.testing.assert_allclose(lost[rate], 2 / 23)
 
 
 def shown_by(learner, trim, data, clean, held, test) -> _ridge_behind_trim.Outcome:
@@ -157,6 +179,46 @@ def test_the_dilemma_poisons_by_validation_rows_and_errs_on_test_rows(monkeypatc
 
     clean = ("clean_test_mse", "trimmed_clean_test_mse")
     check_roles(figures, TARGETS, (*clean, "test_mse", "trimmed_test_mse"), (), clean)
+
+
+def test_an_interrupted_dilemma_makes_the_radii_that_are_left(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(dilemma, "outcome", shown_by)
+    monkeypatch.setattr(dilemma, "attack", attack_by_look)
+    monkeypatch.setattr(dilemma, "house", lambda: OneSplit(TARGETS))
+    options = dilemma.Options(
+        sets=("house",), radii=(0.25, 0.5), attackers=("plain",), seeds=1, train=25,
+        strength="paper",
+    )  # fmt: skip
+    report = Report("a", options, json_path=tmp_path / "a.json")
+    dilemma.run(options, report)
+    whole = list(report.rows)
+    assert [row["radius"] for row in whole] == [0.25, 0.5]
+    report.rows.pop()
+    report.save()
+    again = Report("a", options, json_path=tmp_path / "a.json", resume=True)
+    dilemma.run(options, again)
+    assert again.rows == whole
+
+
+def test_an_interrupted_run_on_trim_makes_the_splits_that_are_left(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(_trim_on_table, "cross_validated", lambda parts: 0.5)
+    monkeypatch.setattr(_trim_on_table, "made", lambda *a: ["poison 0", "poison 1"])
+    monkeypatch.setattr(
+        _trim_on_table, "verdicts", lambda o, p, poison, alpha: {"poison": poison, "alpha": alpha}
+    )
+    options = _trim_on_table.Options(rates=(0.2,), attackers=("plain",), seeds=2)
+    table: Any = OneSplit(TARGETS)
+    report = Report("a", options, json_path=tmp_path / "a.json")
+    _trim_on_table._own(table, "a", options, report)
+    whole = list(report.rows)
+    assert [(r["seed"], r["poison"][-1], r["alpha"]) for r in whole] == [
+        (0, "0", 0.1), (1, "1", 0.1), (0, "0", 0.5), (1, "1", 0.5),
+    ]  # fmt: skip
+    report.rows.pop()
+    report.save()
+    again = Report("a", options, json_path=tmp_path / "a.json", resume=True)
+    _trim_on_table._own(table, "a", options, again)
+    assert again.rows == whole
 
 
 def test_poison_against_trim_is_made_by_validation_rows(monkeypatch) -> None:
@@ -215,5 +277,8 @@ def test_notes_on_the_dilemma_compare_with_the_undefended_model_of_clean_rows() 
         test_mse=6.0, trimmed_test_mse=3.0, poison_removed=0.5,
     )  # fmt: skip
     dilemma._notes(options, report)
-    assert "clean rows: no defense 3.00, TRIM 1.50; TRIM is worse than" in report.notes[0]
+    assert report.notes[0].endswith(
+        "clean rows: no defense 3.00, TRIM 1.50; TRIM is worse than none in 0 of 1 splits, removes "
+        "50 % of the poison"
+    )
     assert "TRIM on clean rows alone: 1.25 of the clean test MSE" in report.notes[1]
