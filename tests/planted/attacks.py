@@ -1,0 +1,100 @@
+"""Bugs to plant in `attacks`: (file, text, text with the bug, tests that must fail)."""
+
+MUTANTS = (
+    (
+        "attacks/goals/_rows.py", "jnp.sum(self.weight * loss) / jnp.sum(self.weight)",
+        "jnp.sum(self.weight * loss)", "tests/attacks/test_goals.py",
+    ),
+    (
+        "attacks/capabilities/flip_labels.py", "boxed, soften(z, jnp.ones_like(z), total))",
+        "boxed, soften(boxed, jnp.ones_like(z), total))", "tests/attacks/test_capabilities.py",
+    ),
+    (
+        "attacks/capabilities/flip_labels.py", "boxed, soften(z, jnp.ones_like(z), total))",
+        "boxed, boxed * total / jnp.sum(boxed))", "tests/attacks/test_capabilities.py",
+    ),
+    (
+        "attacks/capabilities/reseed.py", "jnp.all(gradient == 0", "jnp.any(gradient == 0",
+        "tests/attacks/test_capabilities.py",
+    ),
+    (
+        "attacks/goals/targeted.py",
+        "goal.kinks(model, world) for goal in (self.target, self.rest)",
+        "goal.kinks(model, world) for goal in (self.rest,)", "tests/attacks/test_goals.py",
+    ),
+    (
+        "attacks/domains/linf_ball.py", "self.radius * self.centre.shape[1] ** 0.5", "self.radius",
+        "tests/attacks/test_domains.py",
+    ),
+    (
+        "attacks/goals/_rows.py", "jnp.sum(self.weight * loss) / jnp.sum(self.weight)",
+        "jnp.mean(self.weight * loss)", "tests/attacks/test_goals.py",
+    ),
+    (
+        "attacks/capabilities/insert_near.py", "self.model.decision(x) + self.radius",
+        "self.model.decision(z.x) + self.radius", "tests/attacks/test_insert_near.py",
+    ),
+    (
+        "attacks/goals/cancelling.py", "jnp.sum(data.weight) + penalty", "jnp.sum(data.weight)",
+        "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/recipes/network_poisoning.py", "np.arange(slots) < index",
+        "np.arange(slots) <= index", "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/recipes/gradient_cancelling.py", "jnp.minimum(1, radius /",
+        "jnp.minimum(1, 2 * radius /", "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/capabilities/_capability.py", "rows = rows if weight is None else",
+        "rows = rows if True else", "tests/attacks/test_recipes.py",
+    ),
+    (
+        "attacks/recipes/gradient_cancelling.py", "goal = Cancelling(loss, l2)",
+        "goal = Cancelling(loss)", "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/recipes/gradient_descent_ascent.py",
+        "(value, weights), gradient = jax.value_and_grad",
+        "(value, _), gradient = jax.value_and_grad", "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/recipes/network_poisoning.py",
+        "goal = indiscriminate(validation.x, validation.y, learner.loss)",
+        "goal = indiscriminate(train.x, train.y, learner.loss)",
+        "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/recipes/network_poisoning.py", "labels[index : index + 1]).climb()",
+        "labels[:1]).climb()", "tests/benchmarks/experiments/test_network_experiments.py",
+    ),
+    (
+        "attacks/recipes/network_poisoning.py", "held = jnp.concatenate([done.x, start[index:]])",
+        "held = start", "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/goals/cancelling.py",
+        "return jnp.sum(data.weight * losses) / jnp.sum(data.weight) + penalty",
+        "return jnp.mean(losses) + penalty", "tests/attacks/test_network_poisoning.py",
+    ),
+    (
+        "attacks/transfer.py",
+        "return jnp.var(bilevel.batch(value)(weights.astype(attack.data.weight.dtype)))",
+        "return jnp.var(bilevel.batch(value)(weights.astype(attack.data.weight.dtype)), ddof=1)",
+        "tests/attacks/test_transfer.py",
+    ),
+    (
+        "attacks/capabilities/insert_near.py",
+        "return steepest(gradient, self.units(gradient), self.weight)",
+        "return steepest(gradient, self.units(gradient))", "tests/attacks/test_insert_near.py",
+    ),
+    (
+        "attacks/goals/penalised.py", "jnp.where(w == 0, jnp.inf, w)])", "w])",
+        "tests/attacks/test_goals.py",
+    ),
+    (
+        "attacks/recipes/regression_poisoning.py", "mean.dtype) @ root.T", "mean.dtype) @ root",
+        "tests/benchmarks/experiments/test_regression_experiments.py",
+    ),
+)  # fmt: skip

@@ -1,0 +1,152 @@
+"""Bugs to plant in `defenses`: (file, text, text with the bug, tests that must fail)."""
+
+MUTANTS = (
+    (
+        "defenses/sanitise/_sets.py", "jnp.arange(1, train + validation + 1)",
+        "jnp.arange(0, train + validation)", "tests/defenses/test_roni_draws.py",
+    ),
+    (
+        "defenses/sanitise/_selection.py", "limit + 64 * xp", "limit + 0.01 + 64 * xp",
+        "tests/defenses/test_roni_draws.py",
+    ),
+    (
+        "defenses/sanitise/_quotas.py", "balance * share), size.dtype) * size",
+        "0 * share), size.dtype) * size", "tests/defenses/test_rare_classes.py",
+    ),
+    (
+        "defenses/sanitise/confident_learning.py", "reached = p >= threshold[None, :]",
+        "reached = p >= 0 * threshold[None, :]", "tests/defenses/test_confident_learning.py",
+    ),
+    (
+        "defenses/ensemble/votes.py", "spare[:, None] < rows[None, :]",
+        "spare[:, None] <= rows[None, :]", "tests/defenses/test_partition.py",
+    ),
+    (
+        "defenses/ensemble/partition.py", "size - jnp.bincount", "1 + size - jnp.bincount",
+        "tests/defenses/test_partition.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "content, cold = row_hash(given.x, given.y), learner",
+        "content, cold = jnp.arange(data.rows), learner", "tests/defenses/test_trim.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "mass = jnp.where(keep, given.weight, 0)",
+        "mass = jnp.where(keep, 1.0, 0)", "tests/defenses/test_trim.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "learner, reweighed(given, keep), warm",
+        "learner, Data(given.x, given.y, keep.astype(float)), warm", "tests/defenses/test_trim.py",
+    ),
+    (
+        "defenses/sanitise/_votes.py", "(apart <= radius + rounding)", "(apart <= radius)",
+        "tests/defenses/test_relabel.py",
+    ),
+    (
+        "defenses/sanitise/_votes.py", "(apart <= radius + rounding)",
+        "(xp.argsort(order, axis=1) <= last[:, None])", "tests/defenses/test_relabel.py",
+    ),
+    (
+        "defenses/sanitise/relabel.py", "by_quota(against, agreed",
+        "by_quota(against + 1e-9 * jnp.arange(data.rows), agreed",
+        "tests/defenses/test_relabel.py",
+    ),
+    (
+        "defenses/sanitise/filter.py", "given.weight > 0, row_hash(given.x, given.y)",
+        "given.weight > 0, jnp.arange(data.rows)", "tests/defenses/test_filter.py",
+    ),
+    (
+        "defenses/sanitise/filter.py", "lowest(level(score), group", "lowest(score, group",
+        "tests/defenses/test_filter.py",
+    ),
+    (
+        "defenses/sanitise/_message.py", "left[used & (group == name)]", "left[group == name]",
+        "tests/defenses/test_message.py",
+    ),
+    (
+        "defenses/sanitise/roni.py", "[draws * seed + draw for", "[seed + draw for",
+        "tests/defenses/test_seeds.py",
+    ),
+    (
+        "defenses/estimators/partition.py", "axis=0) == 1))", "axis=0) <= 1))",
+        "tests/defenses/test_estimators_counts.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "restarts * seed + number", "seed + number",
+        "tests/defenses/test_seeds.py",
+    ),
+    (
+        "defenses/estimators/confident_learning.py", "if folds.size > 1 else folds[:0]",
+        "if True else folds[:0]", "tests/defenses/test_estimators_counts.py",
+    ),
+    (
+        "defenses/estimators/trim.py", "- sum(tried[b].trainings for b in best)", "",
+        "tests/defenses/test_estimators_counts.py",
+    ),
+    (
+        "defenses/_hash.py", "- zeros[x.indices]", "- 0 * zeros[x.indices]",
+        "tests/defenses/test_estimators_rows.py",
+    ),
+    (
+        "defenses/estimators/_rows.py", "if self.weighed else {}", "if False else {}",
+        "tests/defenses/test_estimators_rows.py",
+    ),
+    (
+        "defenses/_held_out.py", "mean > errors * np.sqrt", "mean > 0 * np.sqrt",
+        "tests/defenses/test_estimators_choice.py",
+    ),
+    (
+        "defenses/estimators/_choice.py", "rows.take(place != fold)", "rows.take(place >= 0)",
+        "tests/defenses/test_estimators_choice.py",
+    ),
+    (
+        "defenses/sanitise/scores/neighbours.py", "(many < count) &", "(many <= count) &",
+        "tests/defenses/test_filter.py",
+    ),
+    (
+        "defenses/_choose.py", "held = HeldOut(losses, weight / np.sum(weight))",
+        "held = HeldOut(losses, used / np.sum(used))", "tests/defenses/test_choose.py",
+    ),
+    (
+        "defenses/repair/_repair.py", "worst(trained.result, repaired.result), report)",
+        "repaired.result, report)", "tests/defenses/test_kinds.py",
+    ),
+    (
+        "defenses/_held_out.py", "return weakest - 1 if self.exceeds(0, weakest, SURE) else None",
+        "return weakest - 1 if self.exceeds(0, best, SURE) else None",
+        "tests/defenses/test_estimators_choice.py",
+    ),
+    (
+        "defenses/_held_out.py",
+        "middle = max(float(np.median(squares[0])), np.finfo(float).tiny)",
+        "middle = max(float(np.median(squares)), np.finfo(float).tiny)",
+        "tests/defenses/test_estimators_choice.py",
+    ),
+    (
+        "defenses/estimators/_choice.py", "spent += seen.trainings + 1", "spent += seen.trainings",
+        "tests/defenses/test_estimators_counts.py",
+    ),
+    (
+        "defenses/estimators/relabel.py", "        y = y.copy()\n", "",
+        "tests/defenses/test_estimators_use.py",
+    ),
+    (
+        "defenses/estimators/filter.py",
+        "weight = np.where(group, rows.weight, 0)\n            score = self.outlier_score(r"
+        "ows.x, weight, rows.weight - weight)",
+        "weight = group.astype(np.float64)\n            score = self.outlier_score(rows.x, "
+        "weight, 1 - weight)", "tests/defenses/test_estimators_rows.py",
+    ),
+    (
+        "defenses/estimators/partition.py", "mean = many / self._counts.shape[1]",
+        "mean = many / models", "tests/defenses/test_estimators_counts.py",
+    ),
+    (
+        "defenses/estimators/roni.py", "~made.any(axis=0)", "~made.all(axis=0)",
+        "tests/defenses/test_estimators_rows.py",
+    ),
+    (
+        "defenses/estimators/trim.py",
+        "loss = float(np.average(score[keep], weights=rows.weight[keep]))",
+        "loss = float(np.average(score[keep]))", "tests/defenses/test_estimators_rows.py",
+    ),
+)  # fmt: skip
