@@ -7,8 +7,10 @@ import pytest
 from learner_checks import assert_attack, assert_gradients, rows, sentence, validation_loss, without
 from scipy.optimize import LinearConstraint, minimize
 
-from bilevel import Data
+from attacks import Box, Insert, compose, indiscriminate
+from bilevel import Data, maximize
 from bilevel.learners import Equal, FairLogistic, Logistic, Within
+from bilevel.losses import Logistic as LogisticLoss
 
 SHAPE, GROUP = "tall", 3
 LIMITS = {"equality": Equal(), "inequality": Within(0.1)}
@@ -116,3 +118,14 @@ def test_sentences() -> None:
         lambda: FairLogistic((2, 3)).fit(Data(x, y, weight))
     )
     assert "got labels" in sentence(lambda: FairLogistic(GROUP).fit(Data(x, y + 1, weight)))
+
+
+def test_an_attack_climbs() -> None:
+    """A loop of trainings with factorisations, beside constants that are in the loop too."""
+    x, y, weight = grouped()
+    goal = indiscriminate(x, y, LogisticLoss())
+    learner = FairLogistic(GROUP, Equal(), 0.1)
+    reach = Insert([1.0, -1.0], Box(-5.0, 5.0))
+    attack = compose(learner, reach, goal, Data(x, y, weight))
+    result = maximize(attack, jnp.asarray(x[:2]), steps=4)
+    assert float(result.value) > float(attack(jnp.asarray(x[:2]))) + 0.01
