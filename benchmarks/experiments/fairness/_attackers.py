@@ -24,12 +24,13 @@ from attacks import (
     poison_network,
 )
 from bilevel import Data
-from bilevel.learners import AbstractLearner, Network
+from bilevel.learners import AbstractLearner, AbstractModel, Network
 from bilevel.losses import Logistic
 
-from ._cases import Audited, Case
+from ._cases import Audited, Case, together
 
 PRICE = 1000.0  # of an excess of errors over what is allowed, squared
+CAPS = (0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15)  # on the smooth error, above that without poison
 NEAR = 0.2  # neighbours of a popular target differ by less, as a share of the range of a feature
 IMPACT = fairness.DisparateImpact(fairness.Between(0, 1))
 
@@ -61,13 +62,20 @@ class Setting(NamedTuple):
     def weight(self) -> np.ndarray:
         return np.where(np.arange(self.slots) < self.count, 1.0, 0.0)
 
+    def trained(self, poison: Audited | None = None) -> AbstractModel:
+        """The learner's model, with this poison."""
+        rows = together(self.train, poison)
+        return self.learner.fit(Data(rows.x, rows.y), key=self.key).model
+
     def error(self, poison: Audited | None = None) -> float:
-        """Smooth validation error of the learner, with this poison."""
-        x, y = self.train[:2]
-        if poison is not None:
-            x, y = np.concatenate([x, poison.x]), np.concatenate([y, poison.y])
-        model = self.learner.fit(Data(x, y), key=self.key).model
+        """Smooth validation error."""
+        model = self.trained(poison)
         return float(errors(self.case.validation).score(model, World(self.data)))
+
+    def mistakes(self, poison: Audited | None = None) -> float:
+        """Validation error."""
+        held = self.case.validation
+        return float(np.mean(np.asarray(self.trained(poison).predict(held.x)) != held.y))
 
 
 def errors(held: Audited) -> AbstractGoal:
@@ -173,6 +181,17 @@ def hide(setting: Setting) -> Audited:
     held = setting.case.validation
     goal = goals.Near(impact(held), 1.0)
     return climbed(setting, capped(goal, held, setting.error() + 0.01), starts(setting, against=1))
+
+
+def within(setting: Setting, drive: Callable[[Setting, float], Audited], most: float) -> Audited:
+    """The poison that `drive(setting, cap)` makes with the largest cap on the smooth error, above
+    that without poison, whose validation error is still at most `most`; that of the smallest cap if
+    none is.
+    """
+    clean = setting.error()
+    made = [drive(setting, clean + cap) for cap in CAPS]
+    fine = [poison for poison in made if setting.mistakes(poison) <= most]
+    return fine[-1] if fine else made[0]
 
 
 def anchored(setting: Setting, popular: bool) -> Audited:

@@ -25,6 +25,13 @@ class Audited(NamedTuple):
         return Audited(*(part[rows] for part in self))
 
 
+def together(train: Audited, poison: Audited | None) -> Audited:
+    """Training rows, then poison."""
+    if poison is None:
+        return train
+    return Audited(*map(np.concatenate, zip(train, poison, strict=True)))
+
+
 class Case(NamedTuple):
     """One draw.
 

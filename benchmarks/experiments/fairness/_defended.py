@@ -17,7 +17,7 @@ from bilevel.learners import AbstractLearner
 from defenses import AbstractDefense, Inspection
 
 from ._attackers import ATTACKERS, Setting, impact, lower, starts
-from ._cases import Audited, Case, Load
+from ._cases import Audited, Case, Load, together
 from ._shares import Options, cells, figures
 from ._victims import BLACK_BOXES, FAIR, limited
 
@@ -34,13 +34,6 @@ DEFENSES: Mapping[str, Callable[[AbstractLearner], AbstractDefense]] = {
 }
 """Each at its defaults."""
 STEPS = 30  # of an adapted attack, from one start
-
-
-def together(train: Audited, poison: Audited | None) -> Audited:
-    """Training rows, then poison."""
-    if poison is None:
-        return train
-    return Audited(*map(np.concatenate, zip(train, poison, strict=True)))
 
 
 def black_boxes(load: Load, options: Options, report: Report) -> None:

@@ -39,12 +39,20 @@ def compared(rows: Sequence[Row], options: Options) -> list[str]:
         """(disparate impact, error in points) above those without poison, per draw."""
         at = where(rows, attacker=name, share=options.share)
         clean = where(rows, attacker="none")
-        return (known(at, "impact") - known(clean, "impact"),
+        ratio = np.where(np.isnan(known(at, "impact")), np.inf, known(at, "impact"))
+        return (ratio - known(clean, "impact"),
                 100 * (known(at, "test_err") - known(clean, "test_err")))  # fmt: skip
 
     def pair(name: str) -> str:
         moved, lost = of(name)
-        return f"{band(list(moved), 2)} for {band(list(lost))} points of error"
+        finite = moved[np.isfinite(moved)]
+        without = (
+            ""
+            if finite.size == moved.size
+            else (f" (no privileged row is accepted in {moved.size - finite.size} draws)")
+        )
+        far = band(list(finite), 2) if finite.size else "infinity"
+        return f"{far}{without} for {band(list(lost))} points of error"
 
     flips, generic = of("random-flips"), of("error-generic")
     said = []

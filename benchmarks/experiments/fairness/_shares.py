@@ -11,7 +11,7 @@ from benchmarks.report import Report
 from benchmarks.twins import CLASSIFIERS, DEFAULT, Twin, retrained
 
 from ..transfer._network import NETWORK, NetworkClassifier
-from ._attackers import ATTACKERS, RIVALS, Setting, lower, reverse
+from ._attackers import ATTACKERS, RIVALS, Setting, lower, reverse, within
 from ._cases import Audited, Case, Load, Sizes
 
 TWINS: dict[str, Twin] = {**CLASSIFIERS, "network": NETWORK}
@@ -114,12 +114,13 @@ def shares(load: Load, options: Options, report: Report, **key: Any) -> None:
             cell = {"table": "shares", **key, "attacker": f"impact-as-{rival}",
                     "share": options.share, "seed": seed}  # fmt: skip
             if not report.done(**cell):
-                most = setting.error(ATTACKERS[rival](setting))
-                report.row(**cell, **judged(options, case, lower(setting, most), seed))
-        clean, generic = setting.error(), setting.error(ATTACKERS["error-generic"](setting))
+                most = setting.mistakes(ATTACKERS[rival](setting))
+                poison = within(setting, lower, most)
+                report.row(**cell, **judged(options, case, poison, seed))
+        clean, generic = setting.mistakes(), setting.mistakes(ATTACKERS["error-generic"](setting))
         for name, drive in (("impact", lower), ("reverse", reverse)):
             cell = {"table": "shares", **key, "attacker": f"{name}-at-half",
                     "share": options.share, "seed": seed}  # fmt: skip
             if not report.done(**cell):
-                poison = drive(setting, clean + HALF * (generic - clean))
+                poison = within(setting, drive, clean + HALF * (generic - clean))
                 report.row(**cell, **judged(options, case, poison, seed))

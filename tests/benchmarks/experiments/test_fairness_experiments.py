@@ -15,7 +15,14 @@ import benchmarks.experiments.fairness._defended as defended
 import defenses
 from attacks import Columns, fairness
 from benchmarks.experiments.fairness import fairness_synthetic
-from benchmarks.experiments.fairness._cases import Audited, Sizes, framed, gaussians, synthetic
+from benchmarks.experiments.fairness._cases import (
+    Audited,
+    Sizes,
+    framed,
+    gaussians,
+    synthetic,
+    together,
+)
 from benchmarks.experiments.fairness._shares import cells
 from benchmarks.experiments.fairness._victims import FAIR, reweighed
 from benchmarks.report import Report, UsageError
@@ -100,7 +107,8 @@ def standing(monkeypatch: pytest.MonkeyPatch) -> None:
         return attackers.planted(options[0], setting.count)
 
     monkeypatch.setattr(attackers, "climbed", stays)
-    monkeypatch.setattr(attackers.Setting, "error", lambda setting, poison=None: 0.3)
+    for name in ("error", "mistakes"):
+        monkeypatch.setattr(attackers.Setting, name, lambda setting, poison=None: 0.3)
     monkeypatch.setattr(defended, "better", lambda setting, victim, *poisons: poisons[-1])
     monkeypatch.setattr(defended, "DEFENSES", {"duplicates": defenses.Duplicates})
     for name, kept in (("BLACK_BOXES", ("logistic", "knn")), ("FAIR", ("unconstrained",))):
@@ -131,7 +139,7 @@ def test_the_directed_attacks_go_where_they_want_and_the_capped_one_costs_less()
     found = {"none": cells(LogisticRegression().fit(*case.train[:2]), case.test)}
     for name in ("random-flips", "group-flips", "impact", "impact-1-point", "hide", "reverse"):
         poison = attackers.ATTACKERS[name](setting)
-        rows = defended.together(case.train, poison)
+        rows = together(case.train, poison)
         found[name] = cells(LogisticRegression().fit(*rows[:2]), case.test)
     impact = {name: cell["impact"] for name, cell in found.items()}
     assert impact["impact"] < impact["impact-1-point"] < impact["group-flips"]
