@@ -9,6 +9,7 @@ import numpy as np
 
 from attacks import (
     AbstractGoal,
+    Columns,
     Planted,
     World,
     anchor_popular,
@@ -169,6 +170,18 @@ def lower(
     return climbed(setting, goal, starts(setting) if options is None else options)
 
 
+def held_groups(setting: Setting) -> Audited:
+    """Lowers disparate impact for one point of error, by rows that keep the protected attribute of
+    random training rows.
+    """
+    case, start = setting.case, random_flips(setting)
+    if case.protected is not None:
+        assert isinstance(case.domain, Columns)
+        domain = fairness.fixed(case.domain, [case.protected], start.x)
+        setting = setting._replace(case=case._replace(domain=domain))
+    return lower(setting, setting.error() + 0.01, [start])
+
+
 def reverse(setting: Setting, most: float | None = None) -> Audited:
     """Raises disparate impact, past one, with at most such an error."""
     held = setting.case.validation
@@ -214,6 +227,7 @@ ATTACKERS: Mapping[str, Callable[[Setting], Audited]] = {
     "anchors-popular": lambda s: anchored(s, popular=True),
     "impact": lower,
     "impact-1-point": lambda s: lower(s, s.error() + 0.01),
+    "impact-fixed": held_groups,
     "hide": hide,
     "reverse": reverse,
 }

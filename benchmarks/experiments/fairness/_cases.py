@@ -87,13 +87,14 @@ def gaussians(rng: np.random.Generator, rows: int, distance: float) -> Audited:
 
 
 def synthetic(distance: float) -> Load:
-    """Draws of the Gaussians. The group is no feature; poison lies in the training rows' range."""
+    """Draws of the Gaussians. The group is no feature; poison lies in the range of rows."""
 
     def load(sizes: Sizes, seed: int) -> Case:
         rng = np.random.default_rng([seed, 0])
         numbers = sizes.train, sizes.train, sizes.validation, sizes.test
         train, *others = (gaussians(rng, rows, distance) for rows in numbers)
-        domain = Box(train.x.min(axis=0), train.x.max(axis=0))
+        seen = np.concatenate([train.x, others[0].x])
+        domain = Box(seen.min(axis=0), seen.max(axis=0))
         return Case(train, *others, domain=domain, protected=None)
 
     return load
