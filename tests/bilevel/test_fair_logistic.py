@@ -45,10 +45,11 @@ def train(learner, data):
 def test_agrees_with_scipy(limit) -> None:
     x, y, weight = grouped()
     l2, share, most = 0.05, weight / weight.sum(), 0.1 if isinstance(limit, Within) else 0.0
-    model = train(FairLogistic(GROUP, limit, l2), Data(x, y, weight))
+    model = train(FairLogistic(GROUP, limit, l2, 0.02), Data(x, y, weight))
 
     def cost(u):
-        return share @ np.logaddexp(0, -y * (x @ u[:-1] + u[-1])) + l2 / 2 * u[:-1] @ u[:-1]
+        loss = share @ np.logaddexp(0, -y * (x @ u[:-1] + u[-1]))
+        return loss + l2 / 2 * u[:-1] @ u[:-1] + 0.01 * u[-1] ** 2
 
     row = covariances(np.column_stack([x, np.ones(len(y))]), x[:, [GROUP]], weight)
     bound = LinearConstraint(row, -most, most)
@@ -57,7 +58,7 @@ def test_agrees_with_scipy(limit) -> None:
     np.testing.assert_allclose(jnp.append(model.w, model.bias), expected, atol=1e-5)
     found = covariances(np.asarray(model.decision(jnp.asarray(x))), x[:, [GROUP]], weight)
     np.testing.assert_allclose(np.abs(found), most, atol=1e-12)
-    free = np.asarray(train(Logistic(l2), Data(x, y, weight)).decision(jnp.asarray(x)))
+    free = np.asarray(train(Logistic(l2, 0.02), Data(x, y, weight)).decision(jnp.asarray(x)))
     assert covariances(free, x[:, [GROUP]], weight)[0] > 0.2
 
 
