@@ -47,8 +47,10 @@ def poison_fairness(
     - `weight` (m,): of the inserted rows, by default ones; rows of weight zero have no effect.
     - `goal`: by default the paper's, on the labels that the attacker does not want: the logistic
       loss of +1 in group `against` + lambda that of -1 in the others, with lambda such that groups
-      count the same (`group_loss`). Measures that an auditor reports, constraints and directions
-      are goals too: `disparity`, `goals.Near`, `goals.AtMost`.
+      count the same (`group_loss`). In the authors' published code the first term has the weight
+      -p_privileged / p_unprivileged, which raises the decisions of both groups. Measures that an
+      auditor reports, constraints and directions are goals too: `disparity`, `goals.Near`,
+      `goals.AtMost`.
     - `domain`: of the rows, by default [0, 1] in every feature.
     - `steps`: number of evaluations of value and hypergradient.
     - `ascent`: lengths of the steps, root mean square over rows and in units of a feature's range.
