@@ -20,7 +20,6 @@ from attacks import (
     goals,
     group_loss,
     indiscriminate,
-    influence_fairness,
     poison_fairness,
     poison_network,
 )
@@ -109,7 +108,7 @@ def planted(made: Planted, count: int) -> Audited:
     return Audited(*(np.asarray(part)[:count] for part in (made.x, made.y, made.group)))
 
 
-def climbed(setting: Setting, goal: AbstractGoal | None, options: list[Planted], **more) -> Audited:
+def climbed(setting: Setting, goal: AbstractGoal, options: list[Planted]) -> Audited:
     """The ascent from the start that ends best, by the attacker's own goal."""
     held = setting.case.validation
     best, value = None, -np.inf
@@ -118,10 +117,8 @@ def climbed(setting: Setting, goal: AbstractGoal | None, options: list[Planted],
         same = {"weight": setting.weight, "domain": setting.case.domain, "steps": setting.steps}
         if isinstance(setting.learner, Network):
             recipe = poison_network(*args, setting.learner, setting.key, goal=goal, **same)
-        elif "influence" in more:
-            recipe = influence_fairness(*args, held.group, setting.learner, **same)
         else:
-            recipe = poison_fairness(*args, held.group, setting.learner, goal=goal, **same, **more)
+            recipe = poison_fairness(*args, held.group, setting.learner, goal=goal, **same)
         result = recipe.climb()
         if best is None or float(result.value) > value:
             x = np.asarray(setting.case.domain.place(jnp.asarray(result.z)))
@@ -156,8 +153,12 @@ def solans(setting: Setting, against: int = 0) -> Audited:
 
 
 def influence(setting: Setting) -> Audited:
-    """Loss and covariance."""
-    return climbed(setting, None, starts(setting), influence=True)
+    """Loss and covariance, as `influence_fairness`."""
+    held = setting.case.validation
+    loss = indiscriminate(held.x, held.y, Logistic())
+    apart = fairness.MeanDecision(fairness.Between(1, 0))
+    goal = goals.Sum([loss, disparity(held.x, held.y, held.group, apart)])
+    return climbed(setting, goal, starts(setting))
 
 
 def lower(

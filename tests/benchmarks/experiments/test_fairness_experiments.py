@@ -102,8 +102,8 @@ def test_reweighing_makes_group_and_label_independent() -> None:
 def standing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attackers that do not climb, and few victims."""
 
-    def stays(setting: attackers.Setting, goal: Any, options: list, **more: Any) -> Audited:
-        del goal, more
+    def stays(setting: attackers.Setting, goal: Any, options: list) -> Audited:
+        del goal
         return attackers.planted(options[0], setting.count)
 
     monkeypatch.setattr(attackers, "climbed", stays)
