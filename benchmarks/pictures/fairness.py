@@ -17,8 +17,12 @@ LINES = {
     "influence": (ORANGE, "-"), "anchors-popular": (ORANGE, ":"), "solans": (BLUE, "-"),
     "error-generic": (INK, "-"), "group-flips": (QUIET, "--"), "random-flips": (QUIET, "-"),
 }  # fmt: skip
-PANELS = (("impact", "disparate impact"), ("test_err", "test error"), ("fnr_0", "false negatives"))
-"""Columns; of the last one both groups are shown."""
+PANELS = (
+    ("impact", "disparate impact"),
+    ("test_err", "test error"),
+    ("fnr_0", "false negatives, unprivileged"),
+)
+"""Columns of the rows, and what they are."""
 
 
 def _values(rows: Sequence[Row], name: str, shares: Sequence[float], attacker: str) -> np.ndarray:
@@ -49,7 +53,6 @@ def draw(name: str, rows: Sequence[Row]) -> Figure:
     panels[0].axhline(0.8, color=QUIET, lw=1, ls=":")
     panels[0].set(ylim=(0, 1.5))
     panels[1].yaxis.set_major_formatter(FuncFormatter(percent))
-    panels[2].set_title("false negatives, unprivileged")
     panels[2].yaxis.set_major_formatter(FuncFormatter(percent))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=10)
