@@ -17,13 +17,6 @@ LIMITS = {"equality": Equal(), "inequality": Within(0.1)}
 every_limit = pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 
 
-def fast(name):
-    """The other limit is slow."""
-    marks = {n: [] if n == name else [pytest.mark.slow] for n in LIMITS}
-    cases = [pytest.param(limit, marks=marks[n], id=n) for n, limit in LIMITS.items()]
-    return pytest.mark.parametrize("limit", cases)
-
-
 def grouped(seed=0):
     """Rows whose last feature is a group, on which the labels depend."""
     x, y, weight = rows(SHAPE, seed)
@@ -84,7 +77,10 @@ def test_a_row_of_weight_zero_is_not_there() -> None:
     np.testing.assert_allclose(model.w, same.w, rtol=1e-9, atol=1e-12)
 
 
-@fast("equality")
+@pytest.mark.parametrize(
+    "limit", [LIMITS["equality"], pytest.param(LIMITS["inequality"], marks=pytest.mark.slow)],
+    ids=LIMITS,
+)  # fmt: skip
 def test_gradients_are_those_of_central_differences(limit) -> None:
     x, y, weight = (jnp.asarray(a) for a in grouped())
     at = {"x": x, "y": y, "weight": weight, "l2": jnp.array(0.1), "l2_bias": jnp.array(0.05)}
@@ -99,7 +95,8 @@ def test_gradients_are_those_of_central_differences(limit) -> None:
     assert_gradients(loss, at)
 
 
-@fast("inequality")
+@pytest.mark.slow
+@every_limit
 def test_attack_and_certificate(limit) -> None:
     certificate = assert_attack(FairLogistic(GROUP, limit, 0.05), SHAPE)
     assert "degenerate" not in str(certificate)
