@@ -1,6 +1,6 @@
 """Attacks on training: capabilities (feasible changes), goals, and their composition."""
 
-from . import capabilities, domains, frames, goals, recipes
+from . import capabilities, domains, fairness, frames, goals, recipes
 from ._compose import Attack, compose, training_key
 from ._world import World
 from .capabilities import (
@@ -15,24 +15,30 @@ from .capabilities import (
     Reseed,
 )
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
-from .goals import AbstractGoal, indiscriminate, shown, targeted
+from .goals import AbstractGoal, disparity, group_loss, indiscriminate, shown, targeted
 from .recipes import (
     Greedy,
     Joint,
     LabelFlips,
+    Planted,
     Recipe,
+    anchor_popular,
+    anchor_random,
     b_flip,
     cancel_gradients,
     corrupted,
     descend_ascend,
     flip_by_hypergradient,
     flip_greedy,
+    flip_groups,
     flip_random,
+    influence_fairness,
     inv_flip,
     kuncheva_index,
     lustgarten_index,
     one_by_one,
     poison_classifier,
+    poison_fairness,
     poison_feature_selection,
     poison_network,
     poison_regression,

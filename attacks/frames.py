@@ -45,6 +45,20 @@ class Encoding:
         """Names of the d features: the column, or column=category."""
         return tuple(f"{name}{label}" for name, kind in self._pairs() for label in kind.labels)
 
+    def columns_of(self, name: Any) -> tuple[int, ...]:
+        """Indices of the features of a column, for example a protected one; ValueError for a name
+        that is none, or the target's.
+        """
+        features = {}
+        for column, kind in self._pairs():
+            first = sum(map(len, features.values()))
+            features[column] = tuple(range(first, first + len(kind.labels)))
+        if name not in features:
+            raise ValueError(
+                f"name: got {name!r}, expected one of {', '.join(map(repr, features))}"
+            )
+        return features[name]
+
     @property
     def constant(self) -> tuple[Any, ...]:
         """Columns of a single value, which are useless for prediction."""

@@ -367,9 +367,14 @@ def _optimize(
         ),
         shape,
     )
-    end, history = lax.while_loop(
-        lambda c: (c[0].step < steps) & (c[0].status == RUNNING), body, (begin, history)
-    )
+
+    # As a function of its own: beside a constant of this program that the loop uses too, jaxlib
+    # 0.10.2 loses the type of LAPACK's calls inside, and does not find them.
+    @jax.jit
+    def loop(carry):
+        return lax.while_loop(lambda c: (c[0].step < steps) & (c[0].status == RUNNING), body, carry)
+
+    end, history = loop((begin, history))
     return Optimized(end.best, signed(end.best_value), end.step, end.status, history, end)
 
 

@@ -3,6 +3,9 @@
 from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
 from .cancelling import Cancelling
+from .combined import AtMost, Near, Sum
+from .disparity import Disparity, SoftError, disparity
+from .group_loss import group_loss
 from .indiscriminate import Indiscriminate, indiscriminate
 from .penalised import Penalised
 from .shown import Shown, shown

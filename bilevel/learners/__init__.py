@@ -7,6 +7,7 @@ from ._linear_model import LinearModel
 from ._model import AbstractDeepModel, AbstractModel
 from ._training import Fitted, Trained, Training
 from ._wrapper import AbstractWrapper
+from .fair_logistic import Equal, FairLogistic, Within
 from .fixed import Fixed
 from .huber import Huber
 from .lasso import ElasticNet, Lasso

@@ -13,7 +13,9 @@ from attacks.recipes import (
     flip_by_hypergradient,
     flip_greedy,
     flip_random,
+    influence_fairness,
     poison_classifier,
+    poison_fairness,
     poison_feature_selection,
     poison_network,
     poison_regression,
@@ -75,11 +77,11 @@ def test_an_empty_slot_is_no_row_and_rates_share_a_program(name):
 
 @pytest.mark.parametrize(
     "recipe", [poison_svm, poison_classifier, poison_regression, poison_feature_selection,
-               poison_network, cancel_gradients]
+               poison_network, cancel_gradients, poison_fairness, influence_fairness]
 )  # fmt: skip
 def test_recipes_that_insert_rows_take_the_same_settings(recipe):
     names = set(inspect.signature(recipe).parameters)
-    its_goal = recipe in (poison_feature_selection, cancel_gradients)
+    its_goal = recipe in (poison_feature_selection, cancel_gradients, influence_fairness)
     assert {"weight", "domain", "steps", "ascent"} | (set() if its_goal else {"goal"}) <= names
     assert ("goal" in names) != its_goal
 

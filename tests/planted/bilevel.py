@@ -2,6 +2,10 @@
 
 MUTANTS = (
     (
+        "bilevel/learners/fair_logistic.py", "groups - (share @ groups)[None, :]",
+        "groups - jnp.mean(groups, axis=0)[None, :]", "tests/bilevel/test_fair_logistic.py",
+    ),
+    (
         "bilevel/learners/kernels.py", "weight @ x / jnp", "0 * weight @ x / jnp",
         "tests/bilevel/test_real_tables.py",
     ),

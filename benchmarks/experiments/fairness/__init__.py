@@ -1,0 +1,1 @@
+"""Poisoning fairness between groups."""
