@@ -145,6 +145,7 @@ def _threshold(height, mass, count, sharpness, lowest):
 
     hard, floor = np.real(height), np.real(lowest)
     some = hard[(mass > 0) & (np.abs(hard) < 1e3)]
+    some = some if some.size else np.zeros(1)  # no row has a loss
     low, high = some.min() - 40 / sharpness, some.max() + 40 / sharpness
     for _ in range(70):
         middle = (low + high) / 2
