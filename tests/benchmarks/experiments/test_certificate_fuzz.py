@@ -35,6 +35,7 @@ def test_no_bound_is_missed_on_hard_tables():
 CORE = ("qp", "network-fixed-point", "group-lasso-fista", "soft-filter-logistic")
 
 
+@pytest.mark.slow
 def test_nor_on_programs_fixed_points_penalties_and_defenses():
     report = ran(CORE, ("plain", "offset"), 5)
     for row in report.rows:

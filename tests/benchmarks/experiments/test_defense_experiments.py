@@ -55,6 +55,7 @@ def test_the_arena_judges_every_cell(rates, tmp_path: Path) -> None:
     assert again.rows == rows
 
 
+@pytest.mark.slow
 def test_the_dilemma_is_drawn(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(dilemma, "house", table)
     options = dilemma.Options(
@@ -146,6 +147,7 @@ def test_the_victim_is_the_learner_or_the_one_behind_trim() -> None:
         assert (victim.learner, float(victim.contamination)) == (learner, 0.2)
 
 
+@pytest.mark.slow
 def test_poison_of_another_program_is_trimmed(tmp_path: Path) -> None:
     parts = table().split(30, 25, 30)
     arrays = {

@@ -58,6 +58,7 @@ def test_the_table_of_derivatives_tells_exact_from_approximate(tmp_path: Path) -
     assert (tmp_path / "hypergradients.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_scaling_times_training_and_hypergradient(tmp_path: Path) -> None:
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     options = ["--rows", "200", "400", "--features", "5", "--repeats", "1"]
