@@ -11,7 +11,7 @@ BIN   := .venv/bin
 READY := .venv/.ready
 CODE  := bilevel attacks defenses benchmarks tests
 # One file stays on one worker, so that what its tests compile once is compiled once.
-PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Python keeps its bytecode even where containers forbid it: without, every start costs 5 s more.
 unexport PYTHONDONTWRITEBYTECODE
