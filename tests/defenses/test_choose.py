@@ -54,6 +54,7 @@ def test_the_estimators_choose_by_the_same_numbers():
     assert choice.number == found.chosen()
 
 
+@pytest.mark.slow
 def test_a_defense_that_makes_it_worse_is_said_to():
     x, y = load_iris(return_X_y=True)
     data = Data(scale(x), y)

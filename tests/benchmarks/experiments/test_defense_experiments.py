@@ -74,9 +74,8 @@ def test_the_dilemma_is_drawn(tmp_path: Path, monkeypatch) -> None:
     assert (tmp_path / "dilemma.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(
-    "attackers", [("stat-p", "plain"), pytest.param(("plain", "soft"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("attackers", [("stat-p", "plain"), ("plain", "soft")])
 def test_trim_beside_its_peers(attackers, tmp_path: Path) -> None:
     options = _trim.Options(
         rates=(0.2,), attackers=attackers, seeds=2, train=30, validation=25, test=30,
