@@ -128,6 +128,7 @@ def test_evasion_of_a_fixed_model_is_the_sign_step():
     assert float(jnp.max(jnp.abs(jax.grad(blind)(jnp.asarray(x))))) == 0
 
 
+@pytest.mark.slow
 def test_expectation_over_keys_is_the_mean_and_draws_are_explicit():
     reach = Insert(jnp.asarray([1, -1]), Box(-3.0, 3.0))
     attack = compose(Network(), reach, indiscriminate(*HELD_OUT, LogisticLoss()), TRAIN, key=KEY)

@@ -88,6 +88,7 @@ def diabetes() -> tuple[Data, Data, Columns]:
     return Data(x[:60], y[:60]), Data(x[60:160], y[60:160]), Columns(0.0, 1.0, spacing)
 
 
+@pytest.mark.slow
 def test_every_start_is_beaten_and_the_poison_is_valid(diabetes) -> None:
     train, validation, domain = diabetes
     learner, x = Ridge(0.01), train.x[:6]

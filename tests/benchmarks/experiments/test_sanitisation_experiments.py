@@ -56,6 +56,7 @@ def test_impossible_mails_are_sentences(wrong) -> None:
         roni_spam.Options(**wrong)
 
 
+@pytest.mark.slow
 def test_label_sanitisation_reports_what_the_defense_saves(tmp_path: Path) -> None:
     options = label_sanitisation.Options(learners=("logistic",), budgets=(4, 12), splits=2)
     report = Report("label-sanitisation", options, json_path=tmp_path / "a.json", out=tmp_path)
