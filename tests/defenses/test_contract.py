@@ -79,7 +79,7 @@ def studied(learner, leaves):
 
 
 DRAWN = {"roni", "micro-models", "confident learning", "partition"}
-H = 2e-4
+H = 1e-3
 ORDER = RNG.permutation(N)
 ALONG = {  # unit directions, in rows that count
     0: np.sin(np.arange(N * D)).reshape(N, D) * (WEIGHT > 0)[:, None] / (N * D) ** 0.5,
