@@ -158,6 +158,17 @@ def test_too_few_steps_are_reported():
     assert int(argmin(given(Z), solver=Anderson()).result) == CONVERGED
 
 
+def test_a_map_that_is_rough_where_the_search_begins_is_not_solved_there():
+    def rough(w, _):  # moves by its own size if w does by one unit; near 1 it halves distances
+        return jnp.where(jnp.abs(w) > 10, 3e5 * (2 + jnp.sin(1e12 * w)), 1 + 0.5 * (w - 1))
+
+    problem = FixedPoint(rough, jnp.array([1e6, 1.1e6]))
+    stopped = argmin(problem, solver=Anderson(max_steps=4), throw=False)
+    assert int(stopped.result) == MAX_STEPS
+    near = FixedPoint(rough, jnp.array([7.0, -5.0]))
+    np.testing.assert_allclose(argmin(near, solver=Anderson()).value, 1.0, rtol=1e-13)
+
+
 def test_the_certificate_solves_the_transposed_system():
     objective = Bilevel(given, outer, Anderson())
     found = certify(objective, Z)

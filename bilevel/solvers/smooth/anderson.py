@@ -12,6 +12,9 @@ from ...linear import GMRES
 from ...problems import FixedPoint
 from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 
+STALL = 4
+"""Steps without progress after which the rounding of the map is measured."""
+
 
 class Anderson(AbstractSolver):
     """Fixed points of a contraction, accelerated over the last `memory` steps (Walker & Ni 2011).
@@ -20,8 +23,8 @@ class Anderson(AbstractSolver):
     GMRES solves its systems by products, so that no matrix is formed.
 
     - `tol`: the iteration ends if |map(w) - w| <= tol |w|. The solve has failed if it ends above
-      100 times that, or above 100 units of rounding where these are larger: of w, or of the map,
-      by how far it moves when w moves by one unit.
+      100 times that, or above 100 units of rounding where these are larger: of w, or of the map
+      where the iteration stalls, by how far it moves there when w moves by one unit.
     - `max_steps`: evaluations of the map, at most.
     - `memory`: number of earlier steps in an extrapolation.
     - `damping`: weight of the plain step in each update, in (0, 1].
@@ -44,8 +47,14 @@ class Anderson(AbstractSolver):
         def residual(w):
             return ravel_pytree(problem.map(unravel(w), problem.args))[0] - w
 
+        def rounding(w, r):
+            """How far the map moves if w does by one unit; at most half the digits count."""
+            signs = jnp.where(jnp.arange(w.size) % 2 == 0, 1, -1).astype(w.dtype)
+            moved = norm(residual(w * (1 + eps * signs)) - r)
+            return jnp.clip(moved, eps * norm(w), 0.01 * eps**0.5 * norm(w))
+
         def body(state):
-            w, r, dw, dr, best, best_size, stall, step = state
+            w, r, dw, dr, best, best_r, noise, stall, step = state
             # Least squares by regularised normal equations: the history becomes nearly dependent.
             gram = dr @ dr.T
             ridge = 1e-14 * jnp.trace(gram) + jnp.finfo(w.dtype).tiny
@@ -59,25 +68,25 @@ class Anderson(AbstractSolver):
             new_r = lax.cond(bad, lambda: residual(new), lambda: new_r)
             slot = step % self.memory
             dw, dr = dw.at[slot].set(new - w), dr.at[slot].set(new_r - r)
-            size = norm(new_r)
-            better = size < best_size
-            best, stall = jnp.where(better, new, best), jnp.where(better, 0, stall + 1)
-            best_size = jnp.minimum(size, best_size)
-            return new, new_r, dw, dr, best, best_size, stall, step + 1
+            better = norm(new_r) < norm(best_r)
+            best, best_r = jnp.where(better, new, best), jnp.where(better, new_r, best_r)
+            stall = jnp.where(better, 0, stall + 1)
+            noise = jnp.where(better, eps * norm(best), noise)
+            noise = lax.cond(stall == STALL, lambda: rounding(best, best_r), lambda: noise)
+            return new, new_r, dw, dr, best, best_r, noise, stall, step + 1
 
         def go(state):
-            _, _, _, _, best, size, stall, step = state
+            _, _, _, _, best, best_r, noise, stall, step = state
             # A stall ends the iteration only near rounding.
-            floor = (stall > 3) & (size <= 1e3 * jnp.maximum(eps * norm(best), rounding))
-            return (size > self.tol * norm(best)) & (step < self.max_steps) & ~floor
+            floor = (stall >= STALL) & (norm(best_r) <= 1e3 * noise)
+            return (norm(best_r) > self.tol * norm(best)) & (step < self.max_steps) & ~floor
 
         r = residual(w)
-        signs = jnp.where(jnp.arange(w.size) % 2 == 0, 1, -1).astype(w.dtype)
-        rounding = norm(residual(w * (1 + eps * signs)) - r)
         blank = jnp.zeros((self.memory, w.size), w.dtype)
-        start = (w, r, blank, blank, w, norm(r), jnp.int32(0), jnp.int32(0))
-        *_, w, size, _, steps = lax.while_loop(go, body, start)
-        close = size <= 100 * jnp.maximum(jnp.maximum(self.tol, eps) * norm(w), rounding)
+        start = (w, r, blank, blank, w, r, eps * norm(w), jnp.int32(0), jnp.int32(0))
+        *_, w, r, noise, _, steps = lax.while_loop(go, body, start)
+        size = norm(r)
+        close = size <= 100 * jnp.maximum(self.tol * norm(w), noise)
         result = jnp.where(close, CONVERGED, MAX_STEPS)
         result = jnp.where(jnp.isfinite(size), result, NON_FINITE).astype(jnp.int32)
         w = unravel(w)
