@@ -37,7 +37,7 @@ def certify(
     - `warm`: start of the inner solve, as `evaluate` returns it. It changes the cost, not the
       certificate.
 
-    It costs about ten gradients and supports `jit` and `vmap`. Raises `ValueError` if z has a leaf
+    It costs about twelve gradients and supports `jit` and `vmap`. Raises `ValueError` if z has a leaf
     that is not numbers. A failed inner solve is reported in `Certificate.result`.
     """
     if not isinstance(objective, AbstractObjective):

@@ -5,7 +5,7 @@ from ._rows import AbstractRowGoal
 from .cancelling import Cancelling
 from .combined import AtMost, Near, Sum
 from .disparity import Disparity, SoftError, disparity
-from .group_loss import group_loss
+from .group_loss import group_loss, unwanted
 from .indiscriminate import Indiscriminate, indiscriminate
 from .penalised import Penalised
 from .shown import Shown, shown

@@ -30,9 +30,8 @@ def group_loss(
       lambda sum over privileged rows, divided by p, with lambda = weights_1 / weights_0 p / m.
     - `loss(y, f) -> (n,)`: by default the logistic loss.
 
-    With true labels it raises errors of every group. With the labels that the attacker does *not*
-    want (+1 for unprivileged rows, -1 for privileged ones) it is a surrogate of disparate impact:
-    see `poison_fairness`. Raises `ValueError` for labels and groups that do not fit.
+    With true labels it raises errors of every group; with those of `unwanted` it is a surrogate of
+    disparate impact. Raises `ValueError` for labels and groups that do not fit.
     """
     data, groups = grouped(x_val, y_val, group)
     loss = Logistic() if loss is None else loss
@@ -42,3 +41,15 @@ def group_loss(
         Indiscriminate(data.x, data.y, jnp.where(groups == g, data.weight, 0), loss) for g in every
     ]
     return Sum(parts, weights)
+
+
+def unwanted(x_val, group, against: int = 0) -> Sum:
+    """The loss of the decisions that the attacker does not want: +1 in group `against`, -1 in the
+    others, groups counting the same. Raising it lowers the selection rate of that group, and raises
+    those of the others.
+
+    - `x_val` (n, ...), `group` (n,): validation rows and their groups 0 ... k - 1.
+
+    Raises `ValueError` as `group_loss` does.
+    """
+    return group_loss(x_val, np.where(np.asarray(group) == against, 1.0, -1.0), group)

@@ -43,10 +43,17 @@ def influence_fairness(
 
     The other arguments and errors are those of `poison_fairness`.
     """
-    loss = indiscriminate(validation.x, validation.y, Logistic())
-    apart = disparity(validation.x, validation.y, group, MeanDecision(Between(favoured, against)))
-    goal = Sum([loss, apart], jnp.asarray([1.0, trade]))
+    goal = influence_goal(validation, group, against, favoured, trade)
     return poison_fairness(
         train, start, labels, validation, group, learner, weight=weight, goal=goal, domain=domain,
         steps=steps, ascent=ascent,
     )  # fmt: skip
+
+
+def influence_goal(
+    validation: Data, group, against: int = 0, favoured: int = 1, trade: float | Array = 1.0
+) -> Sum:
+    """The loss + lambda covariance that `influence_fairness` raises; its arguments and errors."""
+    loss = indiscriminate(validation.x, validation.y, Logistic())
+    apart = disparity(validation.x, validation.y, group, MeanDecision(Between(favoured, against)))
+    return Sum([loss, apart], jnp.asarray([1.0, trade]))

@@ -7,7 +7,6 @@ choice; whether the protected attribute of a row is chosen too is part of the do
 learner with a limit on fairness (`FairLogistic`) equalises poisoned training rows, not clean ones.
 """
 
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from bilevel import Ascent, Data
@@ -16,7 +15,7 @@ from bilevel.learners import AbstractLearner
 from .._compose import compose
 from ..capabilities import Insert
 from ..domains import AbstractDomain, Box
-from ..goals import AbstractGoal, group_loss
+from ..goals import AbstractGoal, unwanted
 from ._recipe import Recipe, recipe
 
 
@@ -58,7 +57,5 @@ def poison_fairness(
     Raises `ValueError` for parts that do not match and for a start outside the domain.
     """
     reach = Insert(labels, Box(0.0, 1.0) if domain is None else domain, weight)
-    if goal is None:
-        unwanted = np.where(np.asarray(group) == against, 1.0, -1.0)
-        goal = group_loss(validation.x, unwanted, group)
+    goal = unwanted(validation.x, group, against) if goal is None else goal
     return recipe(compose(learner, reach, goal, train), start, ascent, steps)

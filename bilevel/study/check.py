@@ -103,8 +103,8 @@ def _purity(objective: AbstractBilevel, z: PyTree) -> Iterator[Finding]:
         parts = {"inner problem": objective.pose(z).problem, "value": objective.evaluate(z)[0]}
         return {part: numbers(result) for part, result in parts.items()}
 
-    # Each is traced anew, as op by op would call them, which compiles far more.
-    once, again = (compiled(lambda z: called(z), effort=0)(z) for _ in range(2))
+    # Each program is traced anew: a random function is called twice. Op by op compiles far more.
+    once, again = (compiled(called, effort=0)(z) for _ in range(2))
     for part, first in once.items():
         second = again[part]
         if first.shape != second.shape or not bool(jnp.all(first == second)):

@@ -18,11 +18,11 @@ from attacks import (
     fairness,
     flip_groups,
     goals,
-    group_loss,
     indiscriminate,
     poison_fairness,
     poison_network,
 )
+from attacks.recipes.fairness_influence import influence_goal
 from bilevel import Data
 from bilevel.learners import AbstractLearner, AbstractModel, Network
 from bilevel.losses import Logistic
@@ -148,16 +148,14 @@ def generic(setting: Setting) -> Audited:
 def solans(setting: Setting, against: int = 0) -> Audited:
     """The paper's loss, with labels that the attacker does not want."""
     held = setting.case.validation
-    goal = group_loss(held.x, np.where(held.group == against, 1.0, -1.0), held.group)
+    goal = goals.unwanted(held.x, held.group, against)
     return climbed(setting, goal, starts(setting, against))
 
 
 def influence(setting: Setting) -> Audited:
     """Loss and covariance, as `influence_fairness`."""
     held = setting.case.validation
-    loss = indiscriminate(held.x, held.y, Logistic())
-    apart = fairness.MeanDecision(fairness.Between(1, 0))
-    goal = goals.Sum([loss, disparity(held.x, held.y, held.group, apart)])
+    goal = influence_goal(Data(held.x, held.y), held.group)
     return climbed(setting, goal, starts(setting))
 
 
