@@ -37,8 +37,8 @@ def certify(
     - `warm`: start of the inner solve, as `evaluate` returns it. It changes the cost, not the
       certificate.
 
-    It costs about twelve gradients and supports `jit` and `vmap`. Raises `ValueError` if z has a leaf
-    that is not numbers. A failed inner solve is reported in `Certificate.result`.
+    It costs about twelve gradients and supports `jit` and `vmap`. Raises `ValueError` if z has a
+    leaf that is not numbers. A failed inner solve is reported in `Certificate.result`.
     """
     if not isinstance(objective, AbstractObjective):
         objective = Function(objective)
