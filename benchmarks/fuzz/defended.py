@@ -56,8 +56,8 @@ def _squares(y, f):
     return (f - y) ** 2 / 2
 
 
-def _hinge(y, f):
-    return np.where(np.real(y * f) < 1, 1 - y * f, 0)
+def _smooth_hinge(y, f):
+    return np.log1p(np.exp(1 - y * f))
 
 
 def _logistic_loss(y, f):
@@ -139,7 +139,7 @@ DEFENDED = {
     "soft-trim-logistic": poisoned(lambda s: SoftTrim(_sigmoid(s), SHARE), labels,
                                    _soft_trim(_logistic_loss, logistic)),
     "soft-trim-svm": poisoned(lambda s: SoftTrim(_machine(s), SHARE), labels,
-                              _soft_trim(_hinge, margin)),
+                              _soft_trim(_smooth_hinge, margin)),
     "soft-filter-svm": poisoned(lambda s: SoftFilter(_machine(s), contamination=SHARE), labels,
                                 _soft_filter(margin)),
     "soft-filter-logistic": poisoned(lambda s: SoftFilter(_sigmoid(s), contamination=SHARE), labels,

@@ -147,3 +147,12 @@ def _threshold(
 def ranked(loss: Any, y: Array, f: Array) -> Float[Array, " n"]:
     """Losses of rows to order them by: `loss.rank`, where a loss that can be zero has one."""
     return getattr(loss, "rank", loss)(y, f)
+
+
+def graded(loss: Any, y: Array, f: Array) -> Float[Array, " n"]:
+    """Positive losses of rows to share by: of a loss that can be zero the softplus of its rank.
+
+    Were most rows without loss, the threshold would be zero too: shares would jump between 0 and 1,
+    and turns of training and sharing have no fixed point.
+    """
+    return jax.nn.softplus(loss.rank(y, f)) if hasattr(loss, "rank") else loss(y, f)

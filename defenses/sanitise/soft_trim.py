@@ -16,14 +16,15 @@ from .._arguments import balance_argument, positive_argument, share_argument
 from ._inspection import Inspection, reweighed
 from ._quotas import BALANCE, class_of, least_mass
 from ._sanitiser import AbstractSoftSanitiser
-from ._selection import soft_lowest
+from ._selection import graded, soft_lowest
 
 
 class SoftTrim(AbstractSoftSanitiser):
     """The attacker's smooth surrogate of `Trim`: score what it finds with `Trim` itself.
 
     Shares s_i = 1 / (1 + (loss_i / threshold)^sharpness) that sum to (1 - contamination) n, with
-    losses of the model trained with weights s, are a fixed point of training and sharing in turn.
+    losses of the model trained with weights s (the hinge loss, which can be zero, smoothed to
+    log(1 + exp(1 - y f))), are a fixed point of training and sharing in turn.
     The search starts with all rows; the fixed point is differentiated implicitly. Where none is
     found within `max_trainings` the result is a failure. The tails are heavy: poison that is thrown
     out has a derivative that leads back in.
@@ -58,7 +59,7 @@ class SoftTrim(AbstractSoftSanitiser):
 
         def judged(share: Float[Array, " n"], warm: PyTree) -> tuple[Float[Array, " n"], Fitted]:
             fitted = self.learner.fit(reweighed(data, share), warm, key=key, throw=False)
-            return self.learner.loss(data.y, fitted.model.decision(data.x)), fitted
+            return graded(self.learner.loss, data.y, fitted.model.decision(data.x)), fitted
 
         def settle(state):
             share, _, warm, step, code = state

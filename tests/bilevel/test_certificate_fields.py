@@ -1,17 +1,18 @@
 """What a certificate says beside its bound, against plain NumPy on small problems."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array, Float, Int
 
-from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed, certify
+from bilevel import AbstractBilevel, AbstractSolver, Data, Outcome, Posed, argmin, certify
 from bilevel._rounding import Noise
 from bilevel.derivatives import AbstractDerivative, Implicit
-from bilevel.problems import Smooth
+from bilevel.problems import FixedPoint, Smooth
 from bilevel.results import CONVERGED, MAX_STEPS
-from bilevel.solvers import Newton
+from bilevel.solvers import Anderson, Newton
 
 EPS = np.finfo(float).eps
 ROWS, FEATURES, VALIDATION = 9, 3, 7
@@ -137,6 +138,32 @@ def test_the_tolerance_of_a_solve_inside_the_objective_counts_whole():
     apart = abs(float(loose.gradient - exact.gradient))
     assert apart > 1e3 * float(exact.error_bound)
     assert float(loose.error_bound) > 0.5 * apart
+
+
+class Cancelling(Tuned):
+    """z moves a fixed point s of its own, and the weights end at 1e8 s; the score depends on them
+    by what is left of w - 1e8 s, which is zero, and on s."""
+
+    def pose(self, z):
+        turn = 0.5 * jnp.sin(jnp.arange(1600.0) ** 2).reshape(40, 40) / 40**0.5
+        turns = FixedPoint(lambda s, z: jnp.cos(turn @ s + z), jnp.zeros(40), z)
+        s = argmin(turns, solver=Anderson())
+        far = 1e8 * s.value
+
+        def outcome(w):
+            return Outcome(jnp.sum(w - far) + jnp.sum(s.value))
+
+        return Posed(Smooth(lambda w, to: 0.5 * jnp.sum((w - to) ** 2), far, far), outcome)
+
+
+def test_halves_of_a_gradient_that_cancel_pass_a_nested_solve_together():
+    objective = Cancelling(*[jnp.asarray(a) for a in case(0)])
+    z = jnp.asarray(0.3)
+    found, plain = certify(objective, z), jax.grad(objective)(z)
+    h = 1e-5
+    slope = (objective(z + h) - objective(z - h)) / (2 * h)
+    np.testing.assert_allclose(plain, slope, rtol=1e-7)
+    np.testing.assert_allclose(found.gradient, plain, rtol=1e-11)
 
 
 def test_zero_is_a_gradient_within_its_own_error_of_a_solved_problem():

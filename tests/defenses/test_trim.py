@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import Ridge as Reference
 
 from attacks import XY, Box, InsertXY, compose, indiscriminate, poison_regression
-from bilevel import Data, certify
+from bilevel import Data, certify, losses
 from bilevel.learners import SVM, Fixed, Lasso, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
 from bilevel.results import CONVERGED
@@ -174,6 +174,33 @@ def test_columns_far_from_the_origin_have_the_shares_of_near_ones():
     assert int(far.result) == CONVERGED
     near = SoftTrim(LEARNER, 0.2).inspect(DATA)
     np.testing.assert_allclose(far.data.weight, near.data.weight, atol=1e-7)
+
+
+def separated(seed=0):
+    """Two classes far apart, but for three rows on the wrong side."""
+    y = np.where(np.arange(N) % 2, 1.0, -1.0)
+    x = np.random.default_rng(seed).normal(size=(N, D)) + 2 * y[:, None]
+    x[:3] *= -1
+    return Data(jnp.asarray(x), jnp.asarray(y))
+
+
+def test_rows_without_loss_have_shares_in_the_order_of_their_margins():
+    data = separated()
+    model = LinearModel(jnp.ones(D), jnp.asarray(0.0))
+    seen = SoftTrim(Fixed(model, losses.Hinge()), 0.2, balance=0).inspect(data)
+    margin, share = np.asarray(data.y * model.decision(data.x)), np.asarray(seen.data.weight)
+    assert np.mean(margin > 1) > 0.8
+    assert np.all(np.diff(share[np.argsort(margin)]) > 0)
+    np.testing.assert_allclose(np.sum(share), 0.8 * N, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_around_an_svm_without_loss_on_most_rows_shares_settle():
+    data, learner = separated(), SVM(1.0)
+    seen = SoftTrim(learner, 0.2).inspect(data)
+    assert int(seen.result) == CONVERGED
+    margin = np.asarray(data.y * learner.fit(seen.data).model.decision(data.x))
+    assert np.mean(margin > 1) > 0.8
 
 
 @pytest.mark.slow

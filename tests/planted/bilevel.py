@@ -249,4 +249,11 @@ MUTANTS = (
         "n((1, 2, 3), keepdims=True)\n    variance = jnp.mean(parts**2, (1, 2, 3), keepdims"
         "=True)", "tests/bilevel/test_network.py",
     ),
+    (
+        "bilevel/_certify.py",
+        "gradient = jax.tree.map(lambda b: b[0], both)",
+        "gradient = jax.tree.map(\n        lambda d, b: d + b[0],\n        direct,"
+        " jax.vmap(pull_parts)((0 * ones, corrected, zero))[1],\n    )",
+        "tests/bilevel/test_certificate_fields.py",
+    ),
 )  # fmt: skip

@@ -149,4 +149,10 @@ MUTANTS = (
         "loss = float(np.average(score[keep], weights=rows.weight[keep]))",
         "loss = float(np.average(score[keep]))", "tests/defenses/test_estimators_rows.py",
     ),
+    (
+        "defenses/sanitise/_selection.py",
+        "return jax.nn.softplus(loss.rank(y, f)) if hasattr(loss, \"rank\") else loss(y, f)",
+        "return loss(y, f)",
+        "tests/defenses/test_trim.py",
+    ),
 )  # fmt: skip

@@ -13,15 +13,15 @@ NEIGHBOURS, AGREEMENT, UNTURNED, BALANCE = 10, 0.9, 0.9, 0.8
 
 
 def _classes(y: np.ndarray, used: np.ndarray) -> list[np.ndarray]:
-    """The rows of each class; all of them if the labels are numbers."""
+    """The rows of each class, used or not; all of them if the labels are numbers."""
     if np.all(np.abs(y[used]) == 1):
-        return [used & (y == label) for label in (-1, 1)]
-    return [used]
+        return [y == label for label in (-1, 1)]
+    return [np.ones_like(used)]
 
 
 def _least(of_class: np.ndarray, used: np.ndarray, share: float) -> float:
     """Rows of a class that keeps `BALANCE` of the share of the others, if all keep `share`."""
-    size, rows = of_class.sum(), used.sum()
+    size, rows = (of_class & used).sum(), used.sum()
     return 0 if size == rows else BALANCE * share * size / (1 - (1 - BALANCE) * size / rows)
 
 
@@ -47,7 +47,7 @@ def trimmed(score, y, weight, kept, share: float) -> bool:
     quota = np.zeros(used.size, bool)
     for of_class in _classes(y, used):
         least = int(np.ceil(_least(of_class, used, 1 - share) - 1e-3))
-        quota |= _first(score, of_class, max(least, 1))
+        quota |= _first(score, of_class & used, max(least, 1))
     chosen = quota | _first(score, used & ~quota, count - int(quota.sum()))
     return _same(score, chosen, kept, used)
 
@@ -166,7 +166,8 @@ def soft_lowest(score, used, count, sharpness, classes=(), least=()) -> np.ndarr
     for of_class, number in zip(classes, least, strict=True):
         if number > 0:
             alone = np.full_like(lowest, -1e3)
-            lowest[of_class] = _threshold(height, of_class * 1.0, number, sharpness, alone)
+            mass = (of_class & used) * 1.0  # a row of weight zero has the threshold of its class
+            lowest[of_class] = _threshold(height, mass, number, sharpness, alone)
     t = _threshold(height, used * 1.0, count, sharpness, lowest)
     top = np.where(np.real(lowest) > np.real(t), lowest, t)
     return _sigmoid(sharpness * (top - height))
