@@ -59,7 +59,9 @@ def solved(objective: AbstractBilevel, z: Point) -> tuple[Any, Any]:
 
 
 def exact_gradient(kind: Kind, objective: Any, z: Point, face: Any):
-    """(gradient by complex steps, flat; slack; condition) on the active set of our solution."""
+    """(gradient by complex steps, flat; slack; condition) on the active set of our solution. NaN
+    where the reference meets a singular matrix.
+    """
     shapes = [np.shape(leaf) for leaf in z]
     at = flat(z)
     places = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
@@ -70,11 +72,12 @@ def exact_gradient(kind: Kind, objective: Any, z: Point, face: Any):
         return value(tuple(part.reshape(s) for part, s in zip(parts, shapes, strict=True)))
 
     step, gradient = np.longdouble(1e-60), []
-    for j in range(at.size):
-        moved = at.astype(np.clongdouble)
-        moved[j] += 1j * step
-        gradient.append(np.imag(there(moved).value) / step)
-    real = there(at)
+    with np.errstate(all="ignore"):
+        for j in range(at.size):
+            moved = at.astype(np.clongdouble)
+            moved[j] += 1j * step
+            gradient.append(np.imag(there(moved).value) / step)
+        real = there(at)
     return np.array(gradient), real.slack, real.condition
 
 

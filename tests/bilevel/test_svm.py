@@ -9,6 +9,7 @@ from sklearn.svm import SVC
 
 from bilevel import Data, append
 from bilevel.learners import SVM, kernels
+from bilevel.results import CONVERGED
 
 ROWS, FEATURES, VALIDATION = 24, 4, 10
 
@@ -58,6 +59,30 @@ def test_agrees_with_libsvm(name):
         oracle = SVC(C=C, tol=1e-10, **ORACLES[name]).fit(X, Y, sample_weight=ones)
         np.testing.assert_allclose(decision, oracle.decision_function(X_VAL), atol=1e-5)
         np.testing.assert_allclose(bias, oracle.intercept_[0], atol=1e-5)
+
+
+def categories(seed, count=150, columns=3, levels=3):
+    """Equal columns of indicators: most rows have the features of others, and of both labels."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(levels, size=(columns, count))
+    x = np.concatenate([np.eye(levels)[code] for code in codes], axis=1)
+    side = x @ rng.normal(size=columns * levels) + 0.7 * rng.normal(size=count)
+    return x, np.where(side > 0, 1.0, -1.0)
+
+
+def test_tables_of_categories_are_solved():
+    """So many rows lie on the margin that a face has no room for all of them."""
+    x, y = (jnp.asarray(np.stack(parts)) for parts in zip(*map(categories, range(20)), strict=True))
+    learner = SVM(1.0)
+    fitted = eqx.filter_jit(lambda x, y: learner.fit(Data(x, y), throw=False))
+    found = [fitted(*table) for table in zip(x, y, strict=True)]
+    assert max(int(one.result) for one in found) == CONVERGED
+    for one, rows_of, labels in zip(found, x, y, strict=True):
+        oracle = SVC(kernel="linear", tol=1e-10).fit(rows_of, labels)
+        np.testing.assert_allclose(
+            one.model.decision(rows_of[:20]) - one.model.bias,
+            oracle.decision_function(rows_of[:20]) - oracle.intercept_, atol=1e-5,
+        )  # fmt: skip
 
 
 def test_a_row_of_weight_zero_is_not_there():

@@ -125,7 +125,7 @@ def test_attacks_on_them_are_aware_and_certified(defense):
     )
     gradient = jax.grad(attack)(z)
     error = float(jnp.linalg.norm(gradient - certificate.gradient))
-    assert error <= float(certificate.error_bound) < 1e-9
+    assert error <= 2 * float(certificate.error_bound) < 1e-9  # both have an error
 
 
 def test_an_audit_examines_a_model():

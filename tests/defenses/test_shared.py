@@ -61,7 +61,7 @@ CLASSES = {
     ),
     "sever": (Sever(Logistic(L2), 0.2), estimators.SeverClassifier(PLANE, 0.2)),
     "relabel": (Relabel(Ridge(L2), 5, 0.7), estimators.RelabelClassifier(PLANE, 5, 0.7)),
-    "micro-models": (MicroModels(Logistic(L2), 4), estimators.MicroModelsClassifier(PLANE, 4)),
+    "micro-models": (MicroModels(Logistic(L2), 4), estimators.MicroModelsClassifier(PLANE, 4, 0.5)),
     "roni": (
         Roni(Logistic(L2), 2, 8, 20, seed=3),
         estimators.RoniClassifier(PLANE, 2, 8, 20, random_state=3),

@@ -92,8 +92,8 @@ def _lead(x, y, weight) -> np.ndarray:
 
 
 def _floors(against, agreed, used, y) -> np.ndarray:
-    """Of each row the score up to which the quota of its class keeps a label; -inf for none."""
-    floor = np.full(against.size, -np.inf, against.dtype)
+    """Of each row the score, 0 to 1, up to which the quota of its class keeps a label; -1: none."""
+    floor = np.full(against.size, -1, against.dtype)
     for label in (-1, 1):
         mine, others = used & (y == label), used & (y != label)
         part = (agreed & others).sum() / max(others.sum(), 1)

@@ -183,9 +183,12 @@ def conditions(qp: BoxQP, u: Unknowns, face: Face) -> Unknowns:
     )
 
 
-def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns, Face, Array]:
-    """Solve the KKT system of a face: its unknowns, its factorisation, and the last refinement,
-    whose size measures the error that rounding leaves.
+def solve(
+    qp: BoxQP, sets: Sets, start: Array, scales: Scales
+) -> tuple[Unknowns, Face, Array, Array]:
+    """Solve the KKT system of a face: its unknowns, its factorisation, the last refinement, whose
+    size measures the error that rounding leaves, and an idle direction: where the system is
+    singular, one that changes neither objective nor equality (inverse iteration by the ridge).
 
     `start` says from where: on a face whose system is singular, the solution that is near it.
     The multiplier means nothing if no variable is free, and `Face.middle` is left to the caller.
@@ -201,6 +204,7 @@ def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns
     x = primal(qp, start, sets)
     gradient = qp.Q @ x + qp.q
     excess = (scales.rows @ x)[0] - b
+    spread = jnp.cos(jnp.arange(n, dtype=dtype) ** 2)
 
     def of_size(k: int):
         def branch():
@@ -211,21 +215,21 @@ def solve(qp: BoxQP, sets: Sets, start: Array, scales: Scales) -> tuple[Unknowns
             inner = jnp.where(inside[:, None] & inside[None, :], inner, 0)
             ridge = jnp.diag(jnp.where(inside, scales.ridge, 1))
             chol = lax.linalg.cholesky(inner + ridge, symmetrize_input=False)
-            rhs = jnp.where(inside[:, None], jnp.stack([-gradient, e], axis=1)[chosen], 0)
+            rhs = jnp.where(inside[:, None], jnp.stack([-gradient, e, spread], axis=1)[chosen], 0)
             y = cho_solve((chol, True), rhs)
             dy = cho_solve((chol, True), rhs - inner @ y)
-            found = jnp.concatenate([y + dy, dy[:, :1]], axis=1)
+            found = jnp.concatenate([(y + dy)[:, :2], dy[:, ::2]], axis=1)
             return jnp.pad(chol, (0, sizes[-1] - k)), jnp.pad(found, ((0, n - k), (0, 0)))
 
         return branch
 
     chol, found = lax.switch(bucket, [of_size(k) for k in sizes])
-    y, t, last = jnp.where(free[:, None], found[position], 0).T
+    y, t, last, idle = jnp.where(free[:, None], found[position], 0).T
     ey, gamma = e @ jnp.stack([y, t], axis=1)
     nu = jnp.where(gamma > 0, (ey + excess) / jnp.where(gamma > 0, gamma, 1), 0)
     solution = jnp.where(free, x + y - t * nu, 0)
     face = Face(sets, index, position, bucket, chol, t, gamma, jnp.zeros(n, dtype), scales.sigma)
-    return Unknowns(solution, nu - scales.sigma * excess), face, last
+    return Unknowns(solution, nu - scales.sigma * excess), face, last, idle
 
 
 def backsolve(qp: BoxQP, face: Face, rhs: Unknowns) -> Unknowns:

@@ -24,10 +24,11 @@ class ActiveSet(AbstractSolver):
     the free block. It may cycle when Q is singular. After `max_updates` an interior point method
     gives a point, and a primal active set method goes on from there: it moves towards the
     solution of its face until a bound is in the way, and exchanges one index at a time, the most
-    wrong one for n updates and then the first one (Bland's rule). Judged by exact arithmetic it
-    cannot cycle; against rounding, every further n updates double the tolerance of a
-    multiplier's sign, up to 64 times (no problem that was tried has needed that). `ACTIVE_SET`
-    means that the budget ran out, as it does on an unbounded problem.
+    wrong one for n updates and then the first one (Bland's rule). Where more would be free than a
+    matrix of low rank can tell apart, a direction that changes nothing takes one to its bound
+    first. Judged by exact arithmetic it cannot cycle; against rounding, every further n updates
+    double the tolerance of a multiplier's sign, up to 64 times (no problem that was tried has
+    needed that). `ACTIVE_SET` means that the budget ran out, as it does on an unbounded problem.
     """
 
     solves = BoxQP
@@ -65,7 +66,7 @@ class ActiveSet(AbstractSolver):
                 lambda: _within(capacity, qp, *interior_point(qp, scales, self.max_interior_steps)),
                 lambda: (sets, start, interior),
             )
-            u, face, last = _face.solve(qp, sets, start, scales)
+            u, face, last, idle = _face.solve(qp, sets, start, scales)
             x = _face.primal(qp, u.x, sets)
             gradient = qp.Q @ x + qp.q
             some = face.gamma > 0
@@ -127,7 +128,12 @@ class ActiveSet(AbstractSolver):
             # from a broken face, straight on to the interior point, or to the end
             onward = jnp.where(count < self.max_updates, self.max_updates, budget)
             small = jnp.sum(~(lower | upper)) <= capacity
-            count = jnp.where(finite & small, count + 1, onward).astype(jnp.int32)
+            full = single & ~small
+            idled, rested = _idled(qp, sets, start, idle)
+            start = jnp.where(full, rested, start)
+            lower = jnp.where(full, idled.lower, lower)
+            upper = jnp.where(full, idled.upper, upper)
+            count = jnp.where(finite & (small | full), count + 1, onward).astype(jnp.int32)
             keep = settled | (count >= budget)
             sets = Sets(jnp.where(keep, sets.lower, lower), jnp.where(keep, sets.upper, upper))
             ends = keys, largest[2:], slope < 0
@@ -199,6 +205,19 @@ def _within(
     out = sets.free & ~jnp.zeros_like(sets.free).at[kept].set(True)
     near_upper = qp.upper - x < x - qp.lower
     return Sets(sets.lower | (out & ~near_upper), sets.upper | (out & near_upper)), x, steps
+
+
+def _idled(qp: BoxQP, sets: Sets, x: Array, idle: Array) -> tuple[Sets, Array]:
+    """The face and the point where the first free variable meets a bound along a direction in which
+    neither the objective nor the equality changes.
+    """
+    moves = sets.free & (idle != 0)
+    bound = jnp.where(idle > 0, qp.upper, qp.lower)
+    room = jnp.where(moves, (bound - x) / jnp.where(moves, idle, 1), jnp.inf)
+    least = jnp.min(room)
+    first = (jnp.arange(x.size) == jnp.argmin(room)) & jnp.isfinite(least)
+    x = jnp.where(jnp.isfinite(least), x + jnp.maximum(least, 0) * idle, x)
+    return Sets(sets.lower | (first & (idle < 0)), sets.upper | (first & (idle > 0))), x
 
 
 def _infeasible(qp: BoxQP) -> Array:
