@@ -183,7 +183,7 @@ def test_an_inexact_solution_is_bounded_closely(name, off):
     found = ratios(name, range(20), solver=solver)
     # where the gradient does not depend on what is off, only rounding is left to be bounded
     assert np.quantile(found, 0.9) <= 100
-    assert np.median(found) < 30
+    assert np.median(found) <= 50
     objective, z = case(name, 0, solver=solver)
     certificate, _ = certified(objective, z)
     assert float(certificate.inner_residual) > 1e-3 * off
