@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.dummy import DummyClassifier
-from sklearn.utils import get_tags
+from sklearn.utils import assert_all_finite, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
@@ -136,10 +136,12 @@ class Classes(Task, ClassifierMixin):
 
     def _train(self, rows: Rows):
         """The estimator trained, or a constant where all labels are the same."""
-        model: Any = DummyClassifier(strategy="most_frequent")
         if np.any(rows.y != rows.y[0]):
-            model = clone(self.estimator)
-        return rows.train(model)
+            return rows.train(clone(self.estimator))
+        # A constant takes anything. Of mixed columns only the estimator knows what it takes.
+        if not hasattr(rows.given, "columns") and not get_tags(self.estimator).input_tags.allow_nan:
+            assert_all_finite(rows.given, input_name="X")
+        return rows.train(DummyClassifier(strategy="most_frequent"))
 
     def _losses(self, model, rows: Rows) -> Float[np.ndarray, " n"]:
         """Log loss where the model has probabilities, else minus the margin."""

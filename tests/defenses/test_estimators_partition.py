@@ -144,6 +144,14 @@ def test_parts_of_one_label_or_of_none_are_no_trouble():
     np.testing.assert_array_equal(model.predict(TEST), CLASSES[np.argmax(votes, axis=1)])
 
 
+def test_a_missing_value_is_refused_in_a_part_of_one_label_too():
+    x = RNG.normal(size=(60, 3))
+    x[0, 0] = np.nan
+    y = np.where(part_of(x, 10) == part_of(x, 10)[0], 0, np.arange(60) % 2)
+    with pytest.raises(ValueError, match="NaN"):
+        PartitionClassifier(RidgeClassifier(), 10).fit(x, y)
+
+
 def test_it_says_itself_that_its_parts_are_too_small_for_a_rare_class():
     y = np.where(np.arange(120) < 12, "rare", "common")
     model = PartitionClassifier(GaussianNB(), PARTS)
