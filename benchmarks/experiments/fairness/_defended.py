@@ -29,6 +29,7 @@ DEFENSES: Mapping[str, Callable[[AbstractLearner], AbstractDefense]] = {
     "relabel": defenses.Relabel,
     "micro-models": defenses.MicroModels,
     "confident-learning": defenses.ConfidentLearning,
+    "roni": defenses.Roni,
     "duplicates": defenses.Duplicates,
     "partition": lambda learner: defenses.Partition(learner, 10),
 }
