@@ -12,7 +12,7 @@ class Product(eqx.Module):
     - `factor`: Z.
     """
 
-    factor: Float[Array, "n r"]
+    factor: Float[Array, "n r"] = eqx.field(converter=jnp.asarray)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -256,4 +256,16 @@ MUTANTS = (
         " jax.vmap(pull_parts)((0 * ones, corrected, zero))[1],\n    )",
         "tests/bilevel/test_certificate_fields.py",
     ),
+    (
+        "bilevel/solvers/qp/_shrinking.py", "slope < 0) | ~", "slope > 0) | ~",
+        "tests/bilevel/test_shrinking.py",
+    ),
+    (
+        "bilevel/solvers/qp/_shrinking.py", "qp.q[index] + factor[index] @ (factor.T @ held)",
+        "qp.q[index]", "tests/bilevel/test_shrinking.py",
+    ),
+    (
+        "bilevel/solvers/qp/active_set.py", "sets.upper | (first & (idle > 0))",
+        "sets.upper | (first & (idle < 0))", "tests/bilevel/test_svm.py",
+    ),
 )  # fmt: skip

@@ -2,18 +2,29 @@
 method then solves on it to working precision.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ...problems import BoxQP, Product
 from ._face import Scales, Sets, equality, pinned
 
 
-def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Array, Array]:
-    """Return the active sets, the point (inside its bounds) and the number of iterations.
+class Inside(NamedTuple):
+    """Active sets, the point (inside its bounds), the multiplier of the equality, iterations."""
+
+    sets: Sets
+    x: Float[Array, " n"]
+    nu: Float[Array, ""]
+    steps: Int[Array, ""]
+
+
+def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> Inside:
+    """Follow the central path to near the solution.
 
     Both bounds are handled at once: slacks `s`, multipliers `z` and their directions are (2, n),
     lower bounds first. A step aims at a barrier that the last step's length decides: long steps
@@ -59,10 +70,10 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> tuple[Sets, Arr
     x = jnp.where(moves, (ends[0] + ends[1]) / 2, qp.lower)
     none = jnp.zeros((), dtype)
     start = (x, none, jnp.where(has, scales.floor, 0), none, jnp.bool_(True), jnp.int32(0))
-    x, _, z, _, _, steps = lax.while_loop(lambda s: s[4] & (s[5] < max_steps), body, start)
+    x, nu, z, _, _, steps = lax.while_loop(lambda s: s[4] & (s[5] < max_steps), body, start)
     s = slacks(x)
     at = has & (z > s) & (s <= s[::-1])
-    return Sets(at[0] | ~moves, at[1] & ~at[0]), x, steps
+    return Inside(Sets(at[0] | ~moves, at[1] & ~at[0]), x, nu, steps)
 
 
 def _newton(

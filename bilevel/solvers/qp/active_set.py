@@ -8,11 +8,12 @@ from jax import lax
 from jaxtyping import Array
 
 from ..._solver import AbstractSolver, Point
-from ...problems import BoxQP
+from ...problems import BoxQP, Product
 from ...results import ACTIVE_SET, CONVERGED, INFEASIBLE, NON_FINITE
 from . import _face
 from ._face import Face, Sets, Unknowns
-from ._interior_point import interior_point
+from ._interior_point import Inside, interior_point
+from ._shrinking import LARGE, shrinking
 
 
 class ActiveSet(AbstractSolver):
@@ -55,6 +56,7 @@ class ActiveSet(AbstractSolver):
         scales = _face.scales(qp)
         budget = self.max_updates + 10 * n
         everything = jnp.arange(n)
+        follow = shrinking if isinstance(qp.Q, Product) and n >= LARGE else interior_point
         capacity = _face.buckets(qp)[-1]
         # the multiplier carries the rounding of the largest gradient to every variable
         reach = scales.rows[2] + scales.rows[1] * jnp.sqrt(scales.sigma)
@@ -63,7 +65,7 @@ class ActiveSet(AbstractSolver):
             sets, start, _, _, _, count, interior, _ = state
             sets, start, interior = lax.cond(
                 count == self.max_updates,
-                lambda: _within(capacity, qp, *interior_point(qp, scales, self.max_interior_steps)),
+                lambda: _within(capacity, qp, follow(qp, scales, self.max_interior_steps)),
                 lambda: (sets, start, interior),
             )
             u, face, last, idle = _face.solve(qp, sets, start, scales)
@@ -194,10 +196,11 @@ class ActiveSet(AbstractSolver):
         return interval, jnp.where(interval, excess, 0)
 
 
-def _within(
-    capacity: int, qp: BoxQP, sets: Sets, x: Array, steps: Array
-) -> tuple[Sets, Array, Array]:
-    """The same, with at most so many free variables: the others go to their nearer bound."""
+def _within(capacity: int, qp: BoxQP, inside: Inside) -> tuple[Sets, Array, Array]:
+    """Sets, point and steps, with at most so many free variables: the others go to their nearer
+    bound.
+    """
+    sets, x, _, steps = inside
     if capacity == x.size:
         return sets, x, steps
     room = jnp.where(sets.free, jnp.minimum(x - qp.lower, qp.upper - x), -jnp.inf)
