@@ -71,6 +71,7 @@ def test_the_part_says_where_the_others_end():
     np.testing.assert_array_equal(found.sets.upper, whole.sets.upper)
     np.testing.assert_array_equal(found.sets.lower, whole.sets.lower)
     np.testing.assert_allclose(found.nu, whole.nu, atol=1e-6)
+    assert int(found.steps) <= 2 * int(whole.steps)  # of a part an eighth as large
 
 
 def test_parts_that_never_settle_are_given_up(monkeypatch):

@@ -265,7 +265,7 @@ MUTANTS = (
         "qp.q[index]", "tests/bilevel/test_shrinking.py",
     ),
     (
-        "bilevel/solvers/qp/active_set.py", "sets.upper | (first & (idle > 0))",
-        "sets.upper | (first & (idle < 0))", "tests/bilevel/test_svm.py",
+        "bilevel/solvers/qp/active_set.py", "finite & (small | full)", "finite & small",
+        "tests/bilevel/test_svm.py",
     ),
 )  # fmt: skip

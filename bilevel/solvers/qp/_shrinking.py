@@ -68,7 +68,12 @@ def shrinking(qp: BoxQP, whole: Scales, max_steps: int) -> Inside:
     blank = Inside(Sets(fixed, fixed), jnp.zeros_like(qp.q), jnp.zeros((), qp.q.dtype), none)
     start = (drawn(_smoothed(qp, factor, whole)), jnp.bool_(False), none, blank)
     _, settled, _, found = lax.while_loop(unsettled, stage, start)
-    return lax.cond(settled, lambda: found, lambda: interior_point(qp, whole, max_steps))
+
+    def as_a_whole() -> Inside:
+        inside = interior_point(qp, whole, max_steps)
+        return inside._replace(steps=found.steps + inside.steps)
+
+    return lax.cond(settled, lambda: found, as_a_whole)
 
 
 def _smoothed(qp: BoxQP, factor: Float[Array, "n r"], whole: Scales) -> Float[Array, " n"]:
