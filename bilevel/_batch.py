@@ -21,25 +21,30 @@ def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[
       which bounds memory. By default one on a CPU; on an accelerator as many as fit into its free
       memory, all if they do.
 
-    A call spreads the problems over the devices of this process, those of `jax.local_devices()`
-    (one only inside `with jax.default_device(device)`), problem i to device i modulo their number.
+    A call spreads the problems over the devices of this process, `jax.local_devices()`, or stays on
+    one inside `with jax.default_device(device)`: problem i goes to device i modulo their number.
     Each device has its own loop, so that slow problems on one keep no other waiting. The result
-    lies on the default device, and is that of a Python loop over the problems: bit for bit at a
-    `size` of one, however many devices and hosts there are, else up to rounding. It compiles once
-    per structure, shapes and settings; arrays that `function` closes over are its arguments.
+    lies on the default device. With a `size` of one it is that of a Python loop, bit for bit,
+    however many devices and hosts there are; else up to rounding, which may choose another element
+    where a hypergradient is not unique. A call compiles once per structure, shapes and settings;
+    arrays that `function` closes over count as arguments, and are copied to every device.
 
     After `jax.distributed.initialize`, every process makes the same calls with the same whole
-    batch. Each runs its share, and all get the whole result. The guide `docs/scale.md` has the
-    command, and what happens when a process dies.
+    batch. Each runs its share, and all get the whole result. `docs/scale.md` has the commands, and
+    says what happens when a process dies.
 
     Inside `jit`, `grad`, `vmap` or another `batch` it is a plain map on the devices of that
     program: a loop on a CPU, a `vmap` of all problems on an accelerator, or chunks of `size`.
 
     Why a loop on a CPU: there, batched small factorisations gain nothing, a batched `cond` runs all
-    branches, and a batched `while_loop` runs all problems until the slowest ends.
+    branches, and a batched `while_loop` runs all problems until the slowest ends. 31 attacks that
+    stop at once and one of 70 steps (`svm-mnist`, one core) take .06 s in a loop, .50 s in chunks
+    of 4, .93 s of 8, 3.8 s as one `vmap`. Small dense networks do gain, from a `size` of 4 to 16.
+    But do not batch matrix factorisations there, by `size` or by `vmap`: on several threads, those
+    of jaxlib 0.10.2 wait for one another and may hang.
 
-    A call raises `ValueError` unless all arrays have leading axes of one length, and `RuntimeError`
-    if another process of the run has died.
+    A call raises `ValueError` unless all arrays have leading axes of one length, and if processes
+    pass different arrays; `RuntimeError` if another process cannot be reached.
     """
     size = None if size is None else require_count("size", size)
 

@@ -127,9 +127,9 @@ def _spread(function: Callable[..., PyTree], args: PyTree, mesh: Mesh | None, si
         settings.append(others)
         return jax.tree.map(lambda a: a[:, None], results)
 
-    # A partition by `jit` would gather the problems of a loop on every device, and make all wait
-    # for the slowest step of a batched `while_loop`. With `check_vma`, gradients in arrays that all
-    # devices share would be sums over devices.
+    # Partitioned by `jit`, a loop over sharded problems runs all of them on every device (measured:
+    # twice the work on two), and a batched `while_loop` waits for all devices at every step. With
+    # `check_vma`, gradients in arrays that all devices share would be sums over devices.
     spread = jax.shard_map(of_device, mesh=mesh, in_specs=DEALT, out_specs=DEALT, check_vma=False)
     return eqx.combine(spread(arrays), settings[0])
 

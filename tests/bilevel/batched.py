@@ -2,7 +2,8 @@
 
 `python batched.py NAME ...` prints the bits of each result in a line of JSON, for whatever devices
 XLA_FLAGS makes. With `--process RANK PORT` it is one of two processes on this machine;
-`--killed NAME` ends process 1 without warning before that batch.
+`--killed NAME` ends process 1 without warning before that batch; `--rounds FILE` runs batches of
+four problems and keeps what is done in a file.
 """
 
 import hashlib
@@ -61,6 +62,21 @@ def attacked():
     return bilevel.batch(attack)(x[:7, None])
 
 
+def in_rounds(file: str, before=lambda name: None):
+    """Roots of 16 numbers, four at a time: as the guide `docs/scale.md` does."""
+    keys, numbers = jax.random.split(jax.random.key(2), 16), jnp.arange(1.0, 17.0)
+    checkpoint = bilevel.Checkpoint(file)
+    done = checkpoint.load(jnp.zeros(0))
+    done = jnp.zeros(0) if done is None else done
+    while len(done) < 16:
+        before(f"round {len(done) // 4}")
+        rows = slice(len(done), len(done) + 4)
+        done = jnp.append(done, bilevel.batch(roots)(keys[rows], numbers[rows])["root"])
+        if jax.process_index() == 0:
+            checkpoint.save(done)
+    return done
+
+
 def other():
     """Another batch in process 1."""
     return bilevel.batch(jnp.sin)(jnp.arange(3.0) + jax.process_index())
@@ -79,18 +95,17 @@ def bits(tree) -> str:
 BATCHES = {f.__name__: f for f in (many_roots, shared_slopes, attacked, other)}
 
 
-def run(names, killed=None) -> dict:
+def run(names, before=lambda name: None) -> dict:
     found = {}
     for name in names:
-        if name == killed and jax.process_index() == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        before(name)
         found[name] = bits(BATCHES[name]())
     return found
 
 
 def main(arguments) -> None:
     jax.config.update("jax_enable_x64", True)
-    names, killed = [], None
+    names, killed, file = [], None, None
     while arguments:
         word = arguments.pop(0)
         if word == "--process":
@@ -101,9 +116,20 @@ def main(arguments) -> None:
             )
         elif word == "--killed":
             killed = arguments.pop(0)
+        elif word == "--rounds":
+            file = arguments.pop(0)
         else:
             names.append(word)
-    found = run(names, killed)
+
+    def before(name):
+        if name == killed and jax.process_index() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if file is None:
+        found = run(names, before)
+    else:
+        kept = bilevel.Checkpoint(file).load(jnp.zeros(0))
+        found = {"kept": 0 if kept is None else len(kept), "bits": bits(in_rounds(file, before))}
     print(json.dumps({"devices": jax.device_count(), **found}), flush=True)
 
 
