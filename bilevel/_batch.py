@@ -24,10 +24,11 @@ def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[
     A call spreads the problems over the devices of this process, `jax.local_devices()`, or stays on
     one inside `with jax.default_device(device)`: problem i goes to device i modulo their number.
     Each device has its own loop, so that slow problems on one keep no other waiting. The result
-    lies on the default device. With a `size` of one it is that of a Python loop, bit for bit,
-    however many devices and hosts there are; else up to rounding, which may choose another element
-    where a hypergradient is not unique. A call compiles once per structure, shapes and settings;
-    arrays that `function` closes over count as arguments, and are copied to every device.
+    lies on the default device. With a `size` of one it has the same bits however many devices and
+    hosts there are, and is that of a Python loop up to rounding. With a larger one it is the same
+    up to rounding, which may choose another element where a hypergradient is not unique. A call
+    compiles once per structure, shapes and settings; arrays that `function` closes over count as
+    arguments, and are copied to every device.
 
     After `jax.distributed.initialize`, every process makes the same calls with the same whole
     batch. Each runs its share, and all get the whole result. `docs/scale.md` has the commands, and
