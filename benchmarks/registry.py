@@ -90,6 +90,8 @@ TABLE = (
      "Peak memory and time of unrolled hypergradients against the number of steps"),
     ("hypergradients", "compilations",
      "First, second and later calls of every verb: CPU seconds, and programs compiled in each"),
+    ("scale", "throughput",
+     "Attacks per second against the size of the batch and the number of devices"),
     ("tuning", "stochastic",
      "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient"),
     ("tuning", "hyperparameters",

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ._tree import fetched, is_key
+
 
 class Checkpoint:
     """A file that holds the latest state of a run.
@@ -28,7 +30,7 @@ class Checkpoint:
         """Write the arrays of `tree`; typed keys are written as their data."""
         part = self.path.with_name(self.path.name + ".part")
         with part.open("wb") as file:
-            arrays: Any = {name: _numpy(leaf) for name, leaf in _arrays(tree).items()}
+            arrays: Any = {name: fetched(leaf) for name, leaf in _arrays(tree).items()}
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
@@ -71,22 +73,14 @@ def _is_array(leaf) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _is_key(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _arrays(tree: PyTree) -> dict:
     """The arrays of a tree by the path to each."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {f"tree{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves if _is_array(leaf)}
 
 
-def _numpy(leaf) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-
-
 def _restored(name: str, saved: np.ndarray, like):
-    key = _is_key(like)
+    key = is_key(like)
     wanted = jax.eval_shape(jax.random.key_data, like) if key else like
     dtype = np.dtype(wanted.dtype)
     if saved.dtype.kind == "V" and saved.dtype.itemsize == dtype.itemsize:

@@ -126,7 +126,7 @@ class _Setting:
         return jax.tree.unflatten(self.structure, self.leaves)
 
 
-def _inside_jit() -> bool:
+def tracing() -> bool:
     """Whether a program is being traced. JAX accepts no compiler options then."""
     return extend.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore[reportPrivateImportUsage]
 
@@ -175,7 +175,7 @@ def solve_errors() -> Iterator[None]:
 
 def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]:
     """`function(*args)` under `jit` with `compiler_options(effort)`. Arrays are traced; the other
-    arguments are settings, compared by structure and value.
+    arguments are settings, compared by structure and value. `lower(*args)` is that of `jit`.
     """
 
     def call(arrays: PyTree, setting: _Setting) -> Any:
@@ -186,13 +186,13 @@ def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any
     inside = jax.jit(call, static_argnums=1)
 
     @functools.cache
-    def alone() -> Callable[..., Any]:
+    def alone() -> jax.stages.Wrapped:
         return jax.jit(call, static_argnums=1, compiler_options=compiler_options(effort) or None)
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
         arrays, rest = eqx.partition(args, eqx.is_array)
-        traced = _inside_jit() or not all(map(concrete, jax.tree.leaves(arrays)))
+        traced = tracing() or not all(map(concrete, jax.tree.leaves(arrays)))
         if traced:
             out, rest = inside(arrays, _Setting(rest))
         else:
@@ -200,6 +200,11 @@ def compiled(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any
                 out, rest = alone()(arrays, _Setting(rest))
         return eqx.combine(out, rest.value)
 
+    def lower(*args: Any) -> jax.stages.Lowered:
+        arrays, rest = eqx.partition(args, eqx.is_array)
+        return alone().lower(arrays, _Setting(rest))
+
+    run.lower = lower  # pyright: ignore[reportAttributeAccessIssue]
     return run
 
 
@@ -214,6 +219,9 @@ def program(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]
       mutates.
     - `effort`: of the compiler, 0 or 1, see `compiler_options`; 0 for programs that rarely run
       twice.
+
+    `lower(*args)`, a member of the result, is that of `jit`; what is compiled from it is what a
+    call runs.
     """
 
     @functools.wraps(function)
@@ -222,14 +230,13 @@ def program(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]
 
     run_on = compiled(on_closed, effort)
 
-    @functools.wraps(function)
-    def run(*args: Any) -> Any:
+    def attempted(call: Callable[..., Any], args: tuple) -> Any:
         try:
-            return run_on(*opened(args))
+            return call(*opened(args))
         except NEEDS_VALUES:
             pass
         try:
-            return run_on(*args)
+            return call(*args)
         except NEEDS_VALUES as error:
             raise ReadsValuesError(
                 "a function given to bilevel (an objective, a loss, a map) reads the numbers of "
@@ -237,4 +244,12 @@ def program(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]
                 f"jnp.where. JAX says: {str(error).splitlines()[0]}"
             ) from error
 
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        return attempted(run_on, args)
+
+    def lower(*args: Any) -> jax.stages.Lowered:
+        return attempted(run_on.lower, args)  # pyright: ignore[reportFunctionMemberAccess]
+
+    run.lower = lower  # pyright: ignore[reportAttributeAccessIssue]
     return run

@@ -14,6 +14,23 @@ def concrete(a) -> bool:
     return not isinstance(a, Tracer)
 
 
+def is_key(leaf) -> bool:
+    """Whether an array holds typed keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def fetched(leaf) -> np.ndarray:
+    """An array in the memory of the host; of typed keys their data."""
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def like(leaf, array: np.ndarray) -> Array:
+    """The inverse of `fetched`: an array on the default device; typed keys if `leaf` is one."""
+    if is_key(leaf):
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+    return jnp.asarray(array)
+
+
 def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """Inner product over all leaves."""
     products = jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b))

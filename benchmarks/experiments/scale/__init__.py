@@ -1,0 +1,1 @@
+"""How attacks scale: devices, batches."""
