@@ -187,3 +187,27 @@ def test_twenty_kills_on_a_dask_cluster_lose_nothing(tmp_path):
 
         with Client(cluster) as client:
             survive(tmp_path, start, workers)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_poisoned_item_and_a_cluster_that_ends_are_sentences(tmp_path):
+    from distributed import Client, LocalCluster  # pyright: ignore
+
+    grid = [{"x": x} for x in range(3)]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        pool = client.get_executor()
+        (item,) = bilevel.sweep(sweeping.poison, grid, store=tmp_path / "a", executor=pool).failed
+        assert "KilledWorker" in str(item.failure)
+        assert item.settings == {"x": 1}
+        with pytest.raises(
+            RuntimeError, match=r"ClientExecutor takes no more items .* are kept in"
+        ):
+            bilevel.sweep(
+                sweeping.noted, sweeping.many(tmp_path, 20, 0.1), store=tmp_path / "b",
+                executor=pool, after=lambda _: cluster.close(),
+            )  # fmt: skip
+    assert len([*(tmp_path / "b").glob("*.json")]) >= 2
