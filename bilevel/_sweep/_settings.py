@@ -1,5 +1,6 @@
 """What an item of a sweep is run with: settings that have one text, and so one key."""
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 
 Settings = Mapping[str, Any]
-KINDS = "None, bool, int, float, str, paths, NumPy scalars, and lists or tuples of these"
+KINDS = (
+    "None, bool, int, float, str, paths, NumPy scalars, and lists, tuples or dataclasses of these"
+)
 
 
 def keyed(
@@ -60,6 +63,9 @@ def plain(value: Any) -> Any:
         return {"path": value.as_posix()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {type(value).__qualname__: {name: plain(each) for name, each in fields.items()}}
     wide = isinstance(value, np.generic)  # np.longdouble has more digits than Python's float
     if value is None or (isinstance(value, bool | int | str | float) and not wide):
         return value
