@@ -27,6 +27,9 @@ class Output:
     """Save pictures in this folder (made if it is not there)."""
     resume: bool = False
     """Keep the rows that --json holds from an interrupted run, and make only the others."""
+    jobs: int = 1
+    """Make rows in so many processes at once, each on its share of the cores, where the experiment
+    can. Compare times only among runs with the same number."""
 
 
 def listing() -> str:
@@ -66,9 +69,12 @@ def run(name: str, arguments: Sequence[str]) -> int:
         )
         output: Output = parsed.output
         print(f"Compiled programs are kept in {programs}", file=sys.stderr)
+        if output.jobs != 1 and not hasattr(module, "make_rows"):
+            raise UsageError(f"--jobs: {name} makes its rows one after another; leave it out")
         report = Report(
-            name, parsed.options, json_path=output.json, out=output.out, resume=output.resume
-        )
+            name, parsed.options, json_path=output.json, out=output.out, resume=output.resume,
+            jobs=output.jobs,
+        )  # fmt: skip
         try:
             module.run(parsed.options, report)
         except KeyboardInterrupt:

@@ -7,7 +7,8 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,13 @@ from rich.text import Text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bilevel import Checkpoint
+    from bilevel import Checkpoint, Item
 
 Cell = str | int | float | bool | None
+Unit = dict[str, Any]
+"""What an experiment makes at once: the arguments that tell it from the others."""
+Made = Mapping[str, Any]
+"""The rows of a unit: `rows`, each a dict of cells, and `notes` if there are any."""
 
 
 class UsageError(Exception):
@@ -106,6 +111,7 @@ class Report:
     - `json_path`: the JSON file, if one is wanted.
     - `out`: the folder for pictures, if any are wanted.
     - `resume`: take over the rows of an earlier, interrupted run from `json_path`.
+    - `jobs`: number of processes that make rows, where the experiment lets `each` make them.
     """
 
     def __init__(
@@ -116,14 +122,17 @@ class Report:
         json_path: Path | None = None,
         out: Path | None = None,
         resume: bool = False,
+        jobs: int = 1,
     ):
-        self.experiment, self.options = experiment, plain(options)
+        if jobs < 1:
+            raise UsageError(f"--jobs: got {jobs}, expected 1 or more")
+        self.experiment, self.options, self.jobs = experiment, plain(options), jobs
         self.json_path, self.out, self.resume = json_path, out, resume
         self.rows: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.pictures: list[Path] = []
         self.complete = False
-        self._environment = environment()
+        self._environment = environment() | {"jobs": jobs}
         for folder in (json_path and json_path.parent, out):
             if folder is not None:
                 _make(folder)
@@ -149,6 +158,56 @@ class Report:
                 yield item
                 advance()
 
+    def each(
+        self,
+        make: Callable[..., Made],
+        options: Any,
+        units: Sequence[Unit],
+        key: Sequence[str],
+        description: str,
+    ) -> None:
+        """Add the rows of all units, in their order, while a bar shows how many are done.
+
+        - `make`: `make(options, **unit)` returns the rows of a unit and what is to be noted. It is
+          a function at the top of a module, for `jobs` processes that run it.
+        - `key`: the cells that tell a row from all others: rows that are there already stay.
+
+        Raises `UsageError` after all others for units that fail in other processes.
+        """
+        if self.jobs == 1 or not units:
+            for unit in self.track(units, description):
+                self._add(make(options, **unit), key)
+                self.save()
+            return
+        from bilevel import sweep
+
+        before = list(self.rows), list(self.notes)
+        grid = [{"options": options, **unit} for unit in units]
+        with (
+            tempfile.TemporaryDirectory() as store,  # the rows are kept in the JSON file
+            self.progress(len(units), description) as advance,
+        ):
+
+            def after(item: "Item") -> None:
+                if item.failure is None:
+                    self._add(item.cells, key)
+                    self.save()
+                advance()
+
+            swept = sweep(make, grid, store=store, jobs=self.jobs, after=after)
+        self.rows, self.notes = before
+        for item in swept.items:
+            if item.failure is None:
+                self._add(item.cells, key)
+        self.save()
+        if swept.failed:
+            first = swept.failed[0]
+            unit = {name: first.settings[name] for name in units[0]}
+            raise UsageError(
+                f"{len(swept.failed)} of {len(units)} parts failed, the rows of the others are "
+                f"kept; the first, {unit}: {first.failure}\n{first.traceback}"
+            )
+
     def checkpoint(self, name: str) -> "Checkpoint | None":
         """A file beside the JSON file for the state of an unfinished row; None without JSON. A run
         that does not resume removes what an earlier one left there.
@@ -161,6 +220,12 @@ class Report:
         if not self.resume:
             checkpoint.remove()
         return checkpoint
+
+    def _add(self, made: Made, key: Sequence[str]) -> None:
+        for row in made["rows"]:
+            if not self.done(**{name: row[name] for name in key}):
+                self.rows.append(plain(row))
+        self.notes += made.get("notes", [])
 
     def row(self, **cells: Any) -> None:
         """Add a row, to the table and to the JSON file."""
@@ -184,19 +249,24 @@ class Report:
             self.pictures.append(path)
 
     def save(self) -> None:
-        """Write the JSON file, whole or not at all."""
+        """Write the JSON file, whole or not at all: a line for each row."""
         if self.json_path is None:
             return
-        text = {
+        others = {
             "experiment": self.experiment,
             "options": self.options,
-            "rows": self.rows,
             "notes": self.notes,
             "environment": self._environment,
             "complete": self.complete,
         }
+        # Without `indent`, which is Python and slow: there is a write for each row.
+        lines = [
+            f'"{name}": {json.dumps(value, allow_nan=False)}' for name, value in others.items()
+        ]
+        rows = ",\n  ".join(json.dumps(row, allow_nan=False) for row in self.rows)
+        text = ",\n ".join([*lines, f'"rows": [\n  {rows}\n ]'])
         part = self.json_path.with_name(self.json_path.name + ".part")
-        part.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n")
+        part.write_text(f"{{\n {text}\n}}\n")
         part.replace(self.json_path)
 
     def finish(self, complete: bool = True) -> None:

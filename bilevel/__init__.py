@@ -27,4 +27,5 @@ from ._iteration import AbstractIteration
 from ._maximize import Optimized, State, Step, maximize, minimize, value_only
 from ._solution import Solution, SolveError
 from ._solver import AbstractSolver, Point
+from ._sweep import Item, Swept, sweep
 from .study import Method, check, compare, lag

@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import caches, data
+from benchmarks import caches, clock, data
 from benchmarks.__main__ import main
 from benchmarks.registry import EXPERIMENTS, Experiment
+from benchmarks.report import Report, UsageError
 
 COLUMNS = [
     "pair", "split", "points", "clean_val_err", "clean_test_err", "flip_test_err", "val_err",
@@ -102,10 +105,12 @@ def test_resume_keeps_old_rows_and_adds_new_ones(
         ([*TINY, "--pair", "zero"], "--pair: got 'zero', expected two different digits"),
         ([*TINY, "--C", "-1"], "--C: got -1.0, expected a positive number"),
         (["run", "svm-mnist", "--points", "0"], "--points: got (0,), expected numbers of 1 or"),
-        (["run", "svm-mnist", "--points", "90"], "--points: got 90, these splits have"),
+        (["run", "svm-mnist", "--points", "90"], "--points: got 90, split 0 has 50 starts"),
         ([*TINY, "--splits", "-1"], "--splits: got (-1,), expected numbers of 0 or more"),
         ([*TINY, "--splits-file", "none.npz"], "--splits-file: none.npz cannot be read"),
         ([*TINY, "--splits-file", "none.npz", "--full"], "leave --full out"),
+        ([*TINY, "--jobs", "0"], "--jobs: got 0, expected 1 or more"),
+        (["run", "svm-2d", "--jobs", "2"], "--jobs: svm-2d makes its rows one after another"),
         ([*TINY, "--resume"], "--resume: give the file to go on with by --json"),
     ],
 )
@@ -189,6 +194,65 @@ def test_help_says_where_programs_are_kept(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="0"):
         main(["run", "svm-mnist", "--help"])
     assert "JAX_COMPILATION_CACHE_DIR" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_rows_are_the_same_from_several_processes(finished: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    assert main([*TINY, "--splits", "0", "--json", str(file)]) == 0
+    arguments = ["--splits", "3", "2", "1", "0", "--json", str(file)]
+    assert main([*TINY, *arguments, "--resume", "--jobs", "2"]) == 0
+    several = json.loads(file.read_text())
+    assert main([*TINY, *arguments]) == 0
+    one = json.loads(file.read_text())
+    assert (several["environment"]["jobs"], one["environment"]["jobs"]) == (2, 1)
+    assert [row["split"] for row in several["rows"]] == [0, 3, 2, 1]
+    times = {"cpu_seconds", "compile_seconds"}
+    cells = [
+        sorted([(name, v) for row in run["rows"] for name, v in row.items() if name not in times])
+        for run in (several, one)
+    ]
+    assert cells[0] == cells[1]
+
+
+def grumpy(options, number):
+    if number == options:
+        raise ValueError("not this one")
+    return {"rows": [{"number": number}, {"number": -number}], "notes": [f"made {number}"]}
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_in_another_process_leaves_the_others(tmp_path: Path) -> None:
+    report = Report("a", None, json_path=tmp_path / "a.json", jobs=2)
+    units = [{"number": number} for number in (3, 1, 2)]
+    with pytest.raises(UsageError, match=r"1 of 3 parts failed.*{'number': 1}: ValueError: not"):
+        report.each(grumpy, 1, units, ("number",), "numbers")
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert [row["number"] for row in rows] == [3, -3, 2, -2]
+    assert report.notes == ["made 3", "made 2"]
+    report.each(grumpy, 4, units, ("number",), "numbers")
+    assert [row["number"] for row in report.rows] == [3, -3, 2, -2, 1, -1]
+
+
+def test_a_program_is_timed_without_its_compilation() -> None:
+    runs = []
+
+    @jax.jit
+    def program(x):
+        return jnp.sin(x) + 1
+
+    def run():
+        runs.append(1)
+        return program(jnp.ones(3))
+
+    value, _, compiling = clock.warm(run)
+    assert len(runs) == 2
+    assert compiling > 0
+    again, cpu, compiling = clock.warm(run)
+    assert len(runs) == 3
+    assert compiling == 0
+    assert 0 <= cpu < 0.5
+    np.testing.assert_array_equal(value, again)
 
 
 def test_drawn_splits_are_disjoint_and_repeatable() -> None:

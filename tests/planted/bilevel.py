@@ -267,5 +267,47 @@ MUTANTS = (
     (
         "bilevel/solvers/qp/active_set.py", "finite & (small | full)", "finite & small",
         "tests/bilevel/test_svm.py",
+        "bilevel/_sweep/sweep.py", ' and "cells" in outcome',
+        "", "tests/bilevel/test_sweep.py",
+    ),
+    (
+        "bilevel/_sweep/sweep.py", "tuple(swept[key] for key in items)",
+        "tuple(swept.values())", "tests/bilevel/test_sweep.py",
+    ),
+    (
+        "bilevel/_sweep/sweep.py", "            future.cancel()",
+        "            future.done()", "tests/bilevel/test_sweep.py",
+    ),
+    (
+        "bilevel/_sweep/sweep.py", "if deaths[key] < DEATHS",
+        "if deaths[key] <= DEATHS", "tests/bilevel/test_sweep_input.py",
+    ),
+    (
+        "bilevel/_sweep/_code.py", "bool(jax.config.jax_enable_x64)",
+        "True", "tests/bilevel/test_sweep.py",
+    ),
+    (
+        "bilevel/_sweep/_perform.py", "jax.enable_x64(x64)",
+        "jax.enable_x64(True)", "tests/bilevel/test_sweep.py",
+    ),
+    (
+        "bilevel/_sweep/_settings.py", '{"path": value.as_posix()}',
+        "value.as_posix()", "tests/bilevel/test_sweep_input.py",
+    ),
+    (
+        "bilevel/_sweep/_cells.py", 'array.astype(array.dtype.newbyteorder("<"))',
+        "array", "tests/bilevel/test_sweep.py",
+    ),
+    (
+        "bilevel/_sweep/_store.py", 'part = self.path / f"{name}.part"',
+        "part = self.path / name", "tests/bilevel/test_sweep_input.py",
+    ),
+    (
+        "bilevel/_sweep/_store.py", "if there is not None and kept:",
+        "if there is None:", "tests/bilevel/test_sweep_input.py",
+    ),
+    (
+        "bilevel/_sweep/_processes.py", "            del self._workers[thread]\n",
+        "", "tests/bilevel/test_sweep_kills.py",
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ accuracies are scikit-learn's, trained anew, on digits that the attacker has not
 """
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -107,31 +107,31 @@ def outcome(options: Options, train, test, poison: np.ndarray) -> dict[str, floa
     }
 
 
+def make_rows(options: Options, split: int, keep: float) -> dict[str, Any]:
+    """The row of one split and weight."""
+    train, validation, test = parts(options, split)
+    count = max(1, round(options.rate * options.train / (1 - options.rate)))
+    sources = train[0][train[1] == options.source]
+    start = np.resize(sources, (count, sources.shape[1]))
+    result, _, cpu = timed(lambda: attack(options, train, validation, start, keep))
+    clean = outcome(options, train, test, start[:0])
+    flipped = outcome(options, train, test, start)
+    poisoned = outcome(options, train, test, np.asarray(result.z))
+    row = {
+        "split": split, "keep": keep, "points": count, "success": poisoned["success"],
+        "flip_success": flipped["success"], "clean_success": clean["success"],
+        "rest_err": poisoned["rest_err"], "flip_rest_err": flipped["rest_err"],
+        "clean_rest_err": clean["rest_err"], "source_err": poisoned["source_err"],
+        "clean_source_err": clean["source_err"], "cpu_seconds": cpu,
+    }  # fmt: skip
+    return {"rows": [row]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per split and weight."""
-    todo = [(split, keep) for split in range(options.splits) for keep in options.keeps]
-    for split, keep in report.track(todo, "targeted-mnist"):
-        if report.done(split=split, keep=keep):
-            continue
-        train, validation, test = parts(options, split)
-        count = max(1, round(options.rate * options.train / (1 - options.rate)))
-        sources = train[0][train[1] == options.source]
-        start = np.resize(sources, (count, sources.shape[1]))
-        result, _, cpu = timed(
-            lambda train=train, validation=validation, start=start, keep=keep: attack(
-                options, train, validation, start, keep
-            )
-        )
-        clean = outcome(options, train, test, start[:0])
-        flipped = outcome(options, train, test, start)
-        poisoned = outcome(options, train, test, np.asarray(result.z))
-        report.row(
-            split=split, keep=keep, points=count, success=poisoned["success"],
-            flip_success=flipped["success"], clean_success=clean["success"],
-            rest_err=poisoned["rest_err"], flip_rest_err=flipped["rest_err"],
-            clean_rest_err=clean["rest_err"], source_err=poisoned["source_err"],
-            clean_source_err=clean["source_err"], cpu_seconds=cpu,
-        )  # fmt: skip
+    units = [{"split": s, "keep": keep} for s in range(options.splits) for keep in options.keeps]
+    left = [unit for unit in units if not report.done(**unit)]
+    report.each(make_rows, options, left, ("split", "keep"), "targeted-mnist")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.targeted_mnist import draw

@@ -6,49 +6,49 @@ not moved, and labels flipped at random. Poison is shuffled into the rows; the d
 contamination is fixed before any poison is seen.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from typing import Any
 
 from benchmarks.data import breast_cancer, spambase
 from benchmarks.report import Report, band
 from benchmarks.rows import where
 
 from ._arena_attacks import CONTROLS, Field
-from ._arena_cells import baseline, meet
+from ._arena_cells import Baseline, baseline, meet
 from ._arena_options import Options
 
 KEY = ("attack", "defense", "learner", "rate", "seed")
 
 
+@functools.cache
+def _field(options: Options) -> Field:
+    table = spambase() if options.data == "spam" else breast_cancer()
+    sizes = options.train, options.validation, options.test
+    return Field(options, [table.split(*sizes, seed) for seed in range(options.seeds)])
+
+
+@functools.cache
+def _baseline(options: Options, learner: str) -> Baseline:
+    """Shared by the defenses that one process tries."""
+    return baseline(_field(options), learner)
+
+
+def make_rows(options: Options, learner: str, defense: str) -> dict[str, Any]:
+    """All rows of one learner behind one defense."""
+    base = _baseline(options, learner)
+    return {"rows": meet(_field(options), learner, defense, base)}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per attack, defense, learner, rate and seed; errors are of test rows."""
-    table = spambase() if options.data == "spam" else breast_cancer()
-    field = Field(
-        options,
-        [
-            table.split(options.train, options.validation, options.test, seed)
-            for seed in range(options.seeds)
-        ],
-    )
     count = len(options.attacks) * len(options.rates) * options.seeds
-    todo = [
-        (kind, name)
-        for kind in options.learners
-        for name in options.defenses
-        if len(where(report.rows, learner=kind, defense=name)) < count
+    units = [
+        {"learner": learner, "defense": defense}
+        for learner in options.learners
+        for defense in options.defenses
     ]
-    # Threads, because most of the time goes into compiling and running, outside of Python.
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        kinds = dict.fromkeys(kind for kind, _ in todo)
-        bases = {kind: pool.submit(baseline, field, kind) for kind in kinds}
-        waiting = [pool.submit(lambda k, n: meet(field, k, n, bases[k].result()), *t) for t in todo]
-        for future in report.track(waiting, f"arena, {options.data}"):
-            for cells in future.result():
-                if not report.done(**{name: cells[name] for name in KEY}):
-                    report.row(**cells)
-    finally:  # an interrupt waits for the cells that run, not for all
-        pool.shutdown(cancel_futures=True)
+    left = [unit for unit in units if len(where(report.rows, **unit)) < count]
+    report.each(make_rows, options, left, KEY, f"arena, {options.data}")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.arena import draw

@@ -122,27 +122,31 @@ def verdicts(name: str, family: str, seed: int, problems: int) -> list[Verdict]:
     ]
 
 
+def make_rows(options: Options, kind: str, family: str, seed: int) -> dict[str, Any]:
+    """The row of one kind, family and seed."""
+    all_of = verdicts(kind, family, seed, options.problems)
+    count = Counter(verdict.kind for verdict in all_of)
+    ratios = [v.ratio for v in all_of if v.ratio == v.ratio]
+    quantile = np.quantile(ratios, [0.5, 0.9]) if ratios else [None, None]
+    row = {
+        "kind": kind, "family": family, "seed": seed, "problems": len(all_of),
+        "right": count["right"], "missed": count["missed"], "degenerate": count["degenerate"],
+        "regular": sum(v.regular for v in all_of), "unsolved": count["unsolved"],
+        "ratio": quantile[0], "ratio_90": quantile[1],
+    }  # fmt: skip
+    return {"rows": [row]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per kind, family and seed."""
-    todo = [
-        (kind, family, seed)
+    units = [
+        {"kind": kind, "family": family, "seed": seed}
         for kind in options.kinds
         for family in options.families
         for seed in options.seeds
     ]
-    for kind, family, seed in report.track(todo, "certificate-fuzz"):
-        key = {"kind": kind, "family": family, "seed": seed}
-        if report.done(**key):
-            continue
-        all_of = verdicts(kind, family, seed, options.problems)
-        count = Counter(verdict.kind for verdict in all_of)
-        ratios = [v.ratio for v in all_of if v.ratio == v.ratio]
-        quantile = np.quantile(ratios, [0.5, 0.9]) if ratios else [None, None]
-        report.row(
-            **key, problems=len(all_of), right=count["right"], missed=count["missed"],
-            degenerate=count["degenerate"], regular=sum(v.regular for v in all_of),
-            unsolved=count["unsolved"], ratio=quantile[0], ratio_90=quantile[1],
-        )  # fmt: skip
+    left = [unit for unit in units if not report.done(**unit)]
+    report.each(make_rows, options, left, ("kind", "family", "seed"), "certificate-fuzz")
     _summary(report)
 
 

@@ -7,9 +7,10 @@ errors are those of scikit-learn's SVC, trained anew on the poisoned set.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,10 @@ import numpy as np
 
 from attacks import Box, poison_svm
 from benchmarks.ascents import CLASSIFIERS as ASCENT
-from benchmarks.clock import timed
+from benchmarks.clock import warm
 from benchmarks.data import (
     TRAIN,
+    Digits,
     Rows,
     Split,
     drawn_splits,
@@ -104,54 +106,61 @@ def judge(split: Split, poison: np.ndarray, C: float) -> Callable[[Rows], tuple[
     return measure
 
 
-def _splits(options: Options) -> dict[int, Split]:
-    digits = mnist_full() if options.full else mnist()
+@functools.cache
+def _digits(full: bool) -> Digits:
+    return mnist_full() if full else mnist()
+
+
+def _split(options: Options, number: int) -> Split:
+    digits = _digits(options.full)
     if options.splits_file:
-        splits = filed_splits(options.splits_file, digits, options.pair, options.splits)
+        splits = filed_splits(options.splits_file, digits, options.pair, (number,))
     else:
-        splits = drawn_splits(digits, options.pair, options.splits, options.seed)
-    available = min(len(split.start) for split in splits.values())
+        splits = drawn_splits(digits, options.pair, (number,), options.seed)
+    available = len(splits[number].start)
     if max(options.points) > available:
         raise UsageError(
-            f"--points: got {max(options.points)}, these splits have {available} starts"
+            f"--points: got {max(options.points)}, split {number} has {available} starts"
         )
-    return splits
+    return splits[number]
+
+
+def _attack(options: Options, split: Split, points: int) -> Optimized:
+    train, validation, start = Data(*split.train), Data(*split.validation), split.start[:points]
+    return _poison(train, jnp.asarray(start), validation, options.C, options.steps)
+
+
+def make_rows(options: Options, split: int, points: int) -> dict[str, Any]:
+    """The row of one split and number of points."""
+    parts = _split(options, split)
+    result, cpu, compiled = warm(lambda: _attack(options, parts, points))
+    cells = _errors(parts, parts.start[:points], np.asarray(result.z), options.C)
+    row = {
+        "pair": options.pair, "split": split, "points": points, **cells,
+        "steps": int(result.steps), "cpu_seconds": cpu, "compile_seconds": compiled,
+    }  # fmt: skip
+    stuck = int(result.status) >= ZERO_GRADIENT
+    return {
+        "rows": [row],
+        "notes": [f"split {split}, {points} points: {result.message}"] if stuck else [],
+    }
 
 
 def run(options: Options, report: Report) -> None:
     """One row per number of points and split."""
-    splits = _splits(options)
-    pictured: dict[int, Attacked] = {}  # by number of points
-    todo = [(points, number) for points in options.points for number in options.splits]
-    for points, number in report.track(todo, f"svm-mnist {options.pair}"):
-        key = {"pair": options.pair, "split": number, "points": points}
-        for_picture = report.out is not None and number == options.splits[0]
-        if report.done(**key) and not for_picture:
-            continue
-        split = splits[number]
-        start = split.start[:points]
-
-        def attack(split=split, start=start) -> Optimized:
-            train, validation = Data(*split.train), Data(*split.validation)
-            return _poison(train, jnp.asarray(start), validation, options.C, options.steps)
-
-        first = timed(attack)[1]  # a split whose digits leave other columns blank compiles anew
-        result, clock, cpu = timed(attack)
-        compiled = max(first - clock, 0.0)
-        if for_picture:
-            pictured[points] = _pictured(split, start, result, options.C)
-        if not report.done(**key):
-            cells = _errors(split, start, np.asarray(result.z), options.C)
-            report.row(
-                **key, **cells, steps=int(result.steps), cpu_seconds=cpu,
-                compile_seconds=compiled,
-            )  # fmt: skip
-        if int(result.status) >= ZERO_GRADIENT:
-            report.note(f"split {number}, {points} points: {result.message}")
+    first = _split(options, options.splits[0])
+    units = [
+        {"split": number, "points": points}
+        for points in options.points
+        for number in options.splits
+        if not report.done(pair=options.pair, split=number, points=points)
+    ]
+    report.each(make_rows, options, units, ("pair", "split", "points"), f"svm-mnist {options.pair}")
     _means(options, report)
     if report.out is not None:
         from benchmarks.pictures.svm_mnist import draw
 
+        pictured = {points: _pictured(options, first, points) for points in options.points}
         report.figure("svm-mnist", draw(parse_pair(options.pair), TRAIN, pictured, report.rows))
 
 
@@ -166,9 +175,10 @@ def moments(steps: int) -> np.ndarray:
     return np.unique(np.round((steps - 1) * np.linspace(0, 1, MOMENTS) ** 2).astype(int))
 
 
-def _pictured(split: Split, start: np.ndarray, result: Optimized, C: float) -> "Attacked":
+def _pictured(options: Options, split: Split, points: int) -> "Attacked":
     from benchmarks.pictures.svm_mnist import Attacked
 
+    result, start, C = _attack(options, split, points), split.start[:points], options.C
     hinge, images = (np.asarray(a)[: int(result.steps)] for a in result.history)
     best, at = held(hinge), moments(len(hinge))
     error = [judge(split, images[best[step]] / 255.0, C)(split.validation)[0] for step in at]

@@ -70,7 +70,7 @@ def test_poisoned_svms_and_their_picture(monkeypatch) -> None:
         return Split(train, validation, test, start)
 
     def figures(parts: Parts):
-        monkeypatch.setattr(svm_mnist, "_splits", lambda options: {0: split_of(parts)})
+        monkeypatch.setattr(svm_mnist, "_split", lambda options, number: split_of(parts))
         poison, errors = [], svm_mnist._errors
 
         def judged(split, start, z, C):
@@ -89,8 +89,9 @@ def test_poisoned_svms_and_their_picture(monkeypatch) -> None:
     )  # fmt: skip
     images = np.round(255 * np.clip(start[None, :5] + np.zeros((4, 1, 1)), 0, 1))
     result = Climbed(start[:5], 4, history=(np.arange(4.0), images))
+    monkeypatch.setattr(svm_mnist, "_attack", lambda options, split, points: result)
     shown, tested, held = (
-        svm_mnist._pictured(split_of(p), start[:5], result, 1.0).error  # pyright: ignore
+        svm_mnist._pictured(svm_mnist.Options(), split_of(p), 5).error
         for p in (LABELLED, relabelled(LABELLED, "test"), relabelled(LABELLED, "validation"))
     )
     np.testing.assert_array_equal(tested, shown)
