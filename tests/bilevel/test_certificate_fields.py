@@ -157,7 +157,8 @@ class Cancelling(Tuned):
 
 
 def test_halves_of_a_gradient_that_cancel_pass_a_nested_solve_together():
-    objective = Cancelling(*[jnp.asarray(a) for a in case(0)])
+    x, y, x_val, y_val, target = map(jnp.asarray, case(0))
+    objective = Cancelling(x, y, x_val, y_val, target)
     z = jnp.asarray(0.3)
     found, plain = certify(objective, z), jax.grad(objective)(z)
     h = 1e-5
