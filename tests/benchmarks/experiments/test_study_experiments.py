@@ -56,16 +56,3 @@ def test_the_table_of_derivatives_tells_exact_from_approximate(tmp_path: Path) -
         assert all(row["error"] < 1e-12 for row in implicit)
         assert found["one step"]["error"] > 1e-3
     assert (tmp_path / "hypergradients.png").stat().st_size > 10_000
-
-
-@pytest.mark.slow
-def test_scaling_times_training_and_hypergradient(tmp_path: Path) -> None:
-    files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
-    options = ["--rows", "200", "400", "--features", "5", "--repeats", "1"]
-    assert main(["run", "scaling", *options, *files]) == 0
-    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
-    assert [(r["learner"], r["rows"]) for r in rows] == [
-        ("ridge", 200), ("ridge", 400), ("logistic", 200), ("logistic", 400),
-    ]  # fmt: skip
-    assert all(row["training_ms"] > 0 for row in rows)
-    assert (tmp_path / "scaling.png").stat().st_size > 10_000
