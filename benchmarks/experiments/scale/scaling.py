@@ -97,7 +97,9 @@ def hinges(C: float, w: np.ndarray, decisions: np.ndarray, y: np.ndarray) -> flo
 def beside_liblinear(data: Data, C: float, decisions: np.ndarray) -> dict[str, float]:
     """Its CPU time, and its objective above ours, relative to ours."""
     x, y = np.asarray(data.x), np.asarray(data.y)
-    peer = LinearSVC(C=C, loss="hinge", tol=1e-8, max_iter=SWEEPS, intercept_scaling=10)
+    peer = LinearSVC(
+        C=C, loss="hinge", tol=1e-8, max_iter=SWEEPS, intercept_scaling=10, random_state=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         taken = seconds(lambda: peer.fit(x, y) and None, 1)
