@@ -143,6 +143,12 @@ def test_processes_end_with_their_driver(tmp_path, how):
     assert process.wait() != 0
 
 
+def two_workers():
+    from distributed import LocalCluster
+
+    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)  # pyright: ignore
+
+
 def survive(folder, start, workers):
     """Kill the driver or a worker, 20 times at random moments; then let it end."""
     luck = random.Random(14)
@@ -176,14 +182,12 @@ def test_twenty_kills_of_local_processes_lose_nothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_twenty_kills_on_a_dask_cluster_lose_nothing(tmp_path):
-    import dask  # pyright: ignore
-    from distributed import LocalCluster  # pyright: ignore
+    import dask.config
 
     # A local cluster gives a worker up that is away so long after it was lost, for a second time
     # too; and a nanny one that is killed on its start.
     patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with patience, cluster:
+    with patience, two_workers() as cluster:
         connect = f"from distributed import Client\nclient = Client({cluster.scheduler_address!r})"
 
         def start(folder, count, seconds):
@@ -200,13 +204,10 @@ def test_twenty_kills_on_a_dask_cluster_lose_nothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_poisoned_item_and_a_cluster_that_ends_are_sentences(tmp_path):
-    from distributed import Client, LocalCluster  # pyright: ignore
+    from distributed import Client
 
     grid = [{"x": x} for x in range(3)]
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
+    with two_workers() as cluster, Client(cluster) as client:
         pool = client.get_executor()
         (item,) = bilevel.sweep(sweeping.poison, grid, store=tmp_path / "a", executor=pool).failed
         assert "KilledWorker" in str(item.failure)
