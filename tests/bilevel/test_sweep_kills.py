@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sweeping
@@ -143,7 +144,7 @@ def test_processes_end_with_their_driver(tmp_path, how):
     assert process.wait() != 0
 
 
-def two_workers():
+def two_workers() -> Any:
     from distributed import LocalCluster
 
     return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)  # pyright: ignore
@@ -186,8 +187,8 @@ def test_twenty_kills_on_a_dask_cluster_lose_nothing(tmp_path):
 
     # A local cluster gives a worker up that is away so long after it was lost, for a second time
     # too; and a nanny one that is killed on its start.
-    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
-    with patience, two_workers() as cluster:
+    patience = {"distributed.deploy.lost-worker-timeout": "1h"}
+    with two_workers() as cluster, dask.config.set(patience):
         connect = f"from distributed import Client\nclient = Client({cluster.scheduler_address!r})"
 
         def start(folder, count, seconds):
