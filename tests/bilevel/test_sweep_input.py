@@ -1,5 +1,6 @@
 """Sweeps: bad tasks, grids, stores and executors are sentences, and what is there stays there."""
 
+import dataclasses
 import errno
 import functools
 import os
@@ -44,9 +45,17 @@ def test_grids_without_items_or_with_one_twice_are_sentences(run, tmp_path):
 
 def test_settings_that_differ_are_different_items(run):
     values = [1, 1.0, True, "1", None, "None", 0.1, np.float32(0.1), -0.0, 0.0, "a/b", Path("a/b")]
-    swept = run(typed, [{"x": value} for value in [*values, [1], [1.0], [[1]]]])
-    assert len(swept.items) == 15
+    values += [[1], [1.0], [[1]], Options(1), Options(2), Options((1, Path("a")))]
+    swept = run(typed, [{"x": value} for value in values])
+    assert len(swept.items) == 18
     assert [item.cells["type"] for item in swept.items][:3] == ["int", "float", "bool"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of an experiment, made in one place."""
+
+    size: object
 
 
 def typed(x):
@@ -55,7 +64,18 @@ def typed(x):
 
 @pytest.mark.parametrize(
     "value",
-    [{"a": 1}, {1}, np.zeros(2), jnp.zeros(()), 1j, object(), np.longdouble(1), [1, {2}], b"a"],
+    [
+        {"a": 1},
+        {1},
+        Options,
+        np.zeros(2),
+        jnp.zeros(()),
+        1j,
+        object(),
+        np.longdouble(1),
+        [1, {2}],
+        b"a",
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_settings_without_a_stable_text_are_sentences(run, value):

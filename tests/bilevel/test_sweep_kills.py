@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sweeping
@@ -143,24 +144,34 @@ def test_processes_end_with_their_driver(tmp_path, how):
     assert process.wait() != 0
 
 
+def two_workers() -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)  # pyright: ignore
+
+
 def survive(folder, start, workers):
     """Kill the driver or a worker, 20 times at random moments; then let it end."""
     luck = random.Random(14)
-    count, seconds, begun = 500, 0.1, 0
+    count, seconds = 500, 0.1
     process = start(folder, count, seconds)
-    for number in range(KILLS):
-        begun = len(sweeping.logged(folder))
-        wait_for(lambda begun=begun: len(sweeping.logged(folder)) > begun)
-        time.sleep(luck.uniform(0.0, 1.0))
-        assert process.poll() is None, "it had ended before the last kill"
-        if number % 2:
-            process.kill()
-            process.wait()
-            process = start(folder, count, seconds)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(luck.choice(workers()), signal.SIGKILL)
-    assert process.wait(200) == 0
+    try:
+        for number in range(KILLS):
+            begun = len(sweeping.logged(folder))
+            wait_for(lambda begun=begun: len(sweeping.logged(folder)) > begun)
+            time.sleep(luck.uniform(0.0, 1.0))
+            assert process.poll() is None, "it had ended before the last kill"
+            if number % 2:
+                process.kill()
+                process.wait()
+                process = start(folder, count, seconds)
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(luck.choice(workers()), signal.SIGKILL)
+        assert process.wait(200) == 0
+    finally:
+        process.kill()
+        process.wait()
     check(folder, count, seconds, most_begun=count + 4 * KILLS)
 
 
@@ -172,33 +183,32 @@ def test_twenty_kills_of_local_processes_lose_nothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_twenty_kills_on_a_dask_cluster_lose_nothing(tmp_path):
-    from distributed import Client, LocalCluster  # pyright: ignore
+    import dask.config
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    # A local cluster gives a worker up that is away so long after it was lost, for a second time
+    # too; and a nanny one that is killed on its start.
+    patience = {"distributed.deploy.lost-worker-timeout": "1h"}
+    with two_workers() as cluster, dask.config.set(patience):
         connect = f"from distributed import Client\nclient = Client({cluster.scheduler_address!r})"
 
         def start(folder, count, seconds):
             return driver(folder, count, seconds, "client.get_executor()", connect)
 
         def workers():
-            client.wait_for_workers(2, timeout=60)
-            time.sleep(0.5)  # Dask does not replace a worker that is killed while it starts
-            return [*client.run(os.getpid).values()]
+            nannies = cluster.workers.values()
+            wait_for(lambda: all(n.process.status.name == "running" for n in nannies))
+            return [nanny.pid for nanny in nannies]
 
-        with Client(cluster) as client:
-            survive(tmp_path, start, workers)
+        survive(tmp_path, start, workers)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_poisoned_item_and_a_cluster_that_ends_are_sentences(tmp_path):
-    from distributed import Client, LocalCluster  # pyright: ignore
+    from distributed import Client
 
     grid = [{"x": x} for x in range(3)]
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
+    with two_workers() as cluster, Client(cluster) as client:
         pool = client.get_executor()
         (item,) = bilevel.sweep(sweeping.poison, grid, store=tmp_path / "a", executor=pool).failed
         assert "KilledWorker" in str(item.failure)

@@ -297,4 +297,12 @@ MUTANTS = (
         "benchmarks/data/files.py", ' | {"init": len(held["tr"])}', "",
         "tests/benchmarks/test_tables.py",
     ),
+    (
+        "benchmarks/clock.py", "compilations.programs == 0", "compilations.programs >= 0",
+        "tests/benchmarks/test_cli.py",
+    ),
+    (
+        "benchmarks/report.py", "if not self.done(**{name: row[name] for name in key})",
+        "if made", "tests/benchmarks/experiments/test_defense_experiments.py",
+    ),
 )  # fmt: skip
