@@ -1,7 +1,7 @@
 """The interface of penalties: a prox, and faces along which the penalty is smooth."""
 
 import abc
-from typing import Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -21,7 +21,12 @@ class AbstractPenalty(eqx.Module):
     On a face some coordinates are free and the others are fixed (at zero, or at a bound). All
     methods except `flat` work on flat vectors of d unknowns, and on strengths that `flat` has
     broadcast.
+
+    - `separable`: whether p is a sum over coordinates; then the t of `prox` may be a vector (d,),
+      of one step for each coordinate.
     """
+
+    separable: ClassVar[bool] = False
 
     @abc.abstractmethod
     def flat(self, w: PyTree) -> Self:

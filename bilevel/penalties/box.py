@@ -17,6 +17,8 @@ class Box(AbstractPenalty):
     The derivative in a bound is that of the coordinates at it.
     """
 
+    separable = True
+
     lower: PyTree
     upper: PyTree
 

@@ -15,6 +15,8 @@ class AbstractKink(AbstractPenalty):
     without a kink (low = high = 0).
     """
 
+    separable = True
+
     @abc.abstractmethod
     def kink(self) -> tuple[Slopes, Slopes]:
         """(low, high): slopes on either side of zero; low may be minus infinity."""

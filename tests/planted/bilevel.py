@@ -310,4 +310,8 @@ MUTANTS = (
         "bilevel/_sweep/_processes.py", "            del self._workers[thread]\n",
         "", "tests/bilevel/test_sweep_kills.py",
     ),
+    (
+        "bilevel/solvers/sparse/fista.py", "if not penalty.separable or w.size > MEASURED:",
+        "if w.size > 0:", "tests/bilevel/test_proximal_units.py",
+    ),
 )  # fmt: skip

@@ -18,6 +18,9 @@ from .. import _cholesky
 from . import _support
 from ._support import Place, Support
 
+MEASURED = 1024
+"""Unknowns up to which the curvature in each is measured, by as many Hessian products."""
+
 
 class Face(eqx.Module):
     """The face of a solution, as `penalty.face` returns it, and the factorised Hessian along it."""
@@ -30,8 +33,10 @@ class FISTA(AbstractSolver):
     """FISTA (Beck & Teboulle 2009) with backtracking and adaptive restart (O'Donoghue & Candes
     2015), then Newton's method on the face, for `Composite` problems.
 
-    FISTA runs until the face stays for some steps. Newton steps along that face make the solution
-    exact. If the optimality conditions do not hold then, FISTA continues.
+    Where the penalty is a sum over coordinates, each has a step of its own, by the curvature of the
+    loss in it (for up to some thousand unknowns). FISTA runs until the face stays for some steps.
+    Newton steps along that face make the solution exact. If the optimality conditions do not hold
+    then, FISTA continues.
 
     - `max_steps`: proximal steps in total, at most.
     - `patience`: steps for which the face must stay before Newton's method; doubled after each
@@ -53,6 +58,7 @@ class FISTA(AbstractSolver):
         w, unravel = ravel_pytree(warm)
         penalty = problem.penalty.flat(problem.start)
         dtype, eps = w.dtype, jnp.finfo(w.dtype).eps
+        metric = _metric(problem, penalty, w)
         value_and_grad = jax.value_and_grad(lambda w: problem.loss(unravel(w), problem.args))
 
         def forward(y, value, slope, steep):
@@ -61,13 +67,13 @@ class FISTA(AbstractSolver):
             def body(state):
                 steep, first, *_ = state
                 steep = jnp.where(first, steep, 2 * steep)
-                new = penalty.prox(y - slope / steep, 1 / steep)
+                new = penalty.prox(y - slope / (steep * metric), 1 / (steep * metric))
                 new_value, new_slope = value_and_grad(new)
                 move = new - y
-                model = value + move @ slope + 0.5 * steep * (move @ move)
-                good = new_value <= model + 8 * eps * jnp.abs(value)
+                bend = 0.5 * steep * (metric * move @ move)
+                good = new_value <= value + move @ slope + bend + 8 * eps * jnp.abs(value)
                 # slopes give the curvature if differences of values are below rounding
-                good |= (new_slope - slope) @ move <= 0.5 * steep * (move @ move)
+                good |= (new_slope - slope) @ move <= bend
                 return steep, jnp.bool_(False), new, new_value, new_slope, good
 
             def go(state):
@@ -80,7 +86,7 @@ class FISTA(AbstractSolver):
         def step(state):
             x, slope, y, y_value, y_slope, t, steep, face, stayed, count = state
             steep, new, value, slope = forward(y, y_value, y_slope, 0.9 * steep)
-            restart = (y - new) @ (new - x) > 0
+            restart = metric * (y - new) @ (new - x) > 0
             t_new = jnp.where(restart, 1, 0.5 + 0.5 * jnp.sqrt(1 + 4 * t * t))
             ahead = jnp.where(restart, 0, (t - 1) / t_new)
             y = new + ahead * (new - x)
@@ -158,6 +164,20 @@ class FISTA(AbstractSolver):
         return _scaled_slack(
             penalty, w, slope, frozen.face, jnp.max(jnp.abs(ravel_pytree(begin)[0]))
         )
+
+
+def _metric(problem: Composite, penalty: AbstractPenalty, w: Array) -> Array:
+    """Curvatures in which lengths are measured, so that columns in any units take alike steps: of
+    the loss in each coordinate, at w; or 1, where one step must do or they are too many.
+    """
+    if not penalty.separable or w.size > MEASURED:
+        return jnp.ones((), w.dtype)
+    unravel = ravel_pytree(problem.start)[1]
+    _, product = jax.linearize(jax.grad(lambda w: problem.loss(unravel(w), problem.args)), w)
+    curvature = jax.vmap(lambda e: e @ product(e))(jnp.eye(w.size, dtype=w.dtype))
+    largest = jnp.max(curvature)
+    least = jnp.where(largest > 0, jnp.finfo(w.dtype).eps * largest, 1)
+    return jnp.where(jnp.isfinite(largest), jnp.maximum(curvature, least), 1)
 
 
 def _place(penalty: AbstractPenalty, unknowns: Array, face: Array) -> Array:
