@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
     from bilevel import Checkpoint, Item
 
+EVERY = 1.0
+"""Seconds between two writes of the JSON file while several processes make rows: it is written as a
+whole, which thousands of rows would wait for.
+"""
 Cell = str | int | float | bool | None
 Unit = dict[str, Any]
 """What an experiment makes at once: the arguments that tell it from the others."""
@@ -181,7 +186,7 @@ class Report:
             return
         from bilevel import sweep
 
-        before = list(self.rows), list(self.notes)
+        before, saved = (list(self.rows), list(self.notes)), time.monotonic()
         grid = [{"options": options, **unit} for unit in units]
         with (
             tempfile.TemporaryDirectory() as store,  # the rows are kept in the JSON file
@@ -189,12 +194,18 @@ class Report:
         ):
 
             def after(item: "Item") -> None:
+                nonlocal saved
                 if item.failure is None:
                     self._add(item.cells, key)
+                if time.monotonic() - saved > EVERY:
                     self.save()
+                    saved = time.monotonic()
                 advance()
 
-            swept = sweep(make, grid, store=store, jobs=self.jobs, after=after)
+            try:
+                swept = sweep(make, grid, store=store, jobs=self.jobs, after=after)
+            finally:
+                self.save()
         self.rows, self.notes = before
         for item in swept.items:
             if item.failure is None:

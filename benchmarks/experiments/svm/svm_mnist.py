@@ -100,7 +100,8 @@ def judge(split: Split, poison: np.ndarray, C: float) -> Callable[[Rows], tuple[
     model = retrained(svc, split.train, Rows(poison, np.ones(len(poison))))
 
     def measure(rows: Rows) -> tuple[float, float]:
-        margin = rows.y * model.decision_function(rows.x)
+        # libsvm's own decisions sum over support vectors, which takes longer than its training
+        margin = rows.y * (rows.x @ model.coef_[0] + model.intercept_[0])
         return float(np.mean(margin <= 0)), float(np.mean(np.maximum(0, 1 - margin)))
 
     return measure
