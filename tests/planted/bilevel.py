@@ -265,7 +265,7 @@ MUTANTS = (
         "qp.q[index]", "tests/bilevel/test_shrinking.py",
     ),
     (
-        "bilevel/solvers/qp/active_set.py", "finite & (small | full)", "finite & small",
+        "bilevel/solvers/qp/active_set.py", "goes_on &= small | full", "goes_on &= small",
         "tests/bilevel/test_svm.py",
         "bilevel/_sweep/sweep.py", ' and "cells" in outcome',
         "", "tests/bilevel/test_sweep.py",

@@ -129,13 +129,16 @@ class ActiveSet(AbstractSolver):
 
             # from a broken face, straight on to the interior point, or to the end
             onward = jnp.where(count < self.max_updates, self.max_updates, budget)
-            small = jnp.sum(~(lower | upper)) <= capacity
-            full = single & ~small
-            idled, rested = _idled(qp, sets, start, idle)
-            start = jnp.where(full, rested, start)
-            lower = jnp.where(full, idled.lower, lower)
-            upper = jnp.where(full, idled.upper, upper)
-            count = jnp.where(finite & (small | full), count + 1, onward).astype(jnp.int32)
+            goes_on = finite
+            if capacity < n:
+                small = jnp.sum(~(lower | upper)) <= capacity
+                full = single & ~small
+                idled, rested = _idled(qp, sets, start, idle)
+                start = jnp.where(full, rested, start)
+                lower = jnp.where(full, idled.lower, lower)
+                upper = jnp.where(full, idled.upper, upper)
+                goes_on &= small | full
+            count = jnp.where(goes_on, count + 1, onward).astype(jnp.int32)
             keep = settled | (count >= budget)
             sets = Sets(jnp.where(keep, sets.lower, lower), jnp.where(keep, sets.upper, upper))
             ends = keys, largest[2:], slope < 0
