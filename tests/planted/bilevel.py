@@ -267,6 +267,8 @@ MUTANTS = (
     (
         "bilevel/solvers/qp/active_set.py", "goes_on &= small | full", "goes_on &= small",
         "tests/bilevel/test_svm.py",
+    ),
+    (
         "bilevel/_sweep/sweep.py", ' and "cells" in outcome',
         "", "tests/bilevel/test_sweep.py",
     ),
