@@ -39,10 +39,12 @@ def batch(function: Callable[..., PyTree], size: int | None = None) -> Callable[
 
     Why a loop on a CPU: there, batched small factorisations gain nothing, a batched `cond` runs all
     branches, and a batched `while_loop` runs all problems until the slowest ends. 31 attacks that
-    stop at once and one of 70 steps (`svm-mnist`, one core) take .06 s in a loop, .50 s in chunks
-    of 4, .93 s of 8, 3.8 s as one `vmap`. Small dense networks do gain, from a `size` of 4 to 16.
-    But do not batch matrix factorisations there, by `size` or by `vmap`: on several threads, those
-    of jaxlib 0.10.2 wait for one another and may hang.
+    stop at once and one of 70 steps (`svm-mnist`, one core) take .06 s in a loop, .11 s in chunks
+    of 4, .15 s of 8, .43 s as one `vmap`. Small dense networks gain from a `size` of 4 to 16.
+
+    Inner solves, their adjoint systems and certificates are a loop on a CPU under `vmap`, too:
+    batched factorisations of jaxlib 0.10.2 may hang on several threads. Those in
+    functions of the user's own still may, by `size` or by `vmap`.
 
     A call raises `ValueError` unless all arrays have leading axes of one length, and if processes
     pass different arrays; `RuntimeError` if another process cannot be reached.

@@ -11,6 +11,7 @@ from ._argmin import hoist
 from ._bilevel import AbstractBilevel, AbstractObjective, Function, worst
 from ._certificate import Certificate
 from ._certify_path import SAFETY, certify_path
+from ._devices import alone
 from ._program import program
 from ._rounding import Noise, rounded
 from ._tree import norm, require_floating, stop_gradient, tree_sub
@@ -52,7 +53,7 @@ def _certify(objective: AbstractObjective, z: PyTree, warm: PyTree | None) -> Ce
         if isinstance(objective.derivative, Implicit):
             posed = objective.pose(z)
             if posed.problem is not None:
-                return _implicit(objective, posed, z, warm)
+                return alone(lambda z: _implicit(objective, posed, z, warm))(z)
     return certify_path(objective, z)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from ._program import closed, opened, program
-from ._tree import fetched, like
+from ._tree import fetched, like, stop_gradient
 
 PROBLEMS = "problems"  # axis of the mesh
 DEALT = PartitionSpec(None, PROBLEMS)
@@ -55,6 +56,34 @@ def chunked(function: Callable[..., PyTree], args: PyTree, size: int | None) -> 
         parts = jax.lax.map(jax.vmap(one), parts)
         results = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:length], parts)
     return eqx.combine(results, settings[0])
+
+
+def alone(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """`function` without derivatives, of which a `vmap` on a CPU is a loop, as a `batch` is.
+
+    It is for whatever factorises matrices. Batched kernels of jaxlib 0.10.2 leave the matrices to
+    the threads that run the program, and wait on one of these: if several do so at once, all wait
+    for ever.
+    """
+
+    def run(*args: PyTree) -> PyTree:
+        # What functions close over becomes arguments: a batch of other values is refused. Equinox
+        # does not look into a plain function, but its arguments may close over values, too.
+        converted = eqx.filter_closure_convert(partial(function), *args)
+        arrays, rest = eqx.partition((converted, args), eqx.is_array)
+        leaves, structure = jax.tree.flatten(arrays)
+        settings = []
+
+        def one(*leaves):
+            converted, args = eqx.combine(structure.unflatten(leaves), rest)
+            result, others = eqx.partition(converted(*args), eqx.is_array)
+            settings.append(others)
+            return result
+
+        one = jax.custom_batching.sequential_vmap(one) if device_default() == 1 else one
+        return eqx.combine(one(*stop_gradient(leaves)), settings[0])
+
+    return run
 
 
 def filled(array, total: int, shape: tuple[int, int]):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
+from .._devices import alone
 from .._solver import AbstractSolver, Point
 from .._tree import stop_gradient
 from ..linear import AbstractLinearSolver, Factor
@@ -26,7 +27,7 @@ class Implicit(AbstractDerivative):
 
     def attach(self, solver: AbstractSolver, problem: PyTree, warm: PyTree) -> tuple[PyTree, Point]:
         warm = solver.cold(problem) if warm is None else warm
-        point = stop_gradient(solver.run(stop_gradient(problem), stop_gradient(warm)))
+        point = alone(solver.run)(problem, warm)
         return self.at(solver, problem, point), point
 
     def at(self, solver: AbstractSolver, problem: PyTree, point: Point) -> PyTree:
@@ -81,8 +82,10 @@ def _implicit_jvp(primals, tangents):
             def on_tree(v):
                 return unravel(product(ravel_pytree(v)[0]))
 
-            found = linear.solve(on_tree, lambda r: backsolve(still, frozen, r), unravel(rhs))
-            return ravel_pytree(found)[0]
+            def on(rhs):
+                return linear.solve(on_tree, lambda r: backsolve(still, frozen, r), rhs)
+
+            return ravel_pytree(alone(on)(unravel(rhs)))[0]
 
         return solve
 
