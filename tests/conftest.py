@@ -8,6 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
+# NumPy's and scikit-learn's: two workers with as many threads as cores wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Compiling dominates this suite: these settings of XLA for CPUs take a third of the default's time,
 # for slower programs. `make test-all` sets XLA_FLAGS to nothing, and tests what users run.
 # A flag that it does not know ends the process, and the first of these went with jaxlib 0.12.
