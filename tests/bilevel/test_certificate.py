@@ -100,8 +100,11 @@ def size(gradient) -> float:
     return float(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient))))
 
 
-def ratios(name, seeds, scale=1.0, solver=None) -> list[float]:
-    """bound / error per case, an error below the last digit of the gradient counting as that."""
+def ratios(name, seeds, scale=1.0, solver=None, inexact=False) -> list[float]:
+    """bound / error per case, an error below the last digit of the gradient counting as that.
+
+    - `inexact`: of the cases only in which the inner residual is most of what is bounded.
+    """
     found = []
     for seed in seeds:
         objective, z = case(name, seed, scale, solver)
@@ -114,6 +117,8 @@ def ratios(name, seeds, scale=1.0, solver=None) -> list[float]:
         assert error <= bound, (seed, error, bound)
         if solver is None:  # what is bounded is no accident either: it is a good gradient
             assert error <= 1e3 * EPS * true.condition * max(size(certificate.gradient), 1e-2), seed
+        if inexact and float(certificate.inner_error) < 0.9 * bound / 3:
+            continue
         if error > 1e-20 or bound > 0:
             found.append(bound / max(error, EPS * size(certificate.gradient)))
     return found
@@ -183,7 +188,9 @@ def test_an_inexact_solution_is_bounded_closely(name, off):
     found = ratios(name, range(20), solver=solver)
     # where the gradient does not depend on what is off, only rounding is left to be bounded
     assert np.quantile(found, 0.9) <= 100
-    assert np.median(found) <= 50
+    close = ratios(name, range(20), solver=solver, inexact=True)
+    assert len(close) >= 2
+    assert max(close) < 4
     objective, z = case(name, 0, solver=solver)
     certificate, _ = certified(objective, z)
     assert float(certificate.inner_residual) > 1e-3 * off
