@@ -88,6 +88,7 @@ def answers(name: str, batch: Any, static: Any) -> Any:
     return jax.lax.map(one, batch)
 
 
+@np.errstate(over="ignore")  # a reference of a singular problem may leave the range of double
 def judge(kind: Kind, objective: Any, z: Any, certificate: Certificate, face: Any) -> Verdict:
     """The verdict on a certificate of one problem."""
     if int(certificate.result) not in (CONVERGED, DEGENERATE):
