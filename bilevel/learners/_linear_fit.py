@@ -62,10 +62,11 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "p p"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    # A column of ones for the bias compiles to less than a matrix of blocks.
-    x = jnp.concatenate([fit.x, jnp.ones_like(fit.x[:, :1])], axis=1)
-    strengths = jnp.append(fit.l2 / fit.units.scale**2, fit.l2_bias)
-    return moments(x, curvature) + jnp.diag(strengths)
+    # Blocks, because a column of ones for the bias would take another copy of the rows.
+    side = curvature @ fit.x
+    inside = jnp.concatenate([moments(fit.x, curvature), side[None]])
+    H = jnp.concatenate([inside, jnp.append(side, jnp.sum(curvature))[:, None]], axis=1)
+    return H + jnp.diag(jnp.append(fit.l2 / fit.units.scale**2, fit.l2_bias))
 
 
 def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
