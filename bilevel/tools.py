@@ -9,6 +9,7 @@ from ._tree import (
     all_finite,
     concrete,
     dot,
+    inner,
     norm,
     require_count,
     require_floating,

@@ -43,7 +43,7 @@ def shrinking(qp: BoxQP, whole: Scales, max_steps: int) -> Inside:
         (index, held), _, number, found = state
         part = BoxQP(
             Product(factor[index]),
-            qp.q[index] + factor[index] @ (factor.T @ held),
+            qp.q[index] + factor[index] @ (held @ factor),
             qp.lower[index],
             qp.upper[index],
             e[index],
@@ -103,7 +103,7 @@ def _smoothed(qp: BoxQP, factor: Float[Array, "n r"], whole: Scales) -> Float[Ar
         tiny = 1e-12 * (1 + corner)  # no variable may be inside
         hessian = factor.T @ rated + jnp.eye(v.size, dtype=v.dtype)
         hessian = jnp.block([[hessian, side[:, None]], [side[None, :], corner[None, None] + tiny]])
-        gradient = jnp.append(v - factor.T @ x, b - e @ x)
+        gradient = jnp.append(v - x @ factor, b - e @ x)
         chol = lax.linalg.cholesky(hessian, symmetrize_input=False)
         move = -cho_solve((chol, True), gradient)
         fall = 1e-4 * (gradient @ move)
