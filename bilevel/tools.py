@@ -9,7 +9,6 @@ from ._tree import (
     all_finite,
     concrete,
     dot,
-    inner,
     norm,
     require_count,
     require_floating,

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._data import Data
 from .._solver import AbstractSolver, Point
-from .._tree import all_finite, inner
+from .._tree import all_finite
 from ..derivatives import AbstractDerivative
 from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
@@ -263,7 +263,7 @@ class AbstractLinearLearner(AbstractLearner):
         known = None if self.known is None else self.known.gram
         if known is None:
             return x @ x.T
-        side = inner(x[known.shape[0] :], x)
+        side = jnp.inner(x[known.shape[0] :], x)
         return jnp.concatenate(
             [jnp.concatenate([known, side[:, : known.shape[0]].T], axis=1), side]
         )
