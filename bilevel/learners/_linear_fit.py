@@ -17,6 +17,7 @@ from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers import Newton, _cholesky
+from ..solvers._moments import moments
 from ..solvers.smooth._smooth import AbstractSmoothSolver
 from ._checks import require_table, require_weights, validity
 from ._learner import AbstractLearner
@@ -27,9 +28,6 @@ from .kernels import Linear
 
 Unknowns = Float[Array, " p"]
 """The weights w, then the bias."""
-
-BLOCK = 2048
-"""Rows whose products are added up at a time."""
 
 
 class Fit(eqx.Module):
@@ -66,38 +64,7 @@ def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "p p"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
     strengths = jnp.append(fit.l2 / fit.units.scale**2, fit.l2_bias)
-    return moments(fit.x, curvature) + jnp.diag(strengths)
-
-
-def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "p p"]:
-    """sum_i weight_i u_i u_i' with u_i = (x_i, 1). By blocks of rows, which stay in a core's cache:
-    a weighted copy of many rows costs as much time as the products, and as much memory as x.
-    """
-    blocks, left = divmod(x.shape[0], BLOCK)
-    if blocks < 2:
-        return _moments(x, weight)
-
-    def add(block, total):
-        some = (lax.dynamic_slice_in_dim(a, block * BLOCK, BLOCK) for a in (x, weight))
-        return total + _moments(*some)
-
-    total = jnp.zeros((x.shape[1] + 1,) * 2, x.dtype)
-    if left:
-        total = _moments(x[-left:], weight[-left:])
-    return lax.fori_loop(0, blocks, add, total)
-
-
-def _moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "p p"]:
-    # A column of ones for the bias compiles to less than a matrix of blocks.
-    x = jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
-    weighted, p = x * weight[:, None], x.shape[1]
-    if p < 128:
-        return weighted.T @ x
-    # A quarter of the matrix is mirrored, not computed.
-    first = weighted[:, : p // 2].T @ x[:, : p // 2]
-    rest = weighted[:, p // 2 :].T @ x
-    above = jnp.concatenate([first, rest[:, : p // 2].T], axis=1)
-    return jnp.concatenate([above, rest])
+    return moments(fit.x, jnp.ones_like(curvature), curvature) + jnp.diag(strengths)
 
 
 class GramFactor(eqx.Module):
