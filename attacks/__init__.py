@@ -66,4 +66,4 @@ from .transfer import (
     loss_variability,
 )
 from .triggers import AbstractTrigger
-from .victims import Judged, Rates, Victims, victims
+from .victims import Judged, Rates, Victims, judge, victims

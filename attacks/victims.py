@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from scipy.special import stdtrit
 
 from bilevel import Data, batch
-from bilevel.learners import AbstractLearner, AbstractModel, ensemble
+from bilevel.learners import AbstractLearner, AbstractModel, Fitted, ensemble
 
 from ._compose import Attack
 from .label_maps import AbstractLabelMap
@@ -108,34 +108,43 @@ def victims(
     world = attack.world(z)
     shown = world.shown(test.x)
     attacked, clean = (
-        _judged(attack.learner, data, test, shown, labels, keys, size)
+        judge(_fitted(attack.learner, data, keys, size), test, shown, labels, size=size)
         for data in (world.train, attack.data)
     )
     return Judged(attacked, clean)
 
 
-def _judged(
-    learner: AbstractLearner,
-    data: Data,
+def _fitted(
+    learner: AbstractLearner, data: Data, keys: Key[Array, " k"] | None, size: int | None
+) -> Fitted:
+    if keys is not None:
+        return ensemble(learner, data, keys, size)
+    fitted = learner.fit(data, throw=False)
+    return jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, fitted)
+
+
+def judge(
+    fitted: Fitted,
     test: Data,
     shown: Float[Array, "n ..."],
     labels: AbstractLabelMap,
-    keys: Key[Array, " k"] | None,
-    size: int | None,
+    *,
+    size: int | None = None,
 ) -> Victims:
-    if keys is None:
-        fitted = learner.fit(data, throw=False)
-        fitted = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, fitted)
-    else:
-        fitted = ensemble(learner, data, keys, size)
+    """Judge victims that are trained already, for example clean ones against several triggers.
 
-    def judge(model: AbstractModel) -> tuple[Rates, Rates]:
+    - `fitted`: of `bilevel.learners.ensemble`.
+    - `test`: rows with their true labels. `shown` (n, ...): the same rows with the trigger.
+    - `labels`, `size`: see `victims`.
+    """
+
+    def of(model: AbstractModel) -> tuple[Rates, Rates]:
         right = model.predict(test.x) == test.y.astype(jnp.int32)
         counted = right & labels.applies(test.y)
         reached = labels.reached(test.y, model.predict(shown))
         return _rate(right, jnp.ones_like(right), test), _rate(reached, counted, test)
 
-    accuracy, success = batch(judge, size)(fitted.model)
+    accuracy, success = batch(of, size)(fitted.model)
     return Victims(accuracy, success, fitted.result)
 
 

@@ -54,6 +54,8 @@ TABLE = (
      "A residual network on CIFAR-10, the victim of later attacks: made for an accelerator"),
     ("networks", "network-speed",
      "Training and hypergradients of networks: steps per second, beside loops of flax and optax"),
+    ("backdoors", "toy-backdoor",
+     "A white corner in linear models: share x penalty, closed form, three claims on square loss"),
     ("flips", "label-flips",
      "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings"),
     ("transfer", "transfer",
