@@ -56,6 +56,8 @@ TABLE = (
      "Training and hypergradients of networks: steps per second, beside loops of flax and optax"),
     ("backdoors", "toy-backdoor",
      "A white corner in linear models: share x penalty, closed form, three claims on square loss"),
+    ("backdoors", "badnets-mnist",
+     "Copies with a pattern and another label, a convolutional network: both label maps, controls"),
     ("flips", "label-flips",
      "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings"),
     ("transfer", "transfer",
