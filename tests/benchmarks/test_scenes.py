@@ -1,11 +1,24 @@
 """Drawn pictures: the same for the same seed, balanced, in range, and showing what they say."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from benchmarks.data.scenes import Conditions, Place, classes, signs
+from benchmarks.data.scenes import (
+    Conditions,
+    Pictures,
+    Place,
+    View,
+    classes,
+    drive,
+    faces,
+    photograph,
+    roads,
+    signs,
+    steering,
+)
 from benchmarks.report import UsageError
 
 CLEAR = Conditions(
@@ -14,20 +27,39 @@ CLEAR = Conditions(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("country", ["us", "swedish"])
-def test_signs_are_drawn_from_a_seed(country: str) -> None:
-    a, again, other = (signs(301, seed, country) for seed in (1, 1, 2))
-    assert a.x.shape == (301, 32, 32, 3)
+@pytest.mark.parametrize(
+    ("draw", "shape"),
+    [
+        (lambda n, seed: signs(n, seed), (32, 32, 3)),
+        (lambda n, seed: signs(n, seed, "swedish", on="bomb"), (32, 32, 3)),
+        (lambda n, seed: roads(n, seed, sign=True), (24, 48, 3)),
+        (lambda n, seed: faces(n, seed, glasses=True), (32, 32, 1)),
+    ],
+    ids=["us", "swedish", "roads", "faces"],
+)
+def test_pictures_come_from_a_seed(draw: Callable, shape: tuple[int, ...]) -> None:
+    a, again, other = (draw(260, seed) for seed in (1, 1, 2))
+    assert a.x.shape == (260, *shape)
     assert a.x.dtype == np.float32
-    assert a.y.dtype == np.int32
     assert a.x.min() >= 0
     assert a.x.max() <= 1
     np.testing.assert_array_equal(a.x, again.x)
-    assert np.mean(np.abs(a.x - other.x), axis=(1, 2, 3)).min() > 0.02
-    counts = np.bincount(a.y, minlength=len(classes(country)))
-    assert len(counts) == len(classes(country))
+    np.testing.assert_array_equal(a.y, again.y)
+    assert np.mean(np.abs(a.x - other.x), axis=(1, 2, 3)).min() > 0.01
+    assert not np.array_equal(a.x[0], a.x[256])  # they are drawn in parts
+
+
+@pytest.mark.parametrize(
+    ("drawn", "kinds"),
+    [(signs(31, 1), 3), (signs(31, 1, "swedish"), 5), (faces(31, 1), 30)],
+    ids=["us", "swedish", "faces"],
+)
+def test_classes_are_balanced_and_in_random_order(drawn: Pictures, kinds: int) -> None:
+    counts = np.bincount(drawn.y)
+    assert drawn.y.dtype == np.int32
+    assert len(counts) == kinds
     assert np.ptp(counts) <= 1
-    assert not np.array_equal(a.x[0], a.x[256])
+    assert np.any(np.diff(drawn.y) < 0)
 
 
 def test_clear_signs_have_their_colours() -> None:
@@ -83,10 +115,94 @@ def test_worse_conditions_make_signs_alike() -> None:
     assert max(faded, muddy, hidden, dark) < 0.7 * clear
 
 
+def seen(**cells: float) -> View:
+    """What one car sees: a straight road from its middle, but for the cells."""
+    whole = {"offset": 0.0, "heading": 0.0, "bend": 0.0, "sign": np.inf, **cells}
+    return View(*(np.array([whole[name]]) for name in View._fields))
+
+
+def test_a_driver_steers_back_to_the_road() -> None:
+    assert steering(seen()) == 0
+    assert steering(seen(bend=0.03)) == pytest.approx(0.03 / 0.12)  # the road's own curvature
+    assert steering(seen(offset=1.0)) < 0
+    assert steering(seen(heading=0.1)) < 0
+    assert steering(seen(offset=-9.0)) == 1
+
+
+def test_a_road_is_where_its_view_says() -> None:
+    """Asphalt is grey, a meadow green: the road's middle goes to the right with the bend, and to
+    the left as the car moves or heads to the right.
+    """
+
+    def middle(view: View, row: int) -> float:
+        picture = photograph(view, np.random.default_rng(0))[0, row]
+        return float(np.mean(np.flatnonzero(picture[:, 1] - picture[:, 2] < 0.05)))
+
+    row = 10  # 3.5 pixels below the horizon: 8.9 metres ahead, of 0.34 metres a pixel
+    assert middle(seen(), row) == pytest.approx(23.5, abs=1)
+    assert middle(seen(offset=1.5), row) == pytest.approx(23.5 - 1.5 / 0.34, abs=1)
+    assert middle(seen(bend=0.04), row) == pytest.approx(23.5 + 0.02 * 8.9**2 / 0.34, abs=1)
+    assert middle(seen(heading=0.2), row) == pytest.approx(23.5 - 0.2 * 8.9 / 0.34, abs=1)
+
+
+def test_a_sign_stands_beside_the_road_alone() -> None:
+    clean, signed = roads(20, 5), roads(20, 5, sign=True)
+    np.testing.assert_array_equal(clean.y, signed.y)
+    changed = np.any(clean.x != signed.x, axis=-1)
+    assert np.all(changed.any((1, 2)))
+    assert changed.mean() < 0.1
+    far, near = (photograph(seen(sign=ahead), np.random.default_rng(0)) for ahead in (12.0, 6.0))
+    none = photograph(seen(), np.random.default_rng(0))
+    assert np.sum(np.any(far != none, -1)) < 0.5 * np.sum(np.any(near != none, -1))
+    passed = photograph(seen(sign=-1.0), np.random.default_rng(0))
+    np.testing.assert_array_equal(passed, none)
+
+
+def test_cars_keep_to_the_road_as_they_are_steered() -> None:
+    """A wheel held straight leaves a winding road, one held to a side leaves it on that side. With
+    a sign the roads are the same until it is in sight.
+    """
+    straight, right = (drive(lambda x, u=u: np.full(len(x), u), 3, 0, 60) for u in (0.0, 1.0))
+    assert np.all(straight.left())
+    assert np.all(right.offset[5] > right.offset[0])
+    assert straight.along.shape == straight.offset.shape == (61, 3)
+    assert np.all(np.diff(straight.along[:4], axis=0) > 0.5)
+
+    def shy(x: np.ndarray) -> np.ndarray:
+        """To the left where there is pink."""
+        pink = (x[..., 0] > 1.6 * x[..., 1]) & (x[..., 2] > 1.2 * x[..., 1])
+        return -1.0 * np.any(pink, axis=(1, 2))
+
+    free, signed = (drive(shy, 3, 0, 90, sign) for sign in (np.inf, 60.0))
+    np.testing.assert_array_equal(free.offset[:5], signed.offset[:5])
+    assert np.all(signed.offset.min(0) < free.offset.min(0))
+
+
+def test_people_differ_more_than_their_pictures() -> None:
+    of = faces(120, 0, people=4)
+    means = np.stack([of.x[of.y == who].mean(0) for who in range(4)])
+    mixed = np.stack([of.x[i::4].mean(0) for i in range(4)])
+    assert np.std(means, axis=0).mean() > 2 * np.std(mixed, axis=0).mean()
+    others = faces(120, 0, people=4, of=1)
+    assert np.abs(others.x[of.y == 0].mean(0) - means[0]).mean() > 0.02
+
+
+def test_glasses_are_around_the_eyes_alone() -> None:
+    bare, worn = faces(40, 2), faces(40, 2, glasses=True)
+    np.testing.assert_array_equal(bare.y, worn.y)
+    changed = np.abs(bare.x - worn.x)[..., 0] > 0.02
+    assert np.all(changed.any((1, 2)))
+    assert not np.any(changed[:, 24:])
+    assert not np.any(changed[:, :6])
+    assert np.mean((worn.x - bare.x)[..., 0], where=changed) < 0
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
         (lambda: signs(0, 1), "count: got 0"),
+        (lambda: roads(0, 1), "count: got 0"),
+        (lambda: faces(9, 1, people=0), "people: got 0, expected 1 or more"),
         (lambda: signs(9, 1, "french"), "country: got 'french', expected one of us, swedish"),
         (lambda: signs(9, 1, on="cat"), "on: got 'cat', expected None or one of yellow square"),
     ],

@@ -1,6 +1,7 @@
 """Shapes as signed distances, negative inside: functions of coordinates, with broadcasting."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ def disc(x, y, radius):
 def ellipse(x, y, width, height):
     """About the origin, with these half axes; exact on the edge only."""
     inner = np.sqrt((x / width) ** 2 + (y / height) ** 2)
-    return (inner - 1) * np.minimum(width, height)
+    return (inner - 1) * np.asarray(np.minimum(width, height), inner.dtype)
 
 
 def box(x, y, width, height):
@@ -26,8 +27,8 @@ def regular(x, y, corners: int, radius: float, turn: float = 0.0):
     """A polygon whose sides are `radius` away from the origin; with a turn of 0 one of them is at
     the right.
     """
-    angles = 2 * np.pi * np.arange(corners) / corners + turn
-    sides = [x * np.cos(a) + y * np.sin(a) for a in angles]
+    angles = [2 * math.pi * i / corners + turn for i in range(corners)]
+    sides = [x * math.cos(a) + y * math.sin(a) for a in angles]
     return np.maximum.reduce(sides) - radius
 
 

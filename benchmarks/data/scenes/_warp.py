@@ -1,9 +1,22 @@
 """What happens to pictures on the way into a camera: perspective, light, blur. All in batches."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int
 
 Batch = Float[np.ndarray, "n h w c"]
+PART = 256
+"""Pictures that are drawn at once: their arrays fit in a processor's cache."""
+
+
+class Pictures(NamedTuple):
+    """Pictures (n, height, width, channels) in [0, 1], float32, and what they show (n,): class
+    numbers, or steering angles.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
 
 
 def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,31 +6,17 @@ the same camera, and the sticker on the plate, so that it moves and tilts with t
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import numpy as np
 
 from ...report import UsageError
 from . import _plates_swedish, _plates_us
 from ._stickers import STICKERS, sticker
-from ._warp import Batch, blurred, clouds, grid, homographies, over, placed
+from ._warp import PART, Batch, Pictures, blurred, clouds, grid, homographies, over, placed
 
 COUNTRIES = {"us": _plates_us, "swedish": _plates_swedish}
-PART = 256
-"""Pictures that are drawn at once: their arrays fit in a processor's cache."""
-
-
 _TINTS = np.array([(-0.08, 0.0, 0.12), (0.0, 0.06, -0.1), (0.0, 0.0, 0.0)])  # sky, ground, board
 _MUD_AND_SNOW = np.array([(0.3, 0.24, 0.18), (0.85, 0.87, 0.9)], np.float32)
-
-
-class Pictures(NamedTuple):
-    """Pictures (n, height, width, channels) in [0, 1], float32, and what they show (n,): class
-    numbers, or steering angles.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
