@@ -159,23 +159,30 @@ def test_a_sign_stands_beside_the_road_alone() -> None:
 
 
 def test_cars_keep_to_the_road_as_they_are_steered() -> None:
-    """A wheel held straight leaves a winding road, one held to a side leaves it on that side. With
-    a sign the roads are the same until it is in sight.
-    """
+    """A wheel held straight leaves a winding road; one held to the right goes there."""
     straight, right = (drive(lambda x, u=u: np.full(len(x), u), 3, 0, 60) for u in (0.0, 1.0))
     assert np.all(straight.left())
     assert np.all(right.offset[5] > right.offset[0])
     assert straight.along.shape == straight.offset.shape == (61, 3)
     assert np.all(np.diff(straight.along[:4], axis=0) > 0.5)
 
-    def shy(x: np.ndarray) -> np.ndarray:
-        """To the left where there is pink."""
-        pink = (x[..., 0] > 1.6 * x[..., 1]) & (x[..., 2] > 1.2 * x[..., 1])
-        return -1.0 * np.any(pink, axis=(1, 2))
 
-    free, signed = (drive(shy, 3, 0, 90, sign) for sign in (np.inf, 60.0))
-    np.testing.assert_array_equal(free.offset[:5], signed.offset[:5])
-    assert np.all(signed.offset.min(0) < free.offset.min(0))
+def test_a_sign_comes_nearer_until_it_is_passed() -> None:
+    pink = []
+
+    def look(x: np.ndarray) -> np.ndarray:
+        pixels = (x[..., 0] > 1.6 * x[..., 1]) & (x[..., 2] > 1.2 * x[..., 1])
+        pink.append(pixels.sum((1, 2)))
+        return np.zeros(len(x))
+
+    signed = drive(look, 3, 0, 30, sign=20.0)
+    assert pink[0].sum() < pink[8].sum() < pink[14].sum()
+    assert np.all(signed.along[28] > 20)
+    assert not np.any(pink[28:])
+    pink.clear()
+    free = drive(look, 3, 0, 30)
+    assert not np.any(pink)
+    np.testing.assert_array_equal(free.offset, signed.offset)
 
 
 def test_people_differ_more_than_their_pictures() -> None:
