@@ -88,7 +88,8 @@ class Linear(AbstractKernel):
         if width >= rows.shape[1]:
             return at
         columns = np.pad(used, (0, width - used.size))
-        x = np.where(np.arange(width) < used.size, rows[:, columns], 0)
+        x = np.take(rows, columns, axis=1, mode="clip")
+        x[:, used.size :] = 0
         return Columns(jnp.asarray(x), jnp.asarray(columns))
 
 
