@@ -10,9 +10,7 @@ class Units(eqx.Module):
     """x = origin + scale * u for rows x in the user's units and u in the solver's.
 
     A solution in the user's units does not depend on them; they decide how much of it rounding
-    leaves. They are held fixed under differentiation, which therefore loses nothing; through them
-    it would take three more copies of the rows. Solutions of bare problems are in units, and are
-    differentiated in these.
+    leaves. So they are constants of a derivative, which saves several passes over the rows.
     """
 
     origin: Float[Array, " d"]

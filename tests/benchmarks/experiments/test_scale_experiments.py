@@ -62,11 +62,6 @@ def test_the_rise_of_memory_is_that_of_the_peak_not_of_the_end() -> None:
     assert 50 < (large - small) / 2**20 < 70
 
 
-def test_a_hypergradient_takes_the_memory_of_few_copies_of_the_rows() -> None:
-    """The gradient itself, and the rows in the solver's units."""
-    assert scaling.measure("ridge", 4000, 20)["planned_of_data"] < 2.3  # pyright: ignore
-
-
 @pytest.mark.parametrize("k", [1, 2, 4, 7])
 def test_the_best_of_k_is_the_mean_over_all_sets(k: int) -> None:
     rng = np.random.default_rng(0)
