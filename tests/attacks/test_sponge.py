@@ -32,7 +32,7 @@ def assert_derivative(attack, z):
     np.testing.assert_allclose(jax.jit(jax.grad(value))(0.0), expected, rtol=1e-7)
 
 
-def network(activity, batch=10, steps=12, activation=jnp.tanh):
+def network(activity, batch: int | None = 10, steps=12, activation=jnp.tanh):
     return Network(
         MLP((6, 5), 2, activation), batch=batch, l2=0.01,
         solver=Descent(optax.sgd(0.3, momentum=0.5), steps), derivative=Unroll(2),
