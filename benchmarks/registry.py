@@ -98,6 +98,8 @@ TABLE = (
      "What a hypergradient costs on top of training, against the number of rows"),
     ("scale", "throughput",
      "Attacks per second against the size of the batch and the number of devices"),
+    ("scale", "restarts",
+     "One poison digit from 256 starts: the best of k by the attacker's loss, and its test error"),
     ("tuning", "stochastic",
      "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient"),
     ("tuning", "hyperparameters",
