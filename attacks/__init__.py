@@ -1,6 +1,6 @@
 """Attacks on training: capabilities (feasible changes), goals, and their composition."""
 
-from . import capabilities, domains, fairness, frames, goals, recipes
+from . import capabilities, domains, fairness, frames, goals, recipes, triggers
 from ._compose import Attack, compose, training_key
 from ._world import World
 from .capabilities import (
@@ -13,9 +13,20 @@ from .capabilities import (
     InsertXY,
     Perturb,
     Reseed,
+    Stamp,
+    stamp,
 )
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
-from .goals import AbstractGoal, disparity, group_loss, indiscriminate, shown, targeted
+from .goals import (
+    AbstractGoal,
+    backdoor,
+    disparity,
+    group_loss,
+    indiscriminate,
+    shown,
+    targeted,
+)
+from .label_maps import AbstractLabelMap, AllToNext, AllToOne, Given, ToRandom
 from .recipes import (
     Greedy,
     Joint,
@@ -54,3 +65,5 @@ from .transfer import (
     input_gradient_size,
     loss_variability,
 )
+from .triggers import AbstractTrigger
+from .victims import Judged, Rates, Victims, judge, victims

@@ -54,6 +54,10 @@ TABLE = (
      "A residual network on CIFAR-10, the victim of later attacks: made for an accelerator"),
     ("networks", "network-speed",
      "Training and hypergradients of networks: steps per second, beside loops of flax and optax"),
+    ("backdoors", "toy-backdoor",
+     "A white corner in linear models: share x penalty, closed form, three claims on square loss"),
+    ("backdoors", "badnets-mnist",
+     "Copies with a pattern and another label, a convolutional network: both label maps, controls"),
     ("backdoors", "badnets-signs",
      "Stickers on traffic signs: the four tables of BadNets, also after transfer to other signs"),
     ("backdoors", "driving",
@@ -104,3 +108,8 @@ TABLE = (
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
+TIMED = frozenset({
+    "network-speed", "defense-speed", "hypergradients", "memory", "compilations", "scaling",
+    "throughput", "stochastic", "hypergradient-peers",
+})  # fmt: skip
+"""Experiments on time: their rows are made one after another, so that none takes the other's."""

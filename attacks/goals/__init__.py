@@ -2,6 +2,7 @@
 
 from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
+from .backdoor import backdoor
 from .cancelling import Cancelling
 from .combined import AtMost, Near, Sum
 from .disparity import Disparity, SoftError, disparity
