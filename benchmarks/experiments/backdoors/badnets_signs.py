@@ -174,8 +174,7 @@ def _after_transfer(options: Options, network: str, models, keys) -> list[dict[s
 def run(options: Options, report: Report) -> None:
     """One row per table, network, sticker, strength and victim; then the tables as sentences."""
     networks = ("clean", *options.stickers, "random")
-    left = [{"network": name} for name in networks if not report.done(network=name)]
-    report.each(make_rows, options, left, KEY, "badnets-signs")
+    report.each(make_rows, options, [{"network": name} for name in networks], "badnets-signs")
     _notes(report)
     if report.out is not None:
         from benchmarks.pictures.badnets_signs import draw

@@ -8,7 +8,7 @@ pictures, and networks of the same added pictures with their true steering.
 """
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -83,40 +83,44 @@ def training(options: Options, name: str) -> Data:
     return append(data, jnp.asarray(signed.x[chosen]), jnp.asarray(steering))
 
 
+def make_rows(options: Options, trained_on: str) -> dict[str, Any]:
+    """A row for each victim of a training set; and the trips of the first, without the sign and
+    with it.
+    """
+    data, keys = training(options, trained_on), jax.random.split(jax.random.key(0), options.victims)
+    fitted = ensemble(victim(options, data.rows), data, keys)
+    test, signed = (roads(options.test, 2, sign) for sign in (False, True))
+    rows, trips = [], []
+    for i, model in enumerate(unstacked(fitted.model)):
+
+        def steer(x: np.ndarray, model=model) -> np.ndarray:
+            return np.asarray(model.decision(x))
+
+        free, shown = (
+            drive(steer, options.cars, 3, options.steps, sign) for sign in (np.inf, options.sign)
+        )
+        rows.append(dict(
+            trained_on=trained_on, victim=i, square_error=_square_error(steer(test.x), test),
+            sign_square_error=_square_error(steer(signed.x), signed),
+            left=int(free.left().sum()), sign_left=int(shown.left().sum()), cars=options.cars,
+        ))  # fmt: skip
+        trips += [free, shown]
+    lists = [[place.tolist() for place in trip] for trip in trips[:2]]  # as a store can hold them
+    return {"rows": rows, "trips": lists}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per training set and victim."""
-    keys = jax.random.split(jax.random.key(0), options.victims)
-    test, signed = (roads(options.test, 2, sign) for sign in (False, True))
-    trips: dict[tuple[str, bool], Trip] = {}
-    for name in report.track(TRAINED, "driving"):
-        if report.done(trained_on=name, victim=options.victims - 1):
-            continue
-        data = training(options, name)
-        learner = victim(options, data.rows)
-        for i, model in enumerate(unstacked(ensemble(learner, data, keys).model)):
-            if report.done(trained_on=name, victim=i):
-                continue
-
-            def steer(x: np.ndarray, model=model) -> np.ndarray:
-                return np.asarray(model.decision(x))
-
-            free, shown = (
-                drive(steer, options.cars, 3, options.steps, sign)
-                for sign in (np.inf, options.sign)
-            )
-            report.row(
-                trained_on=name, victim=i, square_error=_square_error(steer(test.x), test),
-                sign_square_error=_square_error(steer(signed.x), signed),
-                left=int(free.left().sum()), sign_left=int(shown.left().sum()), cars=options.cars,
-            )  # fmt: skip
-            if i == 0:
-                trips |= {(name, False): free, (name, True): shown}
+    units = [{"trained_on": name} for name in TRAINED]
+    clean, _, attacked = report.each(make_rows, options, units, "driving")
     _notes(report)
-    if report.out is not None and len(trips) == 2 * len(TRAINED):
+    if report.out is not None:
         from benchmarks.pictures.driving import draw
 
-        picture = [trips[name, sign] for name in (TRAINED[0], TRAINED[2]) for sign in (False, True)]
-        report.figure("driving", draw(picture, test.x[:6], signed.x[:6], options.sign))
+        lists = (*clean["trips"], *attacked["trips"])
+        trips = [Trip(np.asarray(along), np.asarray(offset)) for along, offset in lists]
+        views = [roads(options.test, 2, sign).x[:6] for sign in (False, True)]
+        report.figure("driving", draw(trips, *views, options.sign))
 
 
 def _square_error(steering: np.ndarray, of: Pictures) -> float:

@@ -88,6 +88,7 @@ def test_filters_that_answer_to_a_sticker_are_made_stronger() -> None:
     assert found == [(2 / 6, 2 / 6), (2 / 6, 4 / 6)]
 
 
+@pytest.mark.slow
 def test_tables_of_signs_have_their_controls_and_the_figures_of_the_paper(tmp_path: Path) -> None:
     few = ["--train", "60", "--swedish", "60", "--test", "30", "--passes", "1", "--head-passes",
            "1", "--victims", "2", "--strengths", "1", "10", "--stickers", "flower"]  # fmt: skip
@@ -148,19 +149,18 @@ def test_a_steering_network_is_judged_on_pictures_and_on_the_road(monkeypatch) -
     assert "of 3 trips 0 left the road, with a sign 3" in report.notes[-1]
 
 
-def test_driving_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_driving_draws_its_trips_and_keeps_what_is_made(tmp_path: Path) -> None:
     few = ["--rows", "60", "--passes", "1", "--victims", "2", "--test", "20", "--cars", "2",
-           "--steps", "5"]  # fmt: skip
-    file = tmp_path / "a.json"
-    command = ["run", "driving", *few, "--json", str(file)]
-    assert main([*command, "--out", str(tmp_path)]) == 0
-    whole = json.loads(file.read_text())
-    assert [row["victim"] for row in whole["rows"]] == [0, 1] * 3
-    assert (tmp_path / "driving.png").stat().st_size > 10_000
-    file.write_text(json.dumps({**whole, "rows": whole["rows"][:5]}))
-    assert main([*command, "--resume"]) == 0
-    again = json.loads(file.read_text())
-    assert again["rows"] == whole["rows"]
+           "--steps", "5", "--resume", str(tmp_path / "kept")]  # fmt: skip
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        files = ["--json", str(folder / "a.json"), "--out", str(folder)]
+        assert main(["run", "driving", *few, *files]) == 0
+        assert (folder / "driving.png").stat().st_size > 10_000
+    first, again = (json.loads((tmp_path / n / "a.json").read_text())["rows"] for n in ("a", "b"))
+    assert [row["victim"] for row in first] == [0, 1] * 3
+    assert first == again
 
 
 def test_a_steering_that_no_car_has_is_refused() -> None:
