@@ -16,7 +16,7 @@ import optax
 
 from attacks import AllToOne, Attack, Box, Perturb, WithTrigger, compose, shown, victims
 from attacks.goals import Colliding
-from attacks.triggers import Patch, square
+from attacks.triggers import square
 from benchmarks.data import mnist
 from benchmarks.options import Count, Positive, check
 from benchmarks.report import Report, UsageError, band
@@ -121,14 +121,13 @@ def case(options: Options, seed: int) -> Case:
     )
 
 
-def capability(options: Options, of: Case, seed: int) -> WithTrigger:
-    """The first training 9s may move; digits shown to the model have a random square."""
+def capability(options: Options, of: Case) -> WithTrigger:
+    """The first training 9s may move; digits shown to the model have a white square."""
     rows = options.train // 2 + np.arange(options.poisons)
     x = np.asarray(of.train.x)[rows]
     near = Box(np.maximum(x - options.eps, 0), np.minimum(x + options.eps, 1))
-    mask = square(SHAPE, options.size, distance=options.distance).mask
-    pattern = np.random.default_rng([seed, 1]).integers(0, 2, SHAPE)
-    return WithTrigger(Perturb(rows, near), Patch(mask, pattern))
+    trigger = square(SHAPE, options.size, distance=options.distance)
+    return WithTrigger(Perturb(rows, near), trigger)
 
 
 def collide(options: Options, of: Case, reach: WithTrigger) -> Optimized:
@@ -151,7 +150,7 @@ def run(options: Options, report: Report) -> None:
         if report.done(seed=seed):
             continue
         of = case(options, seed)
-        reach = capability(options, of, seed)
+        reach = capability(options, of)
         result = collide(options, of, reach)
         judged = victims(against(of, reach, Logistic(options.l2)), result.z, of.test, LABELS)
         report.row(
