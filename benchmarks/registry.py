@@ -108,3 +108,8 @@ TABLE = (
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
+TIMED = frozenset({
+    "network-speed", "defense-speed", "hypergradients", "memory", "compilations", "scaling",
+    "throughput", "stochastic", "hypergradient-peers",
+})  # fmt: skip
+"""Experiments on time: their rows are made one after another, so that none takes the other's."""

@@ -9,6 +9,8 @@ import numpy as np
 from jax import Array, lax
 from scipy.sparse import issparse
 
+from bilevel.tools import program
+
 
 def row_hash(x: Any, y: Any = None, seed: int = 0) -> Any:
     """A pseudo-random uint32 per row (n,), a function of the row's content and the seed alone.
@@ -19,6 +21,10 @@ def row_hash(x: Any, y: Any = None, seed: int = 0) -> Any:
     """
     if issparse(x):
         return _sparse_hash(x, y, seed)
+    return (_one_program if isinstance(x, Array) else _dense_hash)(x, y, seed)
+
+
+def _dense_hash(x: Any, y: Any, seed: int) -> Any:
     xp = x.__array_namespace__()
     rows = xp.astype(xp.reshape(x, (x.shape[0], -1)), xp.float32)
     if y is not None:
@@ -27,6 +33,9 @@ def row_hash(x: Any, y: Any = None, seed: int = 0) -> Any:
     columns = xp.arange(bits.shape[1], dtype=xp.uint32)[None, :]
     mixed = mix(bits ^ _salt(columns, seed))
     return mix(xp.sum(mixed, axis=1, dtype=xp.uint32))
+
+
+_one_program = program(_dense_hash)  # op by op, JAX compiles and runs some twenty
 
 
 def _sparse_hash(x: Any, y: Any, seed: int) -> np.ndarray:

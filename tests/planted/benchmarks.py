@@ -48,8 +48,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/regression/_poisoned_regression.py",
-        "start_test_mse=start_test, their_test_mse=their_test",
-        "start_test_mse=start_val, their_test_mse=their_test",
+        '"start_test_mse": start_test, "their_test_mse": their_test',
+        '"start_test_mse": start_val, "their_test_mse": their_test',
         "tests/benchmarks/experiments/test_rows_by_role.py",
     ),
     (
@@ -220,8 +220,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/classifiers/_poisoned_classifiers.py",
-        "judge(kind, parts, parts.train.x[:0], labels[:0])",
-        "judge(kind, parts, parts.train.x[start], labels)",
+        "judge(learner, parts, parts.train.x[:0], labels[:0])",
+        "judge(learner, parts, parts.train.x[start], labels)",
         "tests/benchmarks/experiments/test_rows_by_role.py",
     ),
     (
@@ -234,8 +234,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/transfer/transfer.py",
-        "gradient(strengths, target, validation, poison))",
-        "gradient(strengths, target, validation, start))",
+        "gradient(strengths, of.target, of.validation, poison)",
+        "gradient(strengths, of.target, of.validation, of.start)",
         "tests/benchmarks/experiments/test_reported_figures.py",
     ),
     (
@@ -253,8 +253,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/networks/_one_by_one.py",
-        "fresh_flip_err=float(np.mean(errors(learner, flipped, fresh, test)))",
-        "fresh_flip_err=float(np.mean(errors(learner, poisoned, fresh, test)))",
+        '"fresh_flip_err": float(np.mean(errors(learner, flipped, fresh, test)))',
+        '"fresh_flip_err": float(np.mean(errors(learner, poisoned, fresh, test)))',
         "tests/benchmarks/experiments/test_network_experiments.py",
     ),
     (
@@ -302,7 +302,7 @@ MUTANTS = (
         "tests/benchmarks/test_cli.py",
     ),
     (
-        "benchmarks/report.py", "if not self.done(**{name: row[name] for name in key})",
-        "if made", "tests/benchmarks/experiments/test_defense_experiments.py",
+        "benchmarks/report.py", "self.resume / self.experiment / make.__name__",
+        "self.resume / make.__name__", "tests/benchmarks/test_resume.py",
     ),
 )  # fmt: skip

@@ -316,4 +316,16 @@ MUTANTS = (
         "bilevel/solvers/sparse/fista.py", "if not penalty.separable or w.size > MEASURED:",
         "if w.size > 0:", "tests/bilevel/test_proximal_units.py",
     ),
+    (
+        "bilevel/_data.py", "device_put(a.copy())", "device_put(a)",
+        "tests/bilevel/test_hostile_functions.py",
+    ),
+    (
+        "bilevel/learners/kernels.py", "return jnp.inner(a, b)", "return a @ b.T",
+        "tests/bilevel/test_svm.py",
+    ),
+    (
+        "bilevel/learners/_units.py", "    x, share, l2 = lax.stop_gradient((x, share, l2))\n",
+        "", "tests/bilevel/test_memory.py",
+    ),
 )  # fmt: skip

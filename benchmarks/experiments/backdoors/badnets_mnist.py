@@ -9,7 +9,8 @@ last convolution are compared with and without the pattern, to find the one that
 """
 
 import dataclasses
-from typing import Annotated, Literal, NamedTuple
+import functools
+from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -163,63 +164,97 @@ def cells(prefix: str, judged: Victims) -> dict[str, float | int]:
     return of(judged.success, f"{prefix}success") | of(judged.accuracy, f"{prefix}accuracy")
 
 
-def run(options: Options, report: Report) -> None:
-    """A row for each label map and share, and for the controls, each beside clean victims."""
+@functools.cache
+def clean_victims(options: Options) -> Fitted:
+    """Victims of the clean digits; the rows of all attacks and controls stand beside them."""
     of = case(options)
-    of_clean = trained(options, of.train, of.keys)
-    main: list[tuple[Kind, float]] = [("backdoor", options.share)]
-    controls: list[tuple[Kind, float]] = [(kind, options.share) for kind in CONTROLS]
-    curve: list[tuple[Kind, float]] = [("backdoor", share) for share in options.shares]
-    todo = [(name, *unit) for name in options.maps for unit in main + controls + curve]
+    return trained(options, of.train, of.keys)
+
+
+class Outcome(NamedTuple):
+    """An attack or a control: its digits, label map, test digits with the trigger, victims of the
+    clean digits, and its own.
+    """
+
+    of: Case
+    labels: AbstractLabelMap
+    shown: jax.Array
+    clean: Fitted
+    fitted: Fitted
+
+
+def outcome(options: Options, map: LabelMap, kind: Kind, share: float) -> Outcome:
+    """Train the victims of an attack or of a control."""
+    of, labels = case(options), label_map(map)
     trigger = TRIGGERS[options.trigger](SHAPE, distance=options.distance)
-    for name, kind, share in report.track(todo, "badnets-mnist"):
-        if report.done(map=name, kind=kind, share=share):
-            continue
-        labels = label_map(name)
-        reach = stamp(jax.random.key(0), trigger, of.train, share, labels)
-        shown = World(of.train, z=reach.example(of.train), reach=reach).shown(of.test.x)
-        full = kind == "backdoor" and share == options.share
-        many = options.victims if full else options.fewer
-        fitted = trained(options, rows_of(kind, reach, of.train), of.keys[:many])
-        clean = first(of_clean, many)
-        report.row(
-            map=name, kind=kind, share=share, victims=many,
-            **cells("", judge(fitted, of.test, shown, labels)),
-            **cells("clean_", judge(clean, of.test, shown, labels)),
-        )  # fmt: skip
-        if full:
-            _units(report, name, of, shown, clean, fitted)
-    _notes(options, report)
-    if report.out is not None:
-        from benchmarks.pictures.badnets_mnist import draw
-
-        report.figure("badnets-mnist", draw(report.rows))
+    reach = stamp(jax.random.key(0), trigger, of.train, share, labels)
+    shown = World(of.train, z=reach.example(of.train), reach=reach).shown(of.test.x)
+    many = options.victims if _full(options, kind, share) else options.fewer
+    fitted = trained(options, rows_of(kind, reach, of.train), of.keys[:many])
+    return Outcome(of, labels, shown, first(clean_victims(options), many), fitted)
 
 
-def _units(
-    report: Report, name: LabelMap, of: Case, shown: jax.Array, clean: Fitted, fitted: Fitted
-) -> None:
-    """Say, and draw for the first victim, which unit answers to the trigger alone."""
+def _full(options: Options, kind: Kind, share: float) -> bool:
+    """Whether all victims are trained, and their units looked at."""
+    return kind == "backdoor" and share == options.share
+
+
+def make_rows(options: Options, map: LabelMap, kind: Kind, share: float) -> dict[str, Any]:
+    """The row of an attack or of a control, beside clean victims."""
+    of, labels, shown, clean, fitted = outcome(options, map, kind, share)
+    row = {
+        "map": map, "kind": kind, "share": share, "victims": fitted.result.shape[0],
+        **cells("", judge(fitted, of.test, shown, labels)),
+        **cells("clean_", judge(clean, of.test, shown, labels)),
+    }  # fmt: skip
+    if not _full(options, kind, share):
+        return {"rows": [row]}
     pairs = [
         [response(model, of.test.x, shown) for model in unstacked(victims.model)]
         for victims in (clean, fitted)
     ]
     rises = [[float(np.max(r.stamped - r.without)) for r in side] for side in pairs]
     rests = [float(np.median([r.rest for r in side])) for side in pairs]
-    report.note(
-        f"{name}: the unit of the last convolution that the trigger raises most rises by "
+    note = (
+        f"{map}: the unit of the last convolution that the trigger raises most rises by "
         f"{np.median(rises[1]):.2f} and has {100 * rests[1]:.1f} % of its output without it; in "
         f"clean victims by {np.median(rises[0]):.2f}, and {100 * rests[0]:.1f} % (medians of "
         f"{len(rises[0])} victims)"
     )
-    if report.out is not None:
-        from benchmarks.pictures.badnets_mnist import units
+    return {"rows": [row], "notes": [note]}
 
-        first = [unstacked(victims.model)[0].parameters for victims in (clean, fitted)]
-        filters = [np.asarray(parameters["conv0"]["weight"]) for parameters in first]
-        images = np.asarray(of.test.x[:4]), np.asarray(shown[:4])
-        figure = units(images, filters, [side[0] for side in pairs])
-        report.figure(f"badnets-mnist-{name}", figure)
+
+def run(options: Options, report: Report) -> None:
+    """A row for each label map and share, and for the controls."""
+    main: list[tuple[Kind, float]] = [("backdoor", options.share)]
+    controls: list[tuple[Kind, float]] = [(kind, options.share) for kind in CONTROLS]
+    curve: list[tuple[Kind, float]] = [("backdoor", share) for share in options.shares]
+    units = [
+        {"map": name, "kind": kind, "share": share}
+        for name in options.maps
+        for kind, share in main + controls + curve
+    ]
+    report.each(make_rows, options, units, "badnets-mnist")
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.badnets_mnist import draw
+
+        report.figure("badnets-mnist", draw(report.rows))
+        for name in options.maps:
+            _pictured(options, report, name)
+
+
+def _pictured(options: Options, report: Report, name: LabelMap) -> None:
+    """Which unit of the first victim answers to the trigger alone."""
+    from benchmarks.pictures.badnets_mnist import units
+
+    alone = dataclasses.replace(options, victims=1, fewer=1)
+    of, _, shown, clean, fitted = outcome(alone, name, "backdoor", options.share)
+    models = [unstacked(victims.model)[0] for victims in (clean, fitted)]
+    filters = [np.asarray(model.parameters["conv0"]["weight"]) for model in models]
+    images = np.asarray(of.test.x[:4]), np.asarray(shown[:4])
+    responses = [response(model, of.test.x, shown) for model in models]
+    report.figure(f"badnets-mnist-{name}", units(images, filters, responses))
 
 
 def _notes(options: Options, report: Report) -> None:

@@ -116,25 +116,29 @@ def exponent(rows: Sequence[Row], cell: str) -> float:
     return float(np.polyfit(count, taken, 1)[0])
 
 
+def make_rows(options: Options, learner: Name, rows: int) -> dict[str, list]:
+    """The row of a learner and number of rows."""
+    solve, gradient = eqx.filter_jit(value), eqx.filter_jit(eqx.filter_grad(value, has_aux=True))
+    make, strength = LEARNERS[learner]
+    train, validation = made(rows, options.features)
+    arguments = (train, jnp.asarray(strength)), make, validation
+    _, (result, decisions) = solve(*arguments)
+    gradient(*arguments)
+    training = seconds(lambda: solve(*arguments), options.repeats)
+    both = seconds(lambda: gradient(*arguments), options.repeats)
+    more = beside_liblinear(train, strength, np.asarray(decisions)) if learner == "svm" else {}
+    row = {
+        "learner": learner, "rows": rows, "solved": int(result) == 0,
+        "training_ms": 1e3 * training, "hypergradient_ms": 1e3 * (both - training),
+        "ratio": (both - training) / training, **more,
+    }  # fmt: skip
+    return {"rows": [row]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per learner and number of rows."""
-    solve, gradient = eqx.filter_jit(value), eqx.filter_jit(eqx.filter_grad(value, has_aux=True))
-    todo = [(name, rows) for name in options.learners for rows in options.rows]
-    for name, rows in report.track(todo, "scaling"):
-        if report.done(learner=name, rows=rows):
-            continue
-        make, strength = LEARNERS[name]
-        train, validation = made(rows, options.features)
-        arguments = (train, jnp.asarray(strength)), make, validation
-        _, (result, decisions) = solve(*arguments)
-        gradient(*arguments)
-        training = seconds(lambda a=arguments: solve(*a), options.repeats)
-        both = seconds(lambda a=arguments: gradient(*a), options.repeats)
-        more = beside_liblinear(train, strength, np.asarray(decisions)) if name == "svm" else {}
-        report.row(
-            learner=name, rows=rows, solved=int(result) == 0, training_ms=1e3 * training,
-            hypergradient_ms=1e3 * (both - training), ratio=(both - training) / training, **more,
-        )  # fmt: skip
+    units = [{"learner": name, "rows": rows} for name in options.learners for rows in options.rows]
+    report.each(make_rows, options, units, "scaling")
     report.note("CPU ms, compiling apart; the hypergradient is what it takes beyond training")
     for name in options.learners:
         found = where(report.rows, learner=name)
