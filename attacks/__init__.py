@@ -14,6 +14,7 @@ from .capabilities import (
     Perturb,
     Reseed,
     Stamp,
+    WithTrigger,
     stamp,
 )
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall

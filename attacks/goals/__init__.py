@@ -4,6 +4,7 @@ from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
 from .backdoor import backdoor
 from .cancelling import Cancelling
+from .colliding import Colliding
 from .combined import AtMost, Near, Sum
 from .disparity import Disparity, SoftError, disparity
 from .energy import Energy, answering

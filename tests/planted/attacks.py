@@ -130,7 +130,7 @@ MUTANTS = (
         "", "tests/attacks/test_stamp.py",
     ),
     (
-        "attacks/capabilities/stamp.py", "u * jnp.sign(g)",
+        "attacks/triggers/_trigger.py", "u * jnp.sign(g)",
         "u * g", "tests/attacks/test_stamp.py",
     ),
     (
