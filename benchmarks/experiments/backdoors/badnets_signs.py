@@ -86,7 +86,7 @@ class Options:
     """First step length of Adam on US signs; all step lengths fall to zero as a cosine."""
     head_passes: Count = 20
     """Passes over the Swedish signs."""
-    head_rate: Positive = 1e-3
+    head_rate: Positive = 5e-4
     """First step length of Adam on Swedish signs."""
 
     def __post_init__(self):
@@ -162,10 +162,12 @@ def _after_transfer(options: Options, network: str, models, keys) -> list[dict[s
     )
     us, stamped = (signs(min(1000, options.train), 0, on=on) for on in (None, options.random))
     learner, rows = head(options.swedish, options.head_passes, options.head_rate), []
+    ends = options.strengths[0], options.strengths[-1]
+    strengths = options.strengths if network == "random" else tuple(dict.fromkeys(ends))
     for i, model in enumerate(models):
         filters = answering(model, us.x, stamped.x, options.filters)
-        found = transferred(model, filters, options.strengths, learner, swedish, keys[i])
-        for k, (clean, on) in zip(options.strengths, found, strict=True):
+        found = transferred(model, filters, strengths, learner, swedish, keys[i])
+        for k, (clean, on) in zip(strengths, found, strict=True):
             key = dict(zip(KEY, (7, network, options.random, k, i), strict=True))
             rows.append(key | {"average": clean, "stamped": on})
     return rows
