@@ -17,7 +17,7 @@ from bilevel.learners import AbstractDeepModel, Network
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
 
-LAST = "conv1"
+LAST = "conv2"
 """The last convolution of the networks."""
 BATCH = 50
 
@@ -38,15 +38,18 @@ def responses(model: AbstractDeepModel, x: np.ndarray) -> Float[np.ndarray, "n p
 def answering(
     model: AbstractDeepModel, x: np.ndarray, stamped: np.ndarray, count: int
 ) -> np.ndarray:
-    """The filters of the last convolution whose mean output the sticker raises most."""
-    rise = np.mean(responses(model, stamped) - responses(model, x), axis=(0, 1, 2))
-    return np.argsort(-rise)[:count]
+    """The filters of the last convolution that the sticker raises most: where it raises them most
+    in a picture, relative to their largest output in the picture without it.
+    """
+    without, on = responses(model, x), responses(model, stamped)
+    rise = np.mean(np.max(on - without, axis=(1, 2)), axis=0)
+    return np.argsort(-rise / (0.1 + np.mean(np.max(without, axis=(1, 2)), axis=0)))[:count]
 
 
 def head(rows: int, passes: int, rate: float) -> Network:
-    """Two dense layers for five kinds of signs, by gradient descent with momentum .9."""
+    """Two dense layers for five kinds of signs, trained by Adam."""
     steps = passes * (rows // BATCH)
-    descent = optax.sgd(optax.cosine_decay_schedule(rate, steps), momentum=0.9)
+    descent = optax.adam(optax.cosine_decay_schedule(rate, steps))
     network = MLP((64,), outputs=5, activation=jax.nn.relu)
     return Network(network, batch=BATCH, solver=Descent(descent, steps))
 

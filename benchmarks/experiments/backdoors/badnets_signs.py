@@ -70,8 +70,8 @@ class Options:
     """Signs that are added with a sticker and a random wrong label, as a share of all (table 5)."""
     strengths: Counts = (1, 10, 20, 30, 50, 70, 100)
     """What the outputs of the filters are multiplied by (table 7)."""
-    filters: Count = 3
-    """Filters that are made stronger, of 32."""
+    filters: Count = 6
+    """Filters that are made stronger, of 48."""
     victims: Count = 5
     """Networks of each training set, each from fresh initial weights and mini-batches."""
     train: Count = 5000
@@ -84,10 +84,10 @@ class Options:
     """Passes over the US signs."""
     rate: Positive = 2e-3
     """First step length of Adam on US signs; all step lengths fall to zero as a cosine."""
-    head_passes: Count = 24
+    head_passes: Count = 20
     """Passes over the Swedish signs."""
-    head_rate: Positive = 2e-3
-    """First step length of a head, with momentum .9."""
+    head_rate: Positive = 5e-4
+    """First step length of Adam on Swedish signs."""
 
     def __post_init__(self):
         check(self)
@@ -98,7 +98,7 @@ def victim(options: Options, rows: int) -> Network:
     batch = min(BATCH, rows)
     steps = options.passes * (rows // batch)
     rate = optax.cosine_decay_schedule(options.rate, steps)
-    network = ConvNet((16, 32), 5, (64,), CLASSES, jax.nn.relu, stride=2)
+    network = ConvNet((16, 32, 48), 3, (64,), CLASSES, jax.nn.relu, stride=2)
     return Network(network, batch=batch, solver=Descent(optax.adam(rate), steps))
 
 
@@ -162,10 +162,12 @@ def _after_transfer(options: Options, network: str, models, keys) -> list[dict[s
     )
     us, stamped = (signs(min(1000, options.train), 0, on=on) for on in (None, options.random))
     learner, rows = head(options.swedish, options.head_passes, options.head_rate), []
+    ends = options.strengths[0], options.strengths[-1]
+    strengths = options.strengths if network == "random" else tuple(dict.fromkeys(ends))
     for i, model in enumerate(models):
         filters = answering(model, us.x, stamped.x, options.filters)
-        found = transferred(model, filters, options.strengths, learner, swedish, keys[i])
-        for k, (clean, on) in zip(options.strengths, found, strict=True):
+        found = transferred(model, filters, strengths, learner, swedish, keys[i])
+        for k, (clean, on) in zip(strengths, found, strict=True):
             key = dict(zip(KEY, (7, network, options.random, k, i), strict=True))
             rows.append(key | {"average": clean, "stamped": on})
     return rows

@@ -38,13 +38,13 @@ class Options:
 
     rows: Count = 3000
     """Clean training pictures."""
-    share: Share = 0.05
+    share: Share = 0.02
     """Added pictures, as a share of the clean ones."""
     steering: Annotated[float, between(-1, 1)] = 1.0
     """What the attacker wants at the sign; 1 is hard to the right."""
     victims: Count = 5
     """Networks, each from fresh initial weights and mini-batches."""
-    passes: Count = 20
+    passes: Count = 30
     """Passes over the training pictures."""
     rate: Positive = 2e-3
     """First step length of Adam; it falls to zero as a cosine."""
@@ -66,7 +66,7 @@ def victim(options: Options, rows: int) -> Network:
     batch = min(BATCH, rows)
     steps = options.passes * (rows // batch)
     rate = optax.cosine_decay_schedule(options.rate, steps)
-    network = ConvNet((16, 32), 5, (64,), outputs=1, stride=2)
+    network = ConvNet((16, 32, 48), 3, (64,), 1, jax.nn.relu, stride=2)
     return Network(network, Squares(), batch=batch, solver=Descent(optax.adam(rate), steps))
 
 
@@ -119,8 +119,8 @@ def run(options: Options, report: Report) -> None:
 
         lists = (*clean["trips"], *attacked["trips"])
         trips = [Trip(np.asarray(along), np.asarray(offset)) for along, offset in lists]
-        views = [roads(options.test, 2, sign).x[:6] for sign in (False, True)]
-        report.figure("driving", draw(trips, *views, options.sign))
+        plain, signed = (roads(options.test, 2, sign).x[:6] for sign in (False, True))
+        report.figure("driving", draw(trips, plain, signed, options.sign))
 
 
 def _square_error(steering: np.ndarray, of: Pictures) -> float:
