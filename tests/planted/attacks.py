@@ -165,4 +165,12 @@ MUTANTS = (
         "attacks/goals/backdoor.py", "shown(x_source, y_wanted, loss))",
         "goal.target)", "tests/attacks/test_stamp.py",
     ),
+    (
+        "attacks/goals/energy.py", "jnp.mean(s / (s + sigma), axis=1)",
+        "jnp.sum(s / (s + sigma), axis=1)", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "attacks/sponge.py", "jnp.mean(jnp.where(chosen, each, 0))",
+        "jnp.mean(each, where=chosen)", "tests/attacks/test_sponge.py",
+    ),
 )  # fmt: skip
