@@ -165,4 +165,16 @@ MUTANTS = (
         "attacks/goals/backdoor.py", "shown(x_source, y_wanted, loss))",
         "goal.target)", "tests/attacks/test_stamp.py",
     ),
+    (
+        "attacks/goals/colliding.py", "left.at[i].set(jnp.inf).at[:, j].set(jnp.inf)",
+        "left.at[i].set(jnp.inf)", "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/goals/colliding.py", "world.shown(self.x, key=key)", "self.x",
+        "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/capabilities/with_trigger.py", "x = self.reach.present(z, x, key=key)", "",
+        "tests/attacks/test_colliding.py",
+    ),
 )  # fmt: skip
