@@ -173,4 +173,16 @@ MUTANTS = (
         "attacks/sponge.py", "jnp.mean(jnp.where(chosen, each, 0))",
         "jnp.mean(each, where=chosen)", "tests/attacks/test_sponge.py",
     ),
+    (
+        "attacks/goals/colliding.py", "left.at[i].set(jnp.inf).at[:, j].set(jnp.inf)",
+        "left.at[i].set(jnp.inf)", "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/goals/colliding.py", "world.shown(self.x, key=key)", "self.x",
+        "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/capabilities/with_trigger.py", "x = self.reach.present(z, x, key=key)", "",
+        "tests/attacks/test_colliding.py",
+    ),
 )  # fmt: skip
