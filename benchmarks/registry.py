@@ -58,6 +58,8 @@ TABLE = (
      "A white corner in linear models: share x penalty, closed form, three claims on square loss"),
     ("backdoors", "badnets-mnist",
      "Copies with a pattern and another label, a convolutional network: both label maps, controls"),
+    ("backdoors", "trojan-mnist",
+     "A backdoor in a finished network: three rules for a unit, and one bilevel problem"),
     ("backdoors", "sponge",
      "Networks trained to let many units answer, and inputs that make them: energy of hardware"),
     ("backdoors", "badnets-signs",

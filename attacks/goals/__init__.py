@@ -14,3 +14,4 @@ from .penalised import Penalised
 from .shown import Shown, shown
 from .targeted import Targeted, targeted
 from .towards import Towards
+from .unit import Unit
