@@ -1,6 +1,6 @@
 """Attacks on training: capabilities (feasible changes), goals, and their composition."""
 
-from . import capabilities, domains, fairness, frames, goals, recipes
+from . import capabilities, domains, fairness, frames, goals, recipes, triggers
 from ._compose import Attack, compose, training_key
 from ._world import World
 from .capabilities import (
@@ -13,9 +13,21 @@ from .capabilities import (
     InsertXY,
     Perturb,
     Reseed,
+    Stamp,
+    WithTrigger,
+    stamp,
 )
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
-from .goals import AbstractGoal, disparity, group_loss, indiscriminate, shown, targeted
+from .goals import (
+    AbstractGoal,
+    backdoor,
+    disparity,
+    group_loss,
+    indiscriminate,
+    shown,
+    targeted,
+)
+from .label_maps import AbstractLabelMap, AllToNext, AllToOne, Given, ToRandom
 from .recipes import (
     Greedy,
     Joint,
@@ -46,6 +58,7 @@ from .recipes import (
     selected,
     stat_p,
 )
+from .sponge import Sponge
 from .transfer import (
     Alignment,
     Sizes,
@@ -54,3 +67,5 @@ from .transfer import (
     input_gradient_size,
     loss_variability,
 )
+from .triggers import AbstractTrigger
+from .victims import Judged, Rates, Victims, judge, victims

@@ -10,10 +10,10 @@ from pathlib import Path
 import tyro
 
 from .caches import HELP, keep_programs
-from .registry import EXPERIMENTS
+from .registry import EXPERIMENTS, TIMED
 
 USAGE = """usage: python -m benchmarks list
-       python -m benchmarks run NAME [options] [--json FILE] [--out DIR] [--resume]
+       python -m benchmarks run NAME [options] [--json FILE] [--out DIR] [--resume DIR]
        python -m benchmarks run NAME --help"""
 
 
@@ -25,11 +25,12 @@ class Output:
     """Write rows, notes, options and environment to this file."""
     out: Path | None = None
     """Save pictures in this folder (made if it is not there)."""
-    resume: bool = False
-    """Keep the rows that --json holds from an interrupted run, and make only the others."""
+    resume: Path | None = None
+    """Keep what is made in this folder as it comes, and take what an interrupted run has left
+    there. One folder serves all experiments."""
     jobs: int = 1
-    """Make rows in so many processes at once, each on its share of the cores, where the experiment
-    can. Compare times only among runs with the same number."""
+    """Make rows in so many processes at once, each on its share of the cores. Compare times only
+    among runs with the same number."""
 
 
 def listing() -> str:
@@ -69,8 +70,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
         )
         output: Output = parsed.output
         print(f"Compiled programs are kept in {programs}", file=sys.stderr)
-        if output.jobs != 1 and not hasattr(module, "make_rows"):
-            raise UsageError(f"--jobs: {name} makes its rows one after another; leave it out")
+        if output.jobs != 1 and name in TIMED:
+            raise UsageError(f"--jobs: {name} measures time, which others would take; leave it out")
         report = Report(
             name, parsed.options, json_path=output.json, out=output.out, resume=output.resume,
             jobs=output.jobs,

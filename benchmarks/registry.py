@@ -54,6 +54,20 @@ TABLE = (
      "A residual network on CIFAR-10, the victim of later attacks: made for an accelerator"),
     ("networks", "network-speed",
      "Training and hypergradients of networks: steps per second, beside loops of flax and optax"),
+    ("backdoors", "toy-backdoor",
+     "A white corner in linear models: share x penalty, closed form, three claims on square loss"),
+    ("backdoors", "badnets-mnist",
+     "Copies with a pattern and another label, a convolutional network: both label maps, controls"),
+    ("backdoors", "sponge",
+     "Networks trained to let many units answer, and inputs that make them: energy of hardware"),
+    ("backdoors", "badnets-signs",
+     "Stickers on traffic signs: the four tables of BadNets, also after transfer to other signs"),
+    ("backdoors", "driving",
+     "A roadside sign that a steering network answers to: square error, cars that leave the road"),
+    ("backdoors", "optimised-trigger",
+     "A trigger optimised through the training, beside fixed and adversarial ones of equal mask"),
+    ("backdoors", "hidden-trigger",
+     "9s that look like 9s and make stamped 4s read as 9: features of a frozen network collide"),
     ("flips", "label-flips",
      "Flipped labels, at random, greedy or ranked by hypergradient: test error and trainings"),
     ("transfer", "transfer",
@@ -92,6 +106,8 @@ TABLE = (
      "What a hypergradient costs on top of training, against the number of rows"),
     ("scale", "throughput",
      "Attacks per second against the size of the batch and the number of devices"),
+    ("scale", "restarts",
+     "One poison digit from 256 starts: the best of k by the attacker's loss, and its test error"),
     ("tuning", "stochastic",
      "A penalty per feature by five stochastic bilevel methods, beside the exact hypergradient"),
     ("tuning", "hyperparameters",
@@ -100,3 +116,8 @@ TABLE = (
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
+TIMED = frozenset({
+    "network-speed", "defense-speed", "hypergradients", "memory", "compilations", "scaling",
+    "throughput", "stochastic", "hypergradient-peers",
+})  # fmt: skip
+"""Experiments on time: their rows are made one after another, so that none takes the other's."""

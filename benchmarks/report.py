@@ -8,8 +8,7 @@ import os
 import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +26,20 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from .version import version
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bilevel import Checkpoint, Item
+    from bilevel import Item
 
-EVERY = 1.0
-"""Seconds between two writes of the JSON file while several processes make rows: it is written as a
-whole, which thousands of rows would wait for.
-"""
 Cell = str | int | float | bool | None
 Unit = dict[str, Any]
 """What an experiment makes at once: the arguments that tell it from the others."""
 Made = Mapping[str, Any]
-"""The rows of a unit: `rows`, each a dict of cells, and `notes` if there are any."""
+"""The rows of a unit: `rows`, each a dict of cells, `notes` if there are any, and what else the
+experiment needs of it, such as arrays for a picture.
+"""
 
 
 class UsageError(Exception):
@@ -110,13 +109,13 @@ class _Rate(ProgressColumn):
 
 
 class Report:
-    """Collects what an experiment finds. Rows reach the JSON file as they come, so that nothing
-    is lost when a run is interrupted.
+    """Collects what an experiment finds.
 
     - `json_path`: the JSON file, if one is wanted.
     - `out`: the folder for pictures, if any are wanted.
-    - `resume`: take over the rows of an earlier, interrupted run from `json_path`.
-    - `jobs`: number of processes that make rows, where the experiment lets `each` make them.
+    - `resume`: the folder that keeps what each unit made, and that an interrupted run goes on from;
+      it may be shared by all experiments.
+    - `jobs`: number of processes that make rows.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class Report:
         *,
         json_path: Path | None = None,
         out: Path | None = None,
-        resume: bool = False,
+        resume: Path | None = None,
         jobs: int = 1,
     ):
         if jobs < 1:
@@ -141,8 +140,6 @@ class Report:
         for folder in (json_path and json_path.parent, out):
             if folder is not None:
                 _make(folder)
-        if resume:
-            self.rows = self._earlier()
 
     @contextlib.contextmanager
     def progress(self, total: int, description: str) -> Iterator[Callable[[], None]]:
@@ -155,62 +152,64 @@ class Report:
             task = bar.add_task(description, total=total)
             yield lambda: bar.advance(task)
 
-    def track(self, iterable: Iterable, description: str) -> Iterator:
-        """Yield the items while a bar on stderr shows how many are done."""
-        items = list(iterable)
-        with self.progress(len(items), description) as advance:
-            for item in items:
-                yield item
-                advance()
-
     def each(
-        self,
-        make: Callable[..., Made],
-        options: Any,
-        units: Sequence[Unit],
-        key: Sequence[str],
-        description: str,
-    ) -> None:
-        """Add the rows of all units, in their order, while a bar shows how many are done.
+        self, make: Callable[..., Made], options: Any, units: Sequence[Unit], description: str
+    ) -> list[Made]:
+        """Add the rows of all units, in their order, while a bar shows how many are done; return
+        what was made of each.
 
-        - `make`: `make(options, **unit)` returns the rows of a unit and what is to be noted. It is
-          a function at the top of a module, for `jobs` processes that run it.
-        - `key`: the cells that tell a row from all others: rows that are there already stay.
+        - `make`: `make(options, **unit)` returns the rows of a unit. It is a function at the top of
+          a module: processes run it, and `resume` keeps its results by its name, the options, the
+          unit and the version of the code.
 
-        Raises `UsageError` after all others for units that fail in other processes.
+        Raises `UsageError` after all others for units that fail in other processes, and for a
+        folder that cannot be gone on from.
         """
-        if self.jobs == 1 or not units:
-            for unit in self.track(units, description):
-                self._add(make(options, **unit), key)
-                self.save()
-            return
+        try:
+            if units and (self.jobs > 1 or self.resume is not None):
+                return self._swept(make, options, units, description)
+            made = []
+            with self.progress(len(units), description) as advance:
+                for unit in units:
+                    made.append(make(options, **unit))
+                    self._add(made[-1])
+                    advance()
+            return made
+        finally:
+            self.save()
+
+    def _swept(
+        self, make: Callable[..., Made], options: Any, units: Sequence[Unit], description: str
+    ) -> list[Made]:
         from bilevel import sweep
 
-        before, saved = (list(self.rows), list(self.notes)), time.monotonic()
+        rows, notes = len(self.rows), len(self.notes)
         grid = [{"options": options, **unit} for unit in units]
         with (
-            tempfile.TemporaryDirectory() as store,  # the rows are kept in the JSON file
+            tempfile.TemporaryDirectory() as passing,
             self.progress(len(units), description) as advance,
         ):
 
             def after(item: "Item") -> None:
-                nonlocal saved
                 if item.failure is None:
-                    self._add(item.cells, key)
-                if time.monotonic() - saved > EVERY:
-                    self.save()
-                    saved = time.monotonic()
+                    self._add(item.cells)
                 advance()
 
+            folder = Path(passing)
+            if self.resume is not None:
+                folder = self.resume / self.experiment / make.__name__
             try:
-                swept = sweep(make, grid, store=store, jobs=self.jobs, after=after)
-            finally:
-                self.save()
-        self.rows, self.notes = before
+                swept = sweep(
+                    make, grid, store=folder, version=version(), jobs=self.jobs, after=after
+                )
+            except (ValueError, OSError) as error:
+                raise UsageError(
+                    f"--resume: {folder} cannot be gone on from, give another folder: {error}"
+                ) from error
+        del self.rows[rows:], self.notes[notes:]  # they came in any order
         for item in swept.items:
             if item.failure is None:
-                self._add(item.cells, key)
-        self.save()
+                self._add(item.cells)
         if swept.failed:
             first = swept.failed[0]
             unit = {name: first.settings[name] for name in units[0]}
@@ -218,39 +217,22 @@ class Report:
                 f"{len(swept.failed)} of {len(units)} parts failed, the rows of the others are "
                 f"kept; the first, {unit}: {first.failure}\n{first.traceback}"
             )
+        return [item.cells for item in swept.items]
 
-    def checkpoint(self, name: str) -> "Checkpoint | None":
-        """A file beside the JSON file for the state of an unfinished row; None without JSON. A run
-        that does not resume removes what an earlier one left there.
-        """
-        from bilevel import Checkpoint
-
-        if self.json_path is None:
-            return None
-        checkpoint = Checkpoint(self.json_path.with_name(f"{self.json_path.stem}.{name}.npz"))
-        if not self.resume:
-            checkpoint.remove()
-        return checkpoint
-
-    def _add(self, made: Made, key: Sequence[str]) -> None:
+    def _add(self, made: Made) -> None:
         for row in made["rows"]:
-            if not self.done(**{name: row[name] for name in key}):
-                self.rows.append(plain(row))
-        self.notes += made.get("notes", [])
+            self.row(**row)
+        for text in made.get("notes", []):
+            self.note(text)
 
     def row(self, **cells: Any) -> None:
-        """Add a row, to the table and to the JSON file."""
+        """Add a row."""
         self.rows.append(plain(cells))
-        self.save()
-
-    def done(self, **cells: Any) -> bool:
-        """Whether a row with these cells is there already (from the run that is resumed)."""
-        wanted = plain(cells).items()
-        return any(wanted <= row.items() for row in self.rows)
 
     def note(self, text: str) -> None:
-        """Add a sentence to be read under the table."""
-        self.notes.append(text)
+        """Add a sentence to be read under the table, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def figure(self, name: str, fig: "Figure") -> None:
         """Save a picture as `name`.png, if a folder for pictures was given."""
@@ -270,7 +252,7 @@ class Report:
             "environment": self._environment,
             "complete": self.complete,
         }
-        # Without `indent`, which is Python and slow: there is a write for each row.
+        # Without `indent`, which is Python, and slow for thousands of rows.
         lines = [
             f'"{name}": {json.dumps(value, allow_nan=False)}' for name, value in others.items()
         ]
@@ -304,31 +286,6 @@ class Report:
         for row in self.rows:
             table.add_row(*(shown(name, row.get(name)) for name in names))
         return table
-
-    def _earlier(self) -> list[dict[str, Any]]:
-        """The rows of the run to resume.
-
-        Options that are lists only say which rows to make; if another one has changed, old and
-        new rows do not belong together.
-        """
-        if self.json_path is None:
-            raise UsageError("--resume: give the file to go on with by --json")
-        if not self.json_path.exists():
-            return []
-        try:
-            earlier = json.loads(self.json_path.read_text())
-            name, options, rows = earlier["experiment"], earlier["options"], earlier["rows"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"--resume: {self.json_path} is no report ({error!r})") from error
-        if name != self.experiment:
-            raise UsageError(f"--resume: {self.json_path} is a report of {name}")
-        for key, value in self.options.items():
-            if not isinstance(value, list) and options.get(key) != value:
-                raise UsageError(
-                    f"--resume: {self.json_path} was made with {key} = {options.get(key)}, not "
-                    f"{value}; use the same options, or another --json"
-                )
-        return rows
 
 
 def _make(folder: Path) -> None:

@@ -81,8 +81,9 @@ def _numbers(name: str, a) -> Array:
     try:
         if isinstance(a, np.ndarray) and (a.dtype == object or not a.dtype.isnative):
             a = a.astype(float if a.dtype == object else a.dtype.newbyteorder("="))
-        # `asarray` compiles a program for each new shape of a NumPy array.
-        a = jax.device_put(a) if isinstance(a, np.ndarray) else jnp.asarray(a)
+        # `asarray` compiles a program for each new shape of a NumPy array, and both it and
+        # `device_put` may share the memory of one: a later change of its values would come through.
+        a = jax.device_put(a.copy()) if isinstance(a, np.ndarray) else jnp.asarray(a)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: got {type(a).__name__}, expected numbers ({error})") from None
     if a.dtype == bool:

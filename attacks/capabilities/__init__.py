@@ -9,3 +9,5 @@ from .insert_near import InsertNear
 from .insert_xy import XY, InsertXY
 from .perturb import Perturb
 from .reseed import Reseed
+from .stamp import Stamp, stamp
+from .with_trigger import WithTrigger

@@ -69,11 +69,13 @@ class Greedy(eqx.Module):
 
     - `x` (m, ...), `y` (m,): the rows added so far.
     - `values` (m,): the attacker's objective after each.
+    - `start` (m, ...): where each started.
     """
 
     x: Float[Array, "m ..."]
     y: Shaped[Array, " m"]
     values: Float[Array, " m"]
+    start: Float[Array, "m ..."]
 
 
 def one_by_one(
@@ -102,13 +104,19 @@ def one_by_one(
     labels = jnp.asarray(labels).astype(train.y.dtype)
     slots = len(labels)
     if done is None:
-        done = Greedy(start[:0], labels[:0], jnp.zeros(0, train.x.dtype))
-    if not np.array_equal(done.y, labels[: len(done.y)]):
+        done = Greedy(start[:0], labels[:0], jnp.zeros(0, train.x.dtype), start[:0])
+    count = len(done.y)
+    if not np.array_equal(done.y, labels[:count]):
         raise ValueError(
             f"done: got rows with labels {done.y}, expected the first of {labels}; start without "
             "the rows of another run"
         )
-    for index in range(len(done.y), slots):
+    if not np.array_equal(done.start, start[:count]):
+        raise ValueError(
+            f"done: got {count} rows that did not start at the first {count} of `start`; start "
+            "without the rows of another run"
+        )
+    for index in range(count, slots):
         weight = jnp.asarray(np.arange(slots) < index, train.weight.dtype)
         held = jnp.concatenate([done.x, start[index:]])
         data = append(train, held, labels, weight)
@@ -117,6 +125,7 @@ def one_by_one(
             jnp.concatenate([done.x, result.z]),
             labels[: index + 1],
             jnp.append(done.values, result.value.astype(done.values.dtype)),
+            start[: index + 1],
         )
         after(jax.block_until_ready(done))
     return done

@@ -7,6 +7,7 @@ from .compas import compas_frame
 from .contagio import pdf_malware
 from .enron import enron
 from .files import Poison, filed_parts, filed_poison, numbered_parts
+from .gtsrb import Tracked, gtsrb
 from .lending_club import encoded, loans, loans_frame
 from .manip_ml import house, pharm
 from .mnist import (

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,14 @@ KINDS = (
 )
 
 
-def keyed(
-    task: Callable, grid: Iterable[Settings], identity: dict[str, Any]
-) -> dict[str, Settings]:
+class Keyed(NamedTuple):
+    """The settings of an item, and as JSON can hold them."""
+
+    settings: Settings
+    plain: dict[str, Any]
+
+
+def keyed(task: Callable, grid: Iterable[Settings], identity: dict[str, Any]) -> dict[str, Keyed]:
     """The items of the grid by their keys, in order.
 
     - `identity`: what else a result depends on.
@@ -26,7 +31,8 @@ def keyed(
     Raises `ValueError` for a grid without items or with one of them twice, `TypeError` for an item
     that is no mapping, does not fit the signature of the task, or holds what has no stable text.
     """
-    items: dict[str, Settings] = {}
+    items: dict[str, Keyed] = {}
+    known: dict[int, tuple[Any, Any]] = {}  # items often share an object: its text is made once
     numbers: dict[str, int] = {}
     signature = inspect.signature(task)
     for number, settings in enumerate(grid):
@@ -42,14 +48,15 @@ def keyed(
                 f"grid: item {number}, {dict(settings)}, does not fit {task.__qualname__}"
                 f"{signature}: {error}"
             ) from error
-        text = json.dumps([identity, _item(settings, number)], sort_keys=True)
+        about = _item(settings, number, known)
+        text = json.dumps([identity, about], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:32]
         if key in items:
             raise ValueError(
                 f"grid: items {numbers[key]} and {number} are the same, {dict(settings)}; leave "
                 "one out, or tell them apart by a setting such as a seed"
             )
-        items[key], numbers[key] = settings, number
+        items[key], numbers[key] = Keyed(settings, about), number
     if not items:
         raise ValueError("grid: got no items, expected at least one mapping of names to settings")
     return items
@@ -72,11 +79,13 @@ def plain(value: Any) -> Any:
     raise TypeError(f"is a {type(value).__name__}, expected one of: {KINDS}")
 
 
-def _item(settings: Settings, number: int) -> dict[str, Any]:
+def _item(settings: Settings, number: int, known: dict[int, tuple[Any, Any]]) -> dict[str, Any]:
     texts = {}
     for name, value in settings.items():
         try:
-            texts[name] = plain(value)
+            if id(value) not in known:
+                known[id(value)] = value, plain(value)
+            texts[name] = known[id(value)][1]
         except TypeError as error:
             raise TypeError(
                 f"grid: {name!r} of item {number} {error}; name arrays and objects by a number, a "

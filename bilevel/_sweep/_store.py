@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from . import _cells
 from ._lock import locked
-from ._settings import Settings, plain
 
 ABOUT = "sweep.json"
 LOCK = "sweep.lock"
@@ -71,20 +70,21 @@ class Store:
             del outcome["settings"]
         return outcome
 
-    def write(self, key: str, settings: Settings, outcome: str) -> None:
+    def write(self, key: str, about: dict[str, Any], outcome: str) -> None:
         """Keep the outcome of an item, in place of an earlier failure.
 
+        - `about`: its settings, as JSON can hold them.
         - `outcome`: as text, from `perform`.
 
         Raises `OSError` if it cannot be written, for a full disk for example.
         """
-        about = json.dumps({name: plain(value) for name, value in settings.items()})
         try:
-            self._replace(f"{key}.json", f'{{"settings": {about}, {outcome[1:]}\n')
+            text = f'{{"settings": {json.dumps(about)}, {outcome[1:]}\n'
+            self._replace(f"{key}.json", text)
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"store: the result of {dict(settings)} cannot be written to {self.path} "
+                f"store: the result of {about} cannot be written to {self.path} "
                 f"({error.strerror}); all results before it are kept there: make room and run the "
                 "sweep again",
             ) from error

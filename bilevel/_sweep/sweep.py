@@ -67,7 +67,7 @@ def sweep(
     swept: dict[str, Item] = {}
 
     def add(key: str, outcome: dict[str, Any]) -> None:
-        swept[key] = Item(items[key], **outcome)
+        swept[key] = Item(items[key].settings, **outcome)
         if after is not None:
             after(swept[key])
 
@@ -76,12 +76,12 @@ def sweep(
             outcome = kept.read(key)
             if outcome is not None and "cells" in outcome:
                 add(key, outcome)
-        left = {key: settings for key, settings in items.items() if key not in swept}
+        left = {key: item.settings for key, item in items.items() if key not in swept}
         calls = {key: (perform, task, settings, of["x64"]) for key, settings in left.items()}
         try:
             with contextlib.closing(_outcomes(pool, calls)) as outcomes:
                 for key, text in outcomes:
-                    kept.write(key, items[key], text)
+                    kept.write(key, items[key].plain, text)
                     add(key, _cells.loads(text))
         except BrokenExecutor as error:
             raise RuntimeError(

@@ -17,6 +17,7 @@ from ..losses import Huber, Logistic, Squares
 from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers import Newton, _cholesky
+from ..solvers._moments import moments
 from ..solvers.smooth._smooth import AbstractSmoothSolver
 from ._checks import require_table, require_weights, validity
 from ._learner import AbstractLearner
@@ -62,21 +63,8 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "p p"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    # A column of ones for the bias compiles to less than a matrix of blocks.
-    x = jnp.concatenate([fit.x, jnp.ones_like(fit.x[:, :1])], axis=1)
     strengths = jnp.append(fit.l2 / fit.units.scale**2, fit.l2_bias)
-    return moments(x, curvature) + jnp.diag(strengths)
-
-
-def moments(x: Float[Array, "n d"], weight: Float[Array, " n"]) -> Float[Array, "d d"]:
-    """sum_i weight_i x_i x_i'. For d >= 128 a quarter of the matrix is mirrored, not computed."""
-    weighted, d = x * weight[:, None], x.shape[1]
-    if d < 128:
-        return weighted.T @ x
-    first = weighted[:, : d // 2].T @ x[:, : d // 2]
-    rest = weighted[:, d // 2 :].T @ x
-    above = jnp.concatenate([first, rest[:, : d // 2].T], axis=1)
-    return jnp.concatenate([above, rest])
+    return moments(fit.x, jnp.ones_like(curvature), curvature) + jnp.diag(strengths)
 
 
 class GramFactor(eqx.Module):
@@ -263,7 +251,7 @@ class AbstractLinearLearner(AbstractLearner):
         known = None if self.known is None else self.known.gram
         if known is None:
             return x @ x.T
-        side = x[known.shape[0] :] @ x.T
+        side = jnp.inner(x[known.shape[0] :], x)
         return jnp.concatenate(
             [jnp.concatenate([known, side[:, : known.shape[0]].T], axis=1), side]
         )

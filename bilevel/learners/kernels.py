@@ -65,7 +65,8 @@ class Linear(AbstractKernel):
     """k(a, b) = a'b."""
 
     def gram(self, a, b):
-        return a @ b.T
+        # Not a @ b.T: for one row XLA sums a transposed copy of b entry by entry on a CPU.
+        return jnp.inner(a, b)
 
     def origin(self, x, weight):
         # Far from the origin products of rows are large, and their differences are rounding.
@@ -87,7 +88,8 @@ class Linear(AbstractKernel):
         if width >= rows.shape[1]:
             return at
         columns = np.pad(used, (0, width - used.size))
-        x = np.where(np.arange(width) < used.size, rows[:, columns], 0)
+        x = np.take(rows, columns, axis=1, mode="clip")
+        x[:, used.size :] = 0
         return Columns(jnp.asarray(x), jnp.asarray(columns))
 
 
@@ -106,7 +108,7 @@ class RBF(AbstractKernel):
         centre = lax.stop_gradient(jnp.mean(b, axis=0, keepdims=True))
         a, b = a - centre, b - centre
         squares = jnp.sum(a * a, axis=1)[:, None] + jnp.sum(b * b, axis=1)[None, :]
-        return jnp.exp(-self.gamma * (squares - 2 * a @ b.T))
+        return jnp.exp(-self.gamma * (squares - 2 * jnp.inner(a, b)))
 
 
 class Polynomial(AbstractKernel):
@@ -128,7 +130,7 @@ class Polynomial(AbstractKernel):
         self.coef0 = jnp.asarray(coef0, float)
 
     def gram(self, a, b):
-        base = self.gamma * (a @ b.T) + self.coef0
+        base = self.gamma * jnp.inner(a, b) + self.coef0
         return power(base, jnp.broadcast_to(self.degree.astype(base.dtype), base.shape))
 
 

@@ -1,6 +1,7 @@
 """Support vector machine, in its dual form."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
@@ -20,7 +21,8 @@ from .logistic import Logistic
 
 class SVMModel(AbstractModel):
     """f(x) = sum_j coef_j k(x, x_j) + bias with coef = alpha * y. `terms` has the blocks (rows,
-    coef); with a linear kernel the rows are centred.
+    coef); with a linear kernel the rows are centred, and if there are many, multiplied by y
+    instead of alpha.
     """
 
     terms: Terms
@@ -108,26 +110,27 @@ class SVM(AbstractLearner):
         y, known = data.targets(), self.known
         origin = self.kernel.origin(data.x, data.weight) if known is None else known.origin
         new = _from(origin, data.x if known is None else data.x[known.x.shape[0] :])
+        signed = known is None and self._low_rank(new)
+        if signed:  # one copy of many rows, for the problem and the model
+            new = _signed(data.x, origin, y)
         problem = BoxQP(
-            Q=self._quadratic(new, y),
+            Q=Product(new) if signed else self._quadratic(new, y),
             q=-jnp.ones_like(y),
             lower=jnp.zeros_like(y),
             upper=self.C * data.weight,
             e=y,
             b=jnp.zeros((), y.dtype),
         )
-        make_model = eqx.Partial(_model, self, new, y, origin)
+        make_model = eqx.Partial(_model, self, new, jnp.ones_like(y) if signed else y, origin)
         valid = validity(data, self.C, signs=True)
         return Training(data, problem, make_model, make_support=_support, result=valid)
 
     def _low_rank(self, x: Float[Array, "n d"]) -> bool:
         return isinstance(self.kernel, Linear) and 2 * x.shape[1] <= x.shape[0]
 
-    def _quadratic(self, new: Float[Array, "m d"], y: Float[Array, " n"]) -> Array | Product:
+    def _quadratic(self, new: Float[Array, "m d"], y: Float[Array, " n"]) -> Float[Array, "n n"]:
         """Q of the known rows and `new`."""
         if self.known is None:
-            if self._low_rank(new):
-                return Product(y[:, None] * new)
             return self.kernel.gram(new, new) * jnp.outer(y, y)
         # Only blocks of the rows after the known ones are computed.
         k = self.known.x.shape[0]
@@ -141,16 +144,22 @@ def _from(origin: Array | None, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return x if origin is None else x - origin[None, :]
 
 
+@jax.checkpoint  # a derivative makes them anew
+def _signed(x: Float[Array, "n d"], origin: Array | None, y: Float[Array, " n"]) -> Array:
+    """Rows from the origin, multiplied by their labels."""
+    return y[:, None] * _from(origin, x)
+
+
 def _model(
     learner: SVM,
     new: Float[Array, "m d"],
-    y: Float[Array, " n"],
+    sign: Float[Array, " n"],
     origin: Array | None,
     value: tuple[Array, Array],
 ) -> SVMModel:
     # In the dual, stationarity reads Qa - 1 + nu y = 0, so y f(x) = 1 gives bias = nu.
     alpha, bias = value
-    coef = alpha * y
+    coef = alpha * sign
     if learner.known is None:
         terms = ((new, coef),)
     else:

@@ -10,15 +10,12 @@ from bilevel.tools import require_count
 
 from .._arguments import agreement_argument, balance_argument
 from ..sanitise._quotas import by_quota
-from ..sanitise._votes import elected, nearest, shares
+from ..sanitise._votes import elected, shares
 from ..sanitise.soft_relabel import AGREEMENT, UNTURNED
 from ._choice import AUTO
 from ._rows import Rows
 from ._sanitiser import Sanitiser, Seen
 from ._tasks import Classes
-
-PAIRS = 2**22
-"""Distances held in memory at a time."""
 
 
 class RelabelClassifier(Classes, Sanitiser):
@@ -54,11 +51,7 @@ class RelabelClassifier(Classes, Sanitiser):
         k, agreement = require_count("k", self.k), agreement_argument(self.agreement)
         classes, number = np.unique(rows.y, return_inverse=True)
         one_hot, weight = np.eye(classes.size)[number], rows.weight
-        many = -(-(number.size**2) // PAIRS)
-        share = np.concatenate([
-            shares(nearest(rows.x, weight, k, some), weight, one_hot)
-            for some in np.array_split(np.arange(number.size), many)
-        ])  # fmt: skip
+        share = shares(rows.x, weight, k, one_hot)
         commonest, enough = elected(share, one_hot, agreement)
         against = 1 - np.sum(share * one_hot, axis=1)
         agreed, used = ~enough | (commonest == number), np.ones(number.size, bool)

@@ -2,7 +2,15 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
 from .scores.neighbours import squared_distances
+
+PAIRS = 2**20
+"""Distances held in memory at a time."""
 
 
 def nearest(x: Any, weight: Any, k: int, some: Any = None) -> Any:
@@ -22,15 +30,36 @@ def nearest(x: Any, weight: Any, k: int, some: Any = None) -> Any:
     return (apart <= radius + rounding) & xp.isfinite(apart)
 
 
-def shares(near: Any, weight: Any, labels: Any) -> Any:
-    """Shares (m, k) of the votes of a row's neighbours (m, n), by weight (n,), that each class has,
-    with labels one-hot (n, k); all zero without neighbours of weight > 0.
+def tallies(x: Any, weight: Any, k: int, values: Any) -> Any:
+    """Sums over the `nearest` of each row of their values (n, c): (n, c), differentiable in the
+    values. A block of the pairs of rows is in memory at a time.
+    """
+    xp, rows = x.__array_namespace__(), x.shape[0]
+
+    def of_rows(some):
+        return xp.astype(nearest(x, weight, k, some), values.dtype) @ values
+
+    if rows * rows <= PAIRS:
+        return of_rows(None)
+    if isinstance(x, np.ndarray):
+        blocks = np.array_split(np.arange(rows), -(-rows * rows // PAIRS))
+        return np.concatenate([of_rows(some) for some in blocks])
+
+    @jax.checkpoint  # a derivative finds them anew: they would be n x n
+    def of_row(row):
+        return of_rows(row[None])[0]
+
+    return lax.map(of_row, jnp.arange(rows), batch_size=max(1, PAIRS // rows))
+
+
+def shares(x: Any, weight: Any, k: int, labels: Any) -> Any:
+    """Shares (n, c) that each class has of the votes of a row's `nearest`, by weight (n,), with
+    labels one-hot (n, c); all zero without neighbours of weight > 0.
     """
     xp = weight.__array_namespace__()
-    near = xp.astype(near, weight.dtype)
-    votes = near @ weight
-    tiny = xp.finfo(weight.dtype).tiny
-    return (near @ (weight[:, None] * labels)) / xp.where(votes > tiny, votes, tiny)[:, None]
+    sums = tallies(x, weight, k, weight[:, None] * labels)
+    votes, tiny = xp.sum(sums, axis=1), xp.finfo(weight.dtype).tiny
+    return sums / xp.where(votes > tiny, votes, tiny)[:, None]
 
 
 def elected(share: Any, at_tie: Any, agreement: float) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from .._defense import softened
 from ._inspection import Inspection, quota_gaps
 from ._quotas import by_quota
 from ._sanitiser import AbstractHardSanitiser
-from ._votes import elected, nearest, shares
+from ._votes import elected, shares
 from .soft_relabel import AGREEMENT, UNTURNED, SoftRelabel, tie_argument
 
 
@@ -81,7 +81,7 @@ class Relabel(AbstractHardSanitiser):
         given = stop_gradient(data)
         y = given.targets()
         x = given.x.reshape(data.rows, -1)
-        share = shares(nearest(x, given.weight, self.k), given.weight, one_hot(y))
+        share = shares(x, given.weight, self.k, one_hot(y))
         tie = jnp.full_like(y, self.tie) if self.tie else y
         positive, enough = elected(share, one_hot(tie), self.agreement)
         lead = share[:, 1] - share[:, 0]

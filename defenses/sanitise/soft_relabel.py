@@ -11,7 +11,7 @@ from .._arguments import agreement_argument, balance_argument
 from ._inspection import Inspection
 from ._quotas import floor_scores
 from ._sanitiser import AbstractSoftSanitiser
-from ._votes import nearest
+from ._votes import tallies
 
 AGREEMENT = 0.9
 """The least share of the votes that changes a label, by default: at .5, as published, clean tables
@@ -63,9 +63,10 @@ class SoftRelabel(AbstractSoftSanitiser):
     def inspect(self, data, *, key=None):
         del key  # nothing is trained
         x, weight = stop_gradient((data.x.reshape(data.rows, -1), data.weight))
-        near, y = nearest(x, weight, self.k).astype(weight.dtype), data.targets()
-        votes = jnp.maximum(near @ data.weight, jnp.finfo(weight.dtype).tiny)
-        lead = near @ (data.weight * y) / votes
+        y = data.targets()
+        ballots = jnp.stack([data.weight, data.weight * y], axis=1)
+        votes, lead = tallies(x, weight, self.k, ballots).T
+        lead = lead / jnp.maximum(votes, jnp.finfo(weight.dtype).tiny)
         at_tie = jnp.full_like(y, self.tie) if self.tie else y
         demanded = max(2 * self.agreement - 1, 0)  # half of the votes are always there
         against, group = 0.5 - 0.5 * y * lead, stop_gradient(jnp.sign(y))

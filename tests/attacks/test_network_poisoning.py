@@ -60,6 +60,8 @@ def test_rows_added_one_by_one_compile_once_and_go_on_from_where_they_stopped():
     np.testing.assert_array_equal(whole.values, again.values)
     with pytest.raises(ValueError, match="done: got rows with labels"):
         attacks.one_by_one(TRAIN, START, -LABELS, pose, done=seen[0])
+    with pytest.raises(ValueError, match="done: got 1 rows that did not start at the first 1"):
+        attacks.one_by_one(TRAIN, START[::-1], LABELS, pose, done=seen[0])
     # the value after a row is that of all rows so far, retrained
     data = bilevel.append(TRAIN, whole.x[:1], whole.y[:1])
     data = bilevel.append(data, START[1:], LABELS[1:], jnp.zeros(2))

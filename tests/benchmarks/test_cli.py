@@ -13,8 +13,7 @@ import pytest
 import benchmarks
 from benchmarks import caches, clock, data
 from benchmarks.__main__ import main
-from benchmarks.registry import EXPERIMENTS, Experiment
-from benchmarks.report import Report, UsageError
+from benchmarks.registry import EXPERIMENTS, TIMED, Experiment
 
 COLUMNS = [
     "pair", "split", "points", "clean_val_err", "clean_test_err", "flip_test_err", "val_err",
@@ -57,6 +56,10 @@ def test_every_experiment_file_is_registered_under_its_name() -> None:
     assert found == {(e.family, name) for name, e in EXPERIMENTS.items()}
 
 
+def test_experiments_on_time_are_registered() -> None:
+    assert EXPERIMENTS.keys() >= TIMED
+
+
 def test_pictures_import_no_experiment() -> None:
     for path in (Path(benchmarks.__file__).parent / "pictures").glob("*.py"):
         assert "experiments" not in path.read_text(), path
@@ -81,20 +84,6 @@ def test_svm_mnist_writes_rows_and_picture(finished: Path) -> None:
     assert len(picture) > 20_000
 
 
-def test_resume_keeps_old_rows_and_adds_new_ones(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "run.json"
-    copy.write_bytes((finished / "run.json").read_bytes())
-    old = json.loads(copy.read_text())["rows"]
-    assert main([*TINY, "--splits", "0", "1", "--json", str(copy), "--resume"]) == 0
-    rows = json.loads(copy.read_text())["rows"]
-    assert rows[:1] == old
-    assert [row["split"] for row in rows] == [0, 1]
-    assert main([*TINY, "--C", "2", "--json", str(copy), "--resume"]) == 2
-    assert "was made with C = 1.0, not 2.0" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -110,8 +99,7 @@ def test_resume_keeps_old_rows_and_adds_new_ones(
         ([*TINY, "--splits-file", "none.npz"], "--splits-file: none.npz cannot be read"),
         ([*TINY, "--splits-file", "none.npz", "--full"], "leave --full out"),
         ([*TINY, "--jobs", "0"], "--jobs: got 0, expected 1 or more"),
-        (["run", "svm-2d", "--jobs", "2"], "--jobs: svm-2d makes its rows one after another"),
-        ([*TINY, "--resume"], "--resume: give the file to go on with by --json"),
+        (["run", "scaling", "--jobs", "2"], "--jobs: scaling measures time, which others would"),
     ],
 )
 def test_mistakes_are_answered_by_a_sentence(
@@ -132,14 +120,17 @@ def test_options_that_do_not_exist_or_parse_are_named(
     assert wrong[0] in capsys.readouterr().err
 
 
+def counted(options, number):
+    if number == 2:
+        raise KeyboardInterrupt
+    return {"rows": [{"number": np.int64(number), "share_err": np.float64(0.25), "none": np.nan}]}
+
+
 def test_an_interrupted_run_keeps_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(options, report) -> None:
-        for number in report.track(range(3), "counting"):
-            if number == 2:
-                raise KeyboardInterrupt
-            report.row(number=np.int64(number), share_err=np.float64(0.25), none=float("nan"))
+        report.each(counted, options, [{"number": number} for number in range(3)], "counting")
 
     module = SimpleNamespace(Options=EXPERIMENTS["svm-mnist"].load().Options, run=run, __doc__="")
     monkeypatch.setattr(Experiment, "load", lambda self: module)
@@ -194,44 +185,6 @@ def test_help_says_where_programs_are_kept(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="0"):
         main(["run", "svm-mnist", "--help"])
     assert "JAX_COMPILATION_CACHE_DIR" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_rows_are_the_same_from_several_processes(finished: Path, tmp_path: Path) -> None:
-    file = tmp_path / "run.json"
-    assert main([*TINY, "--splits", "0", "--json", str(file)]) == 0
-    arguments = ["--splits", "3", "2", "1", "0", "--json", str(file)]
-    assert main([*TINY, *arguments, "--resume", "--jobs", "2"]) == 0
-    several = json.loads(file.read_text())
-    assert main([*TINY, *arguments]) == 0
-    one = json.loads(file.read_text())
-    assert (several["environment"]["jobs"], one["environment"]["jobs"]) == (2, 1)
-    assert [row["split"] for row in several["rows"]] == [0, 3, 2, 1]
-    times = {"cpu_seconds", "compile_seconds"}
-    cells = [
-        sorted([(name, v) for row in run["rows"] for name, v in row.items() if name not in times])
-        for run in (several, one)
-    ]
-    assert cells[0] == cells[1]
-
-
-def grumpy(options, number):
-    if number == options:
-        raise ValueError("not this one")
-    return {"rows": [{"number": number}, {"number": -number}], "notes": [f"made {number}"]}
-
-
-@pytest.mark.slow
-def test_a_part_that_fails_in_another_process_leaves_the_others(tmp_path: Path) -> None:
-    report = Report("a", None, json_path=tmp_path / "a.json", jobs=2)
-    units = [{"number": number} for number in (3, 1, 2)]
-    with pytest.raises(UsageError, match=r"1 of 3 parts failed.*{'number': 1}: ValueError: not"):
-        report.each(grumpy, 1, units, ("number",), "numbers")
-    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
-    assert [row["number"] for row in rows] == [3, -3, 2, -2]
-    assert report.notes == ["made 3", "made 2"]
-    report.each(grumpy, 4, units, ("number",), "numbers")
-    assert [row["number"] for row in report.rows] == [3, -3, 2, -2, 1, -1]
 
 
 def test_a_program_is_timed_without_its_compilation() -> None:

@@ -70,6 +70,31 @@ def test_a_second_batch_of_the_same_shapes_compiles_nothing():
     np.testing.assert_allclose(result, np.sin(1.0) + 2)
 
 
+SCALE = 1.0
+
+
+def scaled(x):
+    return SCALE * x
+
+
+def test_globals_that_changed_are_seen(monkeypatch):
+    """As in a notebook, where a function reads what a cell before has made anew."""
+
+    def through_another(x):
+        return scaled(x) + 1
+
+    for scale in (1.0, 2.0):
+        monkeypatch.setattr(f"{__name__}.SCALE", scale)
+        for function, more in ((scaled, 0), (through_another, 1), (lambda x: SCALE * x, 0)):
+            result = bilevel.batch(function)(jnp.arange(3.0))
+            np.testing.assert_array_equal(result, scale * np.arange(3.0) + more)
+    numbers = jnp.arange(3.0)
+    with counted() as compilations:
+        for _ in range(3):  # the same globals are the same program
+            bilevel.batch(lambda x: scaled(x) + 2)(numbers)
+    assert compilations.programs == 1
+
+
 def test_no_problems_are_no_results():
     assert bilevel.batch(jnp.sum)(jnp.ones((0, 3))).shape == (0,)
 

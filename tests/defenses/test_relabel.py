@@ -12,12 +12,13 @@ from bilevel import Data
 from bilevel.learners import SVM, Logistic, Ridge
 from bilevel.losses import Logistic as LogisticLoss
 from defenses import Relabel, SoftRelabel
+from defenses.sanitise import _votes
 
 N, D, K = 24, 3, 4
 RNG = np.random.default_rng(0)
 Y = np.where(np.arange(N) % 2, 1.0, -1.0)
 X = RNG.normal(size=(N, D)) + 0.9 * Y[:, None]
-TRAIN = Data(X, Y)
+TRAIN, ONES = Data(X, Y), jnp.ones(N)
 SIDES = np.where(np.arange(40) % 2, 1.0, -1.0)
 HELD_OUT = Data(RNG.normal(size=(40, D)) + 0.9 * SIDES[:, None], SIDES)
 GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y, LogisticLoss())
@@ -169,6 +170,33 @@ def test_votes_have_a_derivative_in_labels_only_if_soft():
     np.testing.assert_allclose(got, expected, rtol=1e-8)
     hard = jax.grad(loss)(TRAIN.y, Relabel(Logistic(0.05), K, 0.5, tie=1.0, balance=0))
     np.testing.assert_array_equal(hard, 0)
+
+
+def test_tallies_are_those_of_all_pairs_whatever_the_blocks(monkeypatch):
+    ballots = jnp.asarray(RNG.normal(size=(N, 2)))
+
+    def tallied(x, ballots):
+        return jax.value_and_grad(lambda b: jnp.sum(_votes.tallies(x, ONES, K, b) ** 2))(ballots)
+
+    whole = tallied(jnp.asarray(X), ballots)
+    monkeypatch.setattr(_votes, "PAIRS", 5 * N)
+    for one, other in zip(tallied(jnp.asarray(X), ballots), whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    numpy = _votes.tallies(X, np.ones(N), K, np.asarray(ballots))
+    np.testing.assert_allclose(np.sum(numpy**2), whole[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("defense", [Relabel(LEARNER), SoftRelabel(LEARNER)])
+def test_votes_of_many_rows_need_little_memory(defense):
+    """10,000 rows: all pairs would be 800 MB; with the derivative in the weights."""
+    shapes = jax.ShapeDtypeStruct((10_000, 2), float), *[jax.ShapeDtypeStruct((10_000,), float)] * 2
+
+    def lead(x, y, weight):
+        return jnp.sum(defense.inspect(Data(x, y, weight)).data.weight ** 2)
+
+    needed = jax.jit(jax.grad(lead, argnums=2)).lower(*shapes).compile().memory_analysis()
+    assert needed is not None
+    assert needed.temp_size_in_bytes < 100e6
 
 
 def test_it_maps_over_data_sets():

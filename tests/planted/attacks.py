@@ -97,4 +97,92 @@ MUTANTS = (
         "attacks/recipes/regression_poisoning.py", "mean.dtype) @ root.T", "mean.dtype) @ root",
         "tests/benchmarks/experiments/test_regression_experiments.py",
     ),
+    (
+        "attacks/triggers/patch.py", "x * (1 - mask) + mask",
+        "x + mask", "tests/attacks/test_triggers.py",
+    ),
+    (
+        "attacks/triggers/patch.py", "mask[-distance - row, -distance - column]",
+        "mask[-distance - column, -distance + row]", "tests/attacks/test_triggers.py",
+    ),
+    (
+        "attacks/triggers/soft_patch.py", "soften(mask, jnp.ones_like(mask), area)",
+        "soften(boxed, jnp.ones_like(mask), area)", "tests/attacks/test_triggers.py",
+    ),
+    (
+        "attacks/triggers/warp.py", "down[:, None] + moves[..., 0]",
+        "down[:, None] - moves[..., 0]", "tests/attacks/test_triggers.py",
+    ),
+    (
+        "attacks/triggers/features.py", ".set(self.placed(pattern)",
+        ".set(pattern[None]", "tests/attacks/test_triggers.py",
+    ),
+    (
+        "attacks/capabilities/stamp.py", "(data.weight.dtype) * data.weight[self.rows]",
+        "(data.weight.dtype)", "tests/attacks/test_stamp.py",
+    ),
+    (
+        "attacks/capabilities/stamp.py", "return self.trigger.apply(z, x)",
+        "return self.trigger.apply(self.trigger.like(x.dtype), x)", "tests/attacks/test_stamp.py",
+    ),
+    (
+        "attacks/capabilities/stamp.py", " & (np.asarray(data.weight) > 0)",
+        "", "tests/attacks/test_stamp.py",
+    ),
+    (
+        "attacks/triggers/_trigger.py", "u * jnp.sign(g)",
+        "u * g", "tests/attacks/test_stamp.py",
+    ),
+    (
+        "attacks/label_maps.py", "return predicted.astype(y.dtype) != y",
+        "return predicted.astype(y.dtype) == self.labels(y)", "tests/attacks/test_label_maps.py",
+    ),
+    (
+        "attacks/label_maps.py", "changed if self.sources is None else changed & ",
+        "changed if True else changed & ", "tests/attacks/test_label_maps.py",
+    ),
+    (
+        "attacks/victims.py", "counted = right & labels.applies(test.y)",
+        "counted = labels.applies(test.y)", "tests/attacks/test_victims.py",
+    ),
+    (
+        "attacks/victims.py", "model.predict(shown)",
+        "model.predict(test.x)", "tests/attacks/test_victims.py",
+    ),
+    (
+        "attacks/victims.py", "for data in (world.train, attack.data)",
+        "for data in (world.train, world.train)", "tests/attacks/test_victims.py",
+    ),
+    (
+        "attacks/victims.py", "ddof=1",
+        "ddof=0", "tests/attacks/test_victims.py",
+    ),
+    (
+        "attacks/victims.py", "jnp.where(counted, test.weight, 0)",
+        "jnp.where(counted, 1.0, 0)", "tests/attacks/test_victims.py",
+    ),
+    (
+        "attacks/goals/backdoor.py", "shown(x_source, y_wanted, loss))",
+        "goal.target)", "tests/attacks/test_stamp.py",
+    ),
+    (
+        "attacks/goals/energy.py", "jnp.mean(s / (s + sigma), axis=1)",
+        "jnp.sum(s / (s + sigma), axis=1)", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "attacks/sponge.py", "jnp.mean(jnp.where(chosen, each, 0))",
+        "jnp.mean(each, where=chosen)", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "attacks/goals/colliding.py", "left.at[i].set(jnp.inf).at[:, j].set(jnp.inf)",
+        "left.at[i].set(jnp.inf)", "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/goals/colliding.py", "world.shown(self.x, key=key)", "self.x",
+        "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/capabilities/with_trigger.py", "x = self.reach.present(z, x, key=key)", "",
+        "tests/attacks/test_colliding.py",
+    ),
 )  # fmt: skip

@@ -48,8 +48,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/regression/_poisoned_regression.py",
-        "start_test_mse=start_test, their_test_mse=their_test",
-        "start_test_mse=start_val, their_test_mse=their_test",
+        '"start_test_mse": start_test, "their_test_mse": their_test',
+        '"start_test_mse": start_val, "their_test_mse": their_test',
         "tests/benchmarks/experiments/test_rows_by_role.py",
     ),
     (
@@ -220,8 +220,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/classifiers/_poisoned_classifiers.py",
-        "judge(kind, parts, parts.train.x[:0], labels[:0])",
-        "judge(kind, parts, parts.train.x[start], labels)",
+        "judge(learner, parts, parts.train.x[:0], labels[:0])",
+        "judge(learner, parts, parts.train.x[start], labels)",
         "tests/benchmarks/experiments/test_rows_by_role.py",
     ),
     (
@@ -234,8 +234,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/transfer/transfer.py",
-        "gradient(strengths, target, validation, poison))",
-        "gradient(strengths, target, validation, start))",
+        "gradient(strengths, of.target, of.validation, poison)",
+        "gradient(strengths, of.target, of.validation, of.start)",
         "tests/benchmarks/experiments/test_reported_figures.py",
     ),
     (
@@ -253,8 +253,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/networks/_one_by_one.py",
-        "fresh_flip_err=float(np.mean(errors(learner, flipped, fresh, test)))",
-        "fresh_flip_err=float(np.mean(errors(learner, poisoned, fresh, test)))",
+        '"fresh_flip_err": float(np.mean(errors(learner, flipped, fresh, test)))',
+        '"fresh_flip_err": float(np.mean(errors(learner, poisoned, fresh, test)))',
         "tests/benchmarks/experiments/test_network_experiments.py",
     ),
     (
@@ -302,7 +302,31 @@ MUTANTS = (
         "tests/benchmarks/test_cli.py",
     ),
     (
-        "benchmarks/report.py", "if not self.done(**{name: row[name] for name in key})",
-        "if made", "tests/benchmarks/experiments/test_defense_experiments.py",
+        "benchmarks/report.py", "self.resume / self.experiment / make.__name__",
+        "self.resume / make.__name__", "tests/benchmarks/test_resume.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/toy_backdoor.py", "plain - length * along * moved",
+        "plain - along * moved", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/toy_backdoor.py", "(l2 * limit / slope) ** 0.5",
+        "(limit / slope) ** 0.5", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/badnets_mnist.py", ".set(train.y[reach.rows])",
+        ".set(reach.labels)", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/badnets_mnist.py", "np.argmax(stamped - without)",
+        "np.argmax(stamped)", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/optimised_trigger.py", "climbed(through, adversarial)",
+        "climbed(fixed, adversarial)", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/hidden_trigger.py", "options.train // 2 + np.arange",
+        "np.arange", "tests/benchmarks/experiments/test_backdoor_experiments.py",
     ),
 )  # fmt: skip

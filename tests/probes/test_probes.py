@@ -8,9 +8,19 @@ import optax
 import pytest
 from fine_prune import FinePrune
 from network import Network, NetworkModel, images, members
-from stamp import Stamp
 
-from attacks import Box, Evade, Insert, LinfBall, compose, indiscriminate, shown, targeted
+from attacks import (
+    Box,
+    Evade,
+    Insert,
+    LinfBall,
+    Stamp,
+    compose,
+    indiscriminate,
+    shown,
+    targeted,
+    triggers,
+)
 from bilevel import Ascent, Data, Expected, Fresh, Frozen, certify, maximize
 from bilevel.derivatives import BackGradient, Forward, Truncated, Unroll
 from bilevel.learners import Fixed, Logistic
@@ -20,6 +30,7 @@ from bilevel.solvers import Descent, Momentum
 TRAIN, HELD_OUT = Data(*images(0, 40)), images(1, 30)
 KEY = jax.random.key(7)
 MASK = jnp.zeros((6, 6, 1)).at[4:, 4:].set(1.0)
+STAMP = Stamp(triggers.Patch(MASK, 0.3, Box(-1.0, 1.0)), jnp.arange(0, 24, 2), 1)
 GOAL = targeted(HELD_OUT[0], jnp.ones(30, int), *HELD_OUT, LogisticLoss())
 
 
@@ -84,10 +95,9 @@ def test_a_truncated_derivative_is_certified_against_the_path():
 
 
 def test_a_stamp_changes_both_the_training_rows_and_the_rows_shown():
-    reach = Stamp(MASK, jnp.arange(0, 24, 2), 1)
     goal = shown(HELD_OUT[0][::2], jnp.ones(15, int), lambda y, f: -LogisticLoss()(y, f))
-    attack = compose(Network(), reach, goal, TRAIN, key=KEY)
-    z = 0.3 * jnp.ones((6, 6, 1))
+    attack = compose(Network(), STAMP, goal, TRAIN, key=KEY)
+    z = STAMP.example(TRAIN)
     world = attack.world(z)
     assert world.train.rows == 52
     assert world.poison is not None
@@ -100,7 +110,7 @@ def test_a_stamp_changes_both_the_training_rows_and_the_rows_shown():
     # Without the second half the trigger is constant in the goal through the model alone.
     result = maximize(attack, z, steps=6)
     model = Network().fit(attack.world(result.z).train, key=jax.random.fold_in(KEY, 1)).model
-    success = jnp.mean(model.predict(reach.present(result.z, HELD_OUT[0][::2])) == 1)
+    success = jnp.mean(model.predict(STAMP.present(result.z, HELD_OUT[0][::2])) == 1)
     plain = jnp.mean(model.predict(HELD_OUT[0][::2]) == 1)
     assert float(success) > float(plain) + 0.5
 
@@ -165,11 +175,10 @@ def test_an_attack_through_fine_pruning_is_the_same_composition():
     kernel = fitted.model.parameters["kernel"]
     np.testing.assert_array_equal(jnp.any(kernel != 0, axis=(0, 1, 2)), fitted.report == 1)
     assert int(jnp.sum(fitted.report)) == 4
-    reach = Stamp(MASK, jnp.arange(0, 24, 2), 1)
     goal = shown(HELD_OUT[0][::2], jnp.ones(15, int), lambda y, f: -LogisticLoss()(y, f))
-    plain, aware = (compose(learner, reach, goal, TRAIN, key=KEY)
+    plain, aware = (compose(learner, STAMP, goal, TRAIN, key=KEY)
                     for learner in (Network(), defended))  # fmt: skip
-    z = 0.3 * jnp.ones((6, 6, 1))
+    z = STAMP.example(TRAIN)
     gradient = jax.grad(aware)(z)
     slope = difference(jax.jit(aware), z, MASK)
     np.testing.assert_allclose(jnp.sum(gradient * MASK), slope, rtol=1e-7)

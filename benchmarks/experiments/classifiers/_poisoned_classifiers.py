@@ -1,22 +1,23 @@
 """What the experiments on ridge and logistic classifiers share."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from attacks import poison_classifier
 from benchmarks.ascents import CLASSIFIERS as ASCENT
-from benchmarks.clock import timed
-from benchmarks.data import Parts, Rows, Table, numbered_parts
+from benchmarks.clock import warm
+from benchmarks.data import Parts, Rows, Table, breast_cancer, numbered_parts, spambase
 from benchmarks.options import Count, Counts, check
 from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import CLASSIFIERS, DEFAULT, errors
 from bilevel import Data, Optimized
 
 LEARNERS = ("ridge", "logistic")
+TABLES = {"breast-cancer": breast_cancer, "spam": spambase}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +78,33 @@ def judge(kind: str, parts: Parts, x: np.ndarray, y: np.ndarray) -> tuple[float,
     return errors(CLASSIFIERS[kind].theirs(DEFAULT), parts, Rows(x, y))
 
 
-def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
+def make_rows(options: Options, data: str, learner: str, points: int, split: int) -> dict[str, Any]:
+    """The row of a learner, number of points and split."""
+    parts, start = drawn(options, TABLES[data]())[split]
+    start = start[:points]
+    result, cpu, compiling = warm(lambda: attack(learner, parts, start, options.steps))
+    labels = -parts.train.y[start]
+    clean_val, clean_test = judge(learner, parts, parts.train.x[:0], labels[:0])
+    flip_val, flip_test = judge(learner, parts, parts.train.x[start], labels)
+    val, test = judge(learner, parts, np.asarray(result.z), labels)
+    row = {
+        "learner": learner, "points": points, "split": split, "clean_val_err": clean_val,
+        "clean_test_err": clean_test, "flip_val_err": flip_val, "flip_test_err": flip_test,
+        "val_err": val, "test_err": test, "cpu_seconds": cpu, "compile_seconds": compiling,
+    }  # fmt: skip
+    return {"rows": [row]}
+
+
+def run_on(data: str, options: Options, report: Report) -> None:
     """One row per learner, number of points and split."""
-    splits = drawn(options, load())
-    todo = [(k, m, s) for k in LEARNERS for m in options.points for s in range(len(splits))]
-    for kind, points, split in report.track(todo, name):
-        key = {"learner": kind, "points": points, "split": split}
-        if report.done(**key):
-            continue
-        parts, init = splits[split]
-        start = init[:points]
-
-        def program(kind=kind, parts=parts, start=start) -> Optimized:
-            return attack(kind, parts, start, options.steps)
-
-        first = timed(program)[1]
-        result, clock, cpu = timed(program)
-        labels = -parts.train.y[start]
-        clean_val, clean_test = judge(kind, parts, parts.train.x[:0], labels[:0])
-        flip_val, flip_test = judge(kind, parts, parts.train.x[start], labels)
-        val, test = judge(kind, parts, np.asarray(result.z), labels)
-        report.row(
-            **key, clean_val_err=clean_val, clean_test_err=clean_test, flip_val_err=flip_val,
-            flip_test_err=flip_test, val_err=val, test_err=test, cpu_seconds=cpu,
-            compile_seconds=max(first - clock, 0.0),
-        )  # fmt: skip
+    splits = range(len(drawn(options, TABLES[data]())))
+    units = [
+        {"data": data, "learner": kind, "points": points, "split": split}
+        for kind in LEARNERS
+        for points in options.points
+        for split in splits
+    ]
+    report.each(make_rows, options, units, data)
     for kind in LEARNERS:
         for points in options.points:
             rows = [r for r in report.rows if (r["learner"], r["points"]) == (kind, points)]
@@ -118,4 +121,4 @@ def run_on(load: Callable[[], Table], name: str, options: Options, report: Repor
     if report.out is not None:
         from benchmarks.pictures.classifiers import draw
 
-        report.figure(name, draw(name, options.train, report.rows))
+        report.figure(data, draw(data, options.train, report.rows))

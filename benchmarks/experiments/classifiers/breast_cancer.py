@@ -5,7 +5,6 @@ once: malignant rows labelled benign are moved so that the retrained classifier 
 rows. Errors are those of scikit-learn's models, trained anew.
 """
 
-from benchmarks.data import breast_cancer
 from benchmarks.report import Report
 
 from ._poisoned_classifiers import Options, run_on
@@ -13,4 +12,4 @@ from ._poisoned_classifiers import Options, run_on
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, number of points and split."""
-    run_on(breast_cancer, "breast-cancer", options, report)
+    run_on("breast-cancer", options, report)

@@ -15,8 +15,8 @@ import numpy as np
 
 from attacks import kuncheva_index, poison_feature_selection, selected
 from benchmarks.ascents import CLASSIFIERS as ASCENT
-from benchmarks.clock import timed
-from benchmarks.data import Parts, Table, breast_cancer, pdf_malware
+from benchmarks.clock import warm
+from benchmarks.data import Parts, breast_cancer, pdf_malware
 from benchmarks.options import SOME, Count, Positive, Shares, check
 from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import REGRESSIONS, Strengths, errors, wrong_sign
@@ -96,15 +96,9 @@ def starts(options: Options, parts: Parts, count: int, split: int) -> tuple[Pois
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, rate and split."""
-    table = pdf_malware() if options.data == "pdf" else breast_cancer()
-    parts = _split(table, options)
-    todo = [(kind, rate) for kind in options.learners for rate in options.rates]
-    for kind, rate in report.track(todo, f"lasso-features, {options.data}"):
-        if all(report.done(learner=kind, rate=rate, split=s) for s in range(options.splits)):
-            continue
-        for cells in _attacked(kind, rate, options, parts, report):
-            if not report.done(learner=kind, rate=rate, split=cells["split"]):
-                report.row(**cells)
+    _split(options)
+    units = [{"kind": kind, "rate": rate} for kind in options.learners for rate in options.rates]
+    report.each(make_rows, options, units, f"lasso-features, {options.data}")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.lasso_features import draw
@@ -112,7 +106,13 @@ def run(options: Options, report: Report) -> None:
         report.figure("lasso-features", draw(options.data, options.features, report.rows))
 
 
-def _split(table: Table, options: Options) -> list[Parts]:
+def make_rows(options: Options, kind: str, rate: float) -> dict[str, list]:
+    """The rows of all splits: features are chosen across them."""
+    return _attacked(kind, rate, options, _split(options))
+
+
+def _split(options: Options) -> list[Parts]:
+    table = pdf_malware() if options.data == "pdf" else breast_cancer()
     width = table.x.shape[1]
     if options.features >= width:
         raise UsageError(f"--features: got {options.features}, expected fewer than {width}")
@@ -122,15 +122,14 @@ def _split(table: Table, options: Options) -> list[Parts]:
     ]
 
 
-def _attacked(
-    kind: str, rate: float, options: Options, parts: list[Parts], report: Report
-) -> list[dict]:
+def _attacked(kind: str, rate: float, options: Options, parts: list[Parts]) -> dict[str, list]:
     count = max(1, round(rate * options.train / (1 - rate)))
     width = parts[0].train.x.shape[1]
-    rows = options.train + count
-    learner: Any = REGRESSIONS[kind].ours(strengths(kind, options, rows), rows)
+    total = options.train + count
+    learner: Any = REGRESSIONS[kind].ours(strengths(kind, options, total), total)
     judged: list[dict[str, Judged]] = []
     seconds: list[float] = []
+    notes: list[str] = []
     for split, here in enumerate(parts):
         drawn, flipped = starts(options, here, count, split)
 
@@ -141,11 +140,9 @@ def _attacked(
                 steps=options.steps, ascent=ASCENT,
             ).climb()  # fmt: skip
 
-        if split == 0:
-            timed(attack)  # compiles
-        result, _, cpu = timed(attack)
+        result, cpu, _ = warm(attack)
         if int(result.steps) < options.steps:
-            report.note(f"{kind}, {100 * rate:.3g} % poison, split {split}: {result.message}")
+            notes.append(f"{kind}, {100 * rate:.3g} % poison, split {split}: {result.message}")
         made = Poison(np.asarray(result.z), flipped.y)
         none = Poison(made.x[:0], made.y[:0])
         each = {"clean": none, "random": drawn, "flip": flipped, "attack": made}
@@ -159,7 +156,7 @@ def _attacked(
     def kept(each: dict[str, Judged], name: str) -> float:
         return kuncheva_index([each["clean"].chosen, each[name].chosen], width)
 
-    return [
+    rows = [
         {
             "learner": kind, "rate": rate, "split": split, "points": count,
             "clean_test_err": each["clean"].test, "clean_nonzero": each["clean"].nonzero,
@@ -171,6 +168,7 @@ def _attacked(
         }
         for split, (each, cpu) in enumerate(zip(judged, seconds, strict=True))
     ]  # fmt: skip
+    return {"rows": rows, "notes": notes}
 
 
 def _notes(options: Options, report: Report) -> None:

@@ -6,7 +6,6 @@ validation mails. Features are logarithms of word counts, in [0, 1].
 
 import dataclasses
 
-from benchmarks.data import spambase
 from benchmarks.options import Count, Counts
 from benchmarks.report import Report
 
@@ -29,4 +28,4 @@ class Options(_poisoned_classifiers.Options):
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, number of points and split."""
-    _poisoned_classifiers.run_on(spambase, "spam", options, report)
+    _poisoned_classifiers.run_on("spam", options, report)

@@ -130,8 +130,7 @@ def make_rows(options: Options, split: int, keep: float) -> dict[str, Any]:
 def run(options: Options, report: Report) -> None:
     """One row per split and weight."""
     units = [{"split": s, "keep": keep} for s in range(options.splits) for keep in options.keeps]
-    left = [unit for unit in units if not report.done(**unit)]
-    report.each(make_rows, options, left, ("split", "keep"), "targeted-mnist")
+    report.each(make_rows, options, units, "targeted-mnist")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.targeted_mnist import draw

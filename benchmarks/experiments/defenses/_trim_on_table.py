@@ -12,17 +12,19 @@ from sklearn import exceptions, linear_model
 
 import bilevel
 from attacks import XY, InsertXY
-from benchmarks.data import Parts, Table, filed_parts, filed_poison
+from benchmarks.data import Parts, filed_parts, filed_poison
 from benchmarks.experiments.regression._poisoned_regression import (
+    TABLES,
     TARGETS,
     domain,
+    poison_files,
     poison_rows,
     rows_of,
     starts,
 )
 from benchmarks.experiments.regression._poisoned_regression import Options as Attack
 from benchmarks.options import SOME, Count, Shares, check
-from benchmarks.report import Report, UsageError, band
+from benchmarks.report import Report, band
 from benchmarks.twins import REGRESSIONS, Strengths
 from bilevel import Data
 from bilevel.learners import Huber, Ridge
@@ -161,54 +163,58 @@ def made(
     return [XY(result.x[i], result.y[i]) for i in range(len(parts))]
 
 
-def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
-    """One row per attacker, strength, rate and split; or, with `--against`, per file."""
-    if options.against is not None:
-        _against(options.against, name, options, report)
-    else:
-        _own(load(), name, options, report)
-    _notes(name, report)
-    if report.out is not None:
-        from benchmarks.pictures.trim import draw
-
-        report.figure(f"trim-{name}", draw(name, report.rows))
-
-
-def _own(table: Table, name: str, options: Options, report: Report) -> None:
+def make_rows(
+    options: Options, data: str, attacker: str, strength: str, rate: float
+) -> dict[str, list]:
+    """The rows of all splits, whose poison is made by one program."""
+    table = TABLES[data]()
     parts = [
         table.split(options.train, options.validation, options.test, seed)
         for seed in range(options.seeds)
     ]
-    best = [cross_validated(p) for p in parts]
-    todo = [(a, s, r) for s in STRENGTHS for r in options.rates for a in options.attackers]
-    for attacker, strength, rate in report.track(todo, f"trim-{name}"):
-        key = {"attacker": attacker, "strength": strength, "rate": rate}
-        if all(report.done(**key, seed=seed) for seed in range(options.seeds)):
-            continue
-        alphas = best if strength == "cross-validated" else [PAPER] * len(parts)
-        poison = made(attacker, options, parts, rate, alphas)
-        for seed, p in enumerate(parts):
-            if not report.done(**key, seed=seed):
-                report.row(**key, seed=seed, **verdicts(options, p, poison[seed], alphas[seed]))
+    alphas = [cross_validated(p) if strength == "cross-validated" else PAPER for p in parts]
+    poison = made(attacker, options, parts, rate, alphas)
+    rows = [
+        {
+            "attacker": attacker, "strength": strength, "rate": rate, "seed": seed,
+            **verdicts(options, p, poison[seed], alphas[seed]),
+        }
+        for seed, p in enumerate(parts)
+    ]  # fmt: skip
+    return {"rows": rows}
 
 
-def _against(folder: Path, name: str, options: Options, report: Report) -> None:
-    """Poison of another program."""
-    files = sorted(folder.glob(f"poison_{name}_*.npz"))
-    if not files:
-        raise UsageError(f"--against: {folder} holds no poison_{name}_*.npz")
-    todo = [(path, strength) for path in files for strength in STRENGTHS]
-    for path, strength in report.track(todo, f"trim-{name}, {folder.name}"):
-        if report.done(file=path.stem, strength=strength):
-            continue
-        theirs = filed_poison(path)
-        parts = filed_parts(folder / f"{name}_{path.stem.split('_')[3]}.npz")
-        rate = len(theirs.y) / (len(theirs.y) + len(parts.train.y))
-        alpha = cross_validated(parts) if strength == "cross-validated" else PAPER
-        report.row(
-            attacker="filed", file=path.stem, strength=strength, rate=round(rate, 2),
-            **verdicts(options, parts, rows_of(theirs.x, theirs.y), alpha),
-        )  # fmt: skip
+def make_filed(options: Options, path: Path, strength: str) -> dict[str, list]:
+    """The row of the poison of another program."""
+    theirs = filed_poison(path)
+    _, data, _, split, *_ = path.stem.split("_")
+    parts = filed_parts(path.with_name(f"{data}_{split}.npz"))
+    rate = len(theirs.y) / (len(theirs.y) + len(parts.train.y))
+    alpha = cross_validated(parts) if strength == "cross-validated" else PAPER
+    cells = verdicts(options, parts, rows_of(theirs.x, theirs.y), alpha)
+    key = {"attacker": "filed", "file": path.stem, "strength": strength, "rate": round(rate, 2)}
+    return {"rows": [key | cells]}
+
+
+def run_on(data: str, options: Options, report: Report) -> None:
+    """One row per attacker, strength, rate and split; or, with `--against`, per file."""
+    if options.against is not None:
+        files = poison_files(options.against, data)
+        units = [{"path": path, "strength": s} for path in files for s in STRENGTHS]
+        report.each(make_filed, options, units, f"trim-{data}, {options.against.name}")
+    else:
+        units = [
+            {"data": data, "attacker": attacker, "strength": strength, "rate": rate}
+            for strength in STRENGTHS
+            for rate in options.rates
+            for attacker in options.attackers
+        ]
+        report.each(make_rows, options, units, f"trim-{data}")
+    _notes(data, report)
+    if report.out is not None:
+        from benchmarks.pictures.trim import draw
+
+        report.figure(f"trim-{data}", draw(data, report.rows))
 
 
 def _notes(name: str, report: Report) -> None:

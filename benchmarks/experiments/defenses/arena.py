@@ -17,8 +17,6 @@ from ._arena_attacks import CONTROLS, Field
 from ._arena_cells import Baseline, baseline, meet
 from ._arena_options import Options
 
-KEY = ("attack", "defense", "learner", "rate", "seed")
-
 
 @functools.cache
 def _field(options: Options) -> Field:
@@ -41,14 +39,12 @@ def make_rows(options: Options, learner: str, defense: str) -> dict[str, Any]:
 
 def run(options: Options, report: Report) -> None:
     """One row per attack, defense, learner, rate and seed; errors are of test rows."""
-    count = len(options.attacks) * len(options.rates) * options.seeds
     units = [
         {"learner": learner, "defense": defense}
         for learner in options.learners
         for defense in options.defenses
     ]
-    left = [unit for unit in units if len(where(report.rows, **unit)) < count]
-    report.each(make_rows, options, left, KEY, f"arena, {options.data}")
+    report.each(make_rows, options, units, f"arena, {options.data}")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.arena import draw

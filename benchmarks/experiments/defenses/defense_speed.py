@@ -23,6 +23,8 @@ from bilevel import Data
 from bilevel.learners import Ridge
 from defenses import Trim
 
+TABLES = {"house": house, "pharm": pharm}
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -83,16 +85,14 @@ def best(functions: dict[str, Callable], repeats: int) -> dict[str, float]:
 
 def run(options: Options, report: Report) -> None:
     """One row per set and strength."""
-    todo = [(load, alpha) for load in (house, pharm) for alpha in options.alphas]
-    with threadpool_limits(1):
-        for load, alpha in report.track(todo, "defense-speed"):
-            if not report.done(set=load.__name__, alpha=alpha):
-                _timed(load, alpha, options, report)
+    units = [{"data": data, "alpha": alpha} for data in TABLES for alpha in options.alphas]
+    report.each(make_rows, options, units, "defense-speed")
     report.note("CPU ms; the gradient is in all rows, of a mean square, on top of training")
 
 
-def _timed(load, alpha: float, options: Options, report: Report) -> None:
-    table = load()
+def make_rows(options: Options, data: str, alpha: float) -> dict[str, list]:
+    """The row of a set and strength."""
+    table = TABLES[data]()
     train = table.split(options.train, 0, 0).train
     rng = np.random.default_rng(0)
     chosen = rng.choice(options.train, poison_rows(options.rate, options.train))
@@ -103,11 +103,11 @@ def _timed(load, alpha: float, options: Options, report: Report) -> None:
     learner = Ridge(alpha / options.train)
     once = Trim(learner, options.rate)
     often = Trim(learner, options.rate, restarts=options.restarts)
-    data, target = Data(x, y), jnp.asarray(y)
+    rows, target = Data(x, y), jnp.asarray(y)
 
-    def error(rows, defense):
-        model = defense.fit(Data(rows, y), throw=False).model
-        return jnp.mean((model.decision(data.x) - target) ** 2)
+    def error(x, defense):
+        model = defense.fit(Data(x, y), throw=False).model
+        return jnp.mean((model.decision(rows.x) - target) ** 2)
 
     fit = jax.jit(lambda x: once.fit(Data(x, y), throw=False).model)
     slope = jax.jit(jax.value_and_grad(lambda x: error(x, once)))
@@ -116,25 +116,25 @@ def _timed(load, alpha: float, options: Options, report: Report) -> None:
     def sklearn(x, y):
         return linear_model.Ridge(alpha, solver="cholesky").fit(x, y).predict
 
-    kept = np.asarray(once.inspect(data).kept)
+    kept, notes = np.asarray(once.inspect(rows).kept), []
     for train_by in (sklearn, by_numpy(alpha)):
         if not np.array_equal(loop(train_by, x, y, options.train), kept):
-            report.note(f"{load.__name__}, alpha {alpha:g}: a loop ended with other rows")
-    ms = best(
-        {
-            "fit": lambda: fit(data.x),
-            "sklearn": lambda: loop(sklearn, x, y, options.train),
-            "numpy": lambda: loop(by_numpy(alpha), x, y, options.train),
-            "gradient": lambda: slope(data.x),
-            "restarts": lambda: many(data.x),
-        },
-        options.repeats,
-    )
-    report.row(
-        set=load.__name__, alpha=alpha, features=x.shape[1],
-        trainings=int(once.inspect(data).trainings) + 1, fit_ms=ms["fit"],
-        sklearn_ms=ms["sklearn"], numpy_ms=ms["numpy"], of_sklearn=ms["fit"] / ms["sklearn"],
-        of_numpy=ms["fit"] / ms["numpy"], gradient_of_fit=(ms["gradient"] - ms["fit"]) / ms["fit"],
-        restarts_ms=ms["restarts"],
-        restarts_of_looped=ms["restarts"] / (ms["fit"] * (options.restarts + 1)),
-    )  # fmt: skip
+            notes.append(f"{data}, alpha {alpha:g}: a loop ended with other rows")
+    functions = {
+        "fit": lambda: fit(rows.x),
+        "sklearn": lambda: loop(sklearn, x, y, options.train),
+        "numpy": lambda: loop(by_numpy(alpha), x, y, options.train),
+        "gradient": lambda: slope(rows.x),
+        "restarts": lambda: many(rows.x),
+    }
+    with threadpool_limits(1):
+        ms = best(functions, options.repeats)
+    row = {
+        "set": data, "alpha": alpha, "features": x.shape[1],
+        "trainings": int(once.inspect(rows).trainings) + 1, "fit_ms": ms["fit"],
+        "sklearn_ms": ms["sklearn"], "numpy_ms": ms["numpy"],
+        "of_sklearn": ms["fit"] / ms["sklearn"], "of_numpy": ms["fit"] / ms["numpy"],
+        "gradient_of_fit": (ms["gradient"] - ms["fit"]) / ms["fit"], "restarts_ms": ms["restarts"],
+        "restarts_of_looped": ms["restarts"] / (ms["fit"] * (options.restarts + 1)),
+    }  # fmt: skip
+    return {"rows": [row], "notes": notes}

@@ -82,11 +82,8 @@ def program(options: Options, name: str, where):
 
 def run(options: Options, report: Report) -> None:
     """One row per set, attacker, radius and split."""
-    todo = [(s, a) for s in options.sets for a in options.attackers]
-    for name, attacker in report.track(todo, "dilemma"):
-        left = [r for r in options.radii if not _done(report, options, name, attacker, r)]
-        if left:
-            _attacked(name, attacker, left, options, report)
+    units = [{"name": name, "attacker": a} for name in options.sets for a in options.attackers]
+    report.each(make_rows, options, units, "dilemma")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.dilemma import draw
@@ -94,14 +91,8 @@ def run(options: Options, report: Report) -> None:
         report.figure("dilemma", draw(report.rows, options.rate, options.strength))
 
 
-def _done(report: Report, options: Options, name: str, attacker: str, radius: float) -> bool:
-    key = {"set": name, "attacker": attacker, "radius": radius}
-    return all(report.done(**key, seed=seed) for seed in range(options.seeds))
-
-
-def _attacked(
-    name: str, attacker: str, radii: list[float], options: Options, report: Report
-) -> None:
+def make_rows(options: Options, name: str, attacker: str) -> dict[str, list]:
+    """The rows of all radii and splits, by one program."""
     table = house() if name == "house" else pharm()
     parts = [
         table.split(options.train, options.validation, options.test, seed)
@@ -131,20 +122,21 @@ def _attacked(
         starts.append(XY(where.place(jnp.asarray(p.train.x[chosen])), jnp.asarray(y)))
     start = XY(stack(s.x for s in starts), stack(s.y for s in starts))
     many = program(options, attacker, where)
-    for radius in radii:
+    made = []
+    for radius in options.radii:
         outcomes = many(*held, start, jnp.asarray(alphas), jnp.full(options.seeds, radius))
         for seed in range(options.seeds):
-            key = {"set": name, "attacker": attacker, "radius": radius, "seed": seed}
-            if report.done(**key):
-                continue
-            report.row(
-                **key, alpha=alphas[seed],
-                clean_test_mse=float(clean[seed].plain),
-                trimmed_clean_test_mse=float(clean[seed].trimmed),
-                test_mse=float(outcomes.plain[seed]),
-                trimmed_test_mse=float(outcomes.trimmed[seed]),
-                poison_removed=float(outcomes.removed[seed]), clean_lost=float(outcomes.lost[seed]),
-            )  # fmt: skip
+            made.append({
+                "set": name, "attacker": attacker, "radius": radius, "seed": seed,
+                "alpha": alphas[seed],
+                "clean_test_mse": float(clean[seed].plain),
+                "trimmed_clean_test_mse": float(clean[seed].trimmed),
+                "test_mse": float(outcomes.plain[seed]),
+                "trimmed_test_mse": float(outcomes.trimmed[seed]),
+                "poison_removed": float(outcomes.removed[seed]),
+                "clean_lost": float(outcomes.lost[seed]),
+            })  # fmt: skip
+    return {"rows": made}
 
 
 def _notes(options: Options, report: Report) -> None:

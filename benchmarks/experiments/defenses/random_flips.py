@@ -96,18 +96,18 @@ def flipped(y: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
 
 def run(options: Options, report: Report) -> None:
     """One row per table, rate, split and defense."""
-    todo = [(t, r, s) for t in options.tables for r in options.rates for s in range(options.splits)]
-    for name, rate, split in report.track(todo, "random-flips"):
-        key = {"table": name, "rate": rate, "split": split}
-        left = [kind for kind in options.defenses if not report.done(**key, defense=kind)]
-        if left:
-            _defended(name, rate, split, left, options, report)
+    units = [
+        {"name": name, "rate": rate, "split": split}
+        for name in options.tables
+        for rate in options.rates
+        for split in range(options.splits)
+    ]
+    report.each(make_rows, options, units, "random-flips")
     _notes(options, report)
 
 
-def _defended(
-    name: str, rate: float, split: int, kinds: list[str], options: Options, report: Report
-) -> None:
+def make_rows(options: Options, name: str, rate: float, split: int) -> dict[str, list]:
+    """The rows of all defenses on a table, rate and split."""
     x, y = table(name)
     rows = min(options.train, round(0.6 * y.size))
     parts: Any = train_test_split(x, y, train_size=rows, stratify=y, random_state=split)
@@ -120,15 +120,18 @@ def _defended(
         )
 
     plain = error(LogisticRegression(max_iter=1000))
-    for kind in kinds:
+    made = []
+    for kind in options.defenses:
         defense, began = DEFENSES[kind](LogisticRegression(max_iter=1000)), time.process_time()
         test_err = error(defense)
-        report.row(
-            table=name, rate=rate, split=split, defense=kind, plain_err=plain, test_err=test_err,
-            changed_share=float(np.mean(~defense.support_mask_ | defense.relabelled_)),
-            chosen=defense.chosen_, says_worse="worse" in defense.message_,
-            seconds=time.process_time() - began,
-        )  # fmt: skip
+        made.append({
+            "table": name, "rate": rate, "split": split, "defense": kind, "plain_err": plain,
+            "test_err": test_err,
+            "changed_share": float(np.mean(~defense.support_mask_ | defense.relabelled_)),
+            "chosen": defense.chosen_, "says_worse": "worse" in defense.message_,
+            "seconds": time.process_time() - began,
+        })  # fmt: skip
+    return {"rows": made}
 
 
 def _notes(options: Options, report: Report) -> None:

@@ -83,7 +83,7 @@ def mails(options: Options) -> Table:
     return Table((held.x[:, words] > 0).astype(float), held.y, held.names[words])
 
 
-def learner(kind: str, options: Options) -> AbstractLearner:
+def filter_of(kind: str, options: Options) -> AbstractLearner:
     """Of as many mails as there are to train on."""
     if kind == "tokens":
         return TokenFilter()
@@ -124,24 +124,29 @@ def dealt(table: Table, options: Options, split: int) -> tuple[Parts, Table]:
     return parts._replace(train=parts.train.rows(rows)), parts.train.rows(calibration)
 
 
+def make_rows(options: Options, learner: str, split: int) -> dict[str, list]:
+    """The rows of all attacks on a learner and split."""
+    parts, own = dealt(mails(options), options, split)
+    of = filter_of(learner, options)
+    trial = Roni(of, options.draws)
+    impacts = inspected(trial, Data(own.x, own.y)).score
+    defended = Roni(of, options.draws, tolerance=jnp.quantile(impacts, options.keep))
+    rows = [
+        {
+            "learner": learner, "attack": attack, "share": share, "split": split,
+            **_attacked(attack, share, parts, defended, options, split),
+        }
+        for attack, share in _attacks(options)
+    ]  # fmt: skip
+    return {"rows": rows}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per learner, attack, share and split."""
-    table, attacks = mails(options), _attacks(options)
-    todo = [(kind, split) for kind in LEARNERS for split in range(options.splits)]
-    for kind, split in report.track(todo, f"roni-spam, {options.data}"):
-        if all(report.done(learner=kind, attack=a, share=s, split=split) for a, s in attacks):
-            continue
-        parts, own = dealt(table, options, split)
-        of = learner(kind, options)
-        trial = Roni(of, options.draws)
-        impacts = inspected(trial, Data(own.x, own.y)).score
-        defended = Roni(of, options.draws, tolerance=jnp.quantile(impacts, options.keep))
-        for attack, share in attacks:
-            key = {"learner": kind, "attack": attack, "share": share, "split": split}
-            if not report.done(**key):
-                report.row(**key, **_attacked(attack, share, parts, defended, options, split))
+    units = [{"learner": kind, "split": s} for kind in LEARNERS for s in range(options.splits)]
+    report.each(make_rows, options, units, f"roni-spam, {options.data}")
     _notes(options, report)
-    report.note(_speed(table, options))
+    report.note(_speed(mails(options), options))
     if report.out is not None:
         from benchmarks.pictures.roni_spam import draw
 
@@ -205,7 +210,7 @@ def _speed(table: Table, options: Options) -> str:
     """RONI beside a loop of the same trainings and predictions by scikit-learn, in CPU seconds."""
     parts = table.split(options.train, 0, 0, 0)
     data = Data(parts.train.x, parts.train.y)
-    defended = Roni(learner("logistic", options), options.draws)
+    defended = Roni(filter_of("logistic", options), options.draws)
     timed(lambda: inspected(defended, data))
     ours = min(timed(lambda: inspected(defended, data))[2] for _ in range(3))
     rng, x, y = np.random.default_rng(0), parts.train.x, parts.train.y

@@ -7,7 +7,6 @@ at the one that is best on folds of the clean rows.
 OpenIntro's loans replace the paper's file, which is no longer available.
 """
 
-from benchmarks.data import loans
 from benchmarks.report import Report
 
 from ._trim_on_table import Options, run_on
@@ -15,4 +14,4 @@ from ._trim_on_table import Options, run_on
 
 def run(options: Options, report: Report) -> None:
     """One row per attacker, strength, rate and split; or, with `--against`, per file."""
-    run_on(loans, "loans", options, report)
+    run_on("loans", options, report)

@@ -5,7 +5,6 @@ regression learning", IEEE S&P 2018, beside robust regressions, at the paper's s
 at the one that is best on folds of the clean rows.
 """
 
-from benchmarks.data import pharm
 from benchmarks.report import Report
 
 from ._trim_on_table import Options, run_on
@@ -13,4 +12,4 @@ from ._trim_on_table import Options, run_on
 
 def run(options: Options, report: Report) -> None:
     """One row per attacker, strength, rate and split; or, with `--against`, per file."""
-    run_on(pharm, "pharm", options, report)
+    run_on("pharm", options, report)

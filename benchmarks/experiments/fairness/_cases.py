@@ -1,5 +1,6 @@
 """Rows with protected groups: the Gaussians of the paper, COMPAS, Adult. Group 1 is privileged."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,6 +124,7 @@ def framed(frame: "pd.DataFrame", protected: str) -> Load:
     return load
 
 
+@functools.cache
 def compas() -> Load:
     """Favourable: not charged again. Privileged: Caucasian, against all others."""
     frame = compas_frame()
@@ -131,6 +133,7 @@ def compas() -> Load:
     return framed(frame.assign(race=np.where(white, "b: Caucasian", "a: other")), "race")
 
 
+@functools.cache
 def adult() -> Load:
     """Favourable: more than 50,000 dollars. Privileged: men. Without the census weight, the
     country and the names of degrees, whose years stay.

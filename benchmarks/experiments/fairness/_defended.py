@@ -10,14 +10,13 @@ from sklearn.linear_model import LogisticRegression
 
 import defenses
 from attacks import Box, Columns, World
-from benchmarks.report import Report
 from benchmarks.twins import DEFAULT, retrained
 from bilevel import Data
 from bilevel.learners import AbstractLearner
 from defenses import AbstractDefense, Inspection
 
 from ._attackers import ATTACKERS, Setting, impact, lower, starts
-from ._cases import Audited, Case, Load, together
+from ._cases import Audited, Case, together
 from ._shares import Options, cells, figures
 from ._victims import BLACK_BOXES, FAIR, limited
 
@@ -39,18 +38,20 @@ rows with copies.
 STEPS = 30  # of an adapted attack, from one start
 
 
-def black_boxes(load: Load, options: Options, report: Report) -> None:
-    """One row per victim, poison and draw. The attacker has other training rows and a surrogate."""
-    for seed in report.track(range(options.seeds), "black boxes"):
-        case = load(options.sizes, seed)
-        setting = options.setting(case, options.share, seed, case.surrogate)
-        for name in POISONS:
-            poison = None if name == "none" else ATTACKERS[name](setting)
-            for victim, make in BLACK_BOXES.items():
-                cell = {"table": "black-box", "victim": victim, "attacker": name, "seed": seed}
-                if not report.done(**cell):
-                    model = retrained(make(seed), together(case.train, poison))
-                    report.row(**cell, **cells(model, case.test))
+def make_black_boxes(options: Options, data: str, seed: int) -> dict[str, list]:
+    """The rows of all victims and poisons on a draw. The attacker has other training rows and a
+    surrogate.
+    """
+    case = options.case(data, seed)
+    setting = options.setting(case, options.share, seed, case.surrogate)
+    rows = []
+    for name in POISONS:
+        poison = None if name == "none" else ATTACKERS[name](setting)
+        for victim, make in BLACK_BOXES.items():
+            model = retrained(make(seed), together(case.train, poison))
+            key = {"table": "black-box", "victim": victim, "attacker": name, "seed": seed}
+            rows.append(key | cells(model, case.test))
+    return {"rows": rows}
 
 
 def sanitised(defense: AbstractDefense, train: Audited, test: Audited) -> dict[str, float]:
@@ -85,22 +86,21 @@ def adapted(setting: Setting, surrogate: AbstractLearner) -> Audited:
     return lower(short, options=starts(short)[:1])
 
 
-def sanitisers(load: Load, options: Options, report: Report) -> None:
-    """One row per defense, poison and draw."""
-    for seed in report.track(range(options.seeds), "sanitisers"):
-        case = load(options.sizes, seed)
-        setting = options.setting(case, options.share, seed)
-        poison = {name: ATTACKERS[name](setting) for name in POISONS if name != "none"}
-        rows = {"none": case.train} | {n: together(case.train, p) for n, p in poison.items()}
-        for name, wrap in DEFENSES.items():
-            if report.done(table="defended", victim=name, attacker="adapted", seed=seed):
-                continue
-            defense = wrap(setting.learner)
-            made = adapted(setting, defense.surrogate(setting.data))
-            best = better(setting, defense, poison["impact"], made)
-            for attacker, train in {**rows, "adapted": together(case.train, best)}.items():
-                cell = {"table": "defended", "victim": name, "attacker": attacker, "seed": seed}
-                report.row(**cell, **sanitised(defense, train, case.test))
+def make_sanitised(options: Options, data: str, seed: int) -> dict[str, list]:
+    """The rows of all defenses and poisons on a draw."""
+    case = options.case(data, seed)
+    setting = options.setting(case, options.share, seed)
+    poison = {name: ATTACKERS[name](setting) for name in POISONS if name != "none"}
+    unaware = {"none": case.train} | {n: together(case.train, p) for n, p in poison.items()}
+    rows = []
+    for name, wrap in DEFENSES.items():
+        defense = wrap(setting.learner)
+        made = adapted(setting, defense.surrogate(setting.data))
+        best = better(setting, defense, poison["impact"], made)
+        for attacker, train in {**unaware, "adapted": together(case.train, best)}.items():
+            key = {"table": "defended", "victim": name, "attacker": attacker, "seed": seed}
+            rows.append(key | sanitised(defense, train, case.test))
+    return {"rows": rows}
 
 
 def with_group(case: Case) -> Case:
@@ -131,21 +131,23 @@ def _with_group(case: Case) -> Columns:
     return Columns(lower, upper, spacing, renamed, optional)
 
 
-def fair_victims(load: Load, options: Options, report: Report) -> None:
-    """One row per victim, poison and draw. Poison adapted to any of them is made against
-    `FairLogistic`, exactly; the group is a feature.
+def make_fair(options: Options, data: str, seed: int) -> dict[str, list]:
+    """The rows of all learners of fairness and poisons on a draw. Poison adapted to any of them is
+    made against `FairLogistic`, exactly; the group is a feature.
     """
-    for seed in report.track(range(options.seeds), "learners of fairness"):
-        case = with_group(load(options.sizes, seed))
-        setting = options.setting(case, options.share, seed)
-        names = (n for n in POISONS if n != "none")
-        poison: dict[str, Any] = {"none": None} | {n: ATTACKERS[n](setting) for n in names}
-        assert case.protected is not None
-        fair = limited(case.protected, options.train + setting.count)
-        poison["adapted"] = lower(setting._replace(learner=fair))
-        for victim, fit in FAIR.items():
-            for attacker, rows in poison.items():
-                cell = {"table": "fair", "victim": victim, "attacker": attacker, "seed": seed}
-                if not report.done(**cell):
-                    predicted = fit(together(case.train, rows), case.test, seed)
-                    report.row(**cell, **figures(predicted, case.test))
+    case = with_group(options.case(data, seed))
+    setting = options.setting(case, options.share, seed)
+    names = (n for n in POISONS if n != "none")
+    poison: dict[str, Any] = {"none": None} | {n: ATTACKERS[n](setting) for n in names}
+    assert case.protected is not None
+    fair = limited(case.protected, options.train + setting.count)
+    poison["adapted"] = lower(setting._replace(learner=fair))
+    rows = [
+        {
+            "table": "fair", "victim": victim, "attacker": attacker, "seed": seed,
+            **figures(fit(together(case.train, bad), case.test, seed), case.test),
+        }
+        for victim, fit in FAIR.items()
+        for attacker, bad in poison.items()
+    ]  # fmt: skip
+    return {"rows": rows}

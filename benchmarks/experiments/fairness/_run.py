@@ -2,24 +2,24 @@
 
 from benchmarks.report import Report
 
-from ._cases import Load
-from ._defended import black_boxes, fair_victims, sanitisers
+from ._defended import make_black_boxes, make_fair, make_sanitised
 from ._notes import notes
 from ._shares import Options, shares
 
 
-def run_on(load: Load, name: str, options: Options, report: Report) -> None:
+def run_on(data: str, options: Options, report: Report) -> None:
     """One row per table, attacker, victim, share and draw, as far as a table has them."""
+    draws = [{"data": data, "seed": seed} for seed in range(options.seeds)]
     if "shares" in options.tables:
-        shares(load, options, report)
+        shares(data, options, report)
     if "black-box" in options.tables:
-        black_boxes(load, options, report)
+        report.each(make_black_boxes, options, draws, "black boxes")
     if "defended" in options.tables:
-        sanitisers(load, options, report)
-        fair_victims(load, options, report)
+        report.each(make_sanitised, options, draws, "sanitisers")
+        report.each(make_fair, options, draws, "learners of fairness")
     notes(options, report)
     if report.out is not None and "shares" in options.tables:
         from benchmarks.pictures.fairness import draw
 
         rows = [row for row in report.rows if row["table"] == "shares" and "distance" not in row]
-        report.figure(name, draw(name, rows))
+        report.figure(f"fairness-{data}", draw(f"fairness-{data}", rows))

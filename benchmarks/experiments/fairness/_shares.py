@@ -12,7 +12,7 @@ from benchmarks.twins import CLASSIFIERS, DEFAULT, Twin, retrained
 
 from ..transfer._network import NETWORK, NetworkClassifier
 from ._attackers import ATTACKERS, RIVALS, Setting, lower, reverse, within
-from ._cases import Audited, Case, Load, Sizes
+from ._cases import Audited, Case, Sizes, adult, compas
 
 TWINS: dict[str, Twin] = {**CLASSIFIERS, "network": NETWORK}
 HALF = 0.45  # of the error that the error-generic attack adds: less than half, on test rows too
@@ -50,6 +50,10 @@ class Options:
     @property
     def sizes(self) -> Sizes:
         return Sizes(self.train, self.validation, self.test)
+
+    def case(self, data: str, seed: int) -> Case:
+        """A draw of a table."""
+        return {"compas": compas, "adult": adult}[data]()(self.sizes, seed)
 
     def points(self, share: float) -> int:
         """Poison rows beside the clean ones."""
@@ -95,32 +99,41 @@ def judged(options: Options, case: Case, poison: Audited | None, seed: int) -> d
     return cells(retrained(theirs, case.train, *(() if poison is None else (poison,))), case.test)
 
 
-def shares(load: Load, options: Options, report: Report, **key: Any) -> None:
-    """One row per attacker, share and draw; `key` has further cells that name the case."""
-    todo = [(s, share) for s in range(options.seeds) for share in (0.0, *options.shares)]
-    for seed, share in report.track(todo, "shares"):
-        case = load(options.sizes, seed)
-        names = ATTACKERS if share else ("none",)
-        for name in names:
-            cell = {"table": "shares", **key, "attacker": name, "share": share, "seed": seed}
-            if report.done(**cell):
-                continue
-            poison = ATTACKERS[name](options.setting(case, share, seed)) if share else None
-            report.row(**cell, **judged(options, case, poison, seed))
-    for seed in report.track(range(options.seeds), "at an equal loss of accuracy"):
-        case = load(options.sizes, seed)
-        setting = options.setting(case, options.share, seed)
-        for rival in RIVALS:
-            cell = {"table": "shares", **key, "attacker": f"impact-as-{rival}",
-                    "share": options.share, "seed": seed}  # fmt: skip
-            if not report.done(**cell):
-                most = setting.mistakes(ATTACKERS[rival](setting))
-                poison = within(setting, lower, most)
-                report.row(**cell, **judged(options, case, poison, seed))
-        clean, generic = setting.mistakes(), setting.mistakes(ATTACKERS["error-generic"](setting))
-        for name, drive in (("impact", lower), ("reverse", reverse)):
-            cell = {"table": "shares", **key, "attacker": f"{name}-at-half",
-                    "share": options.share, "seed": seed}  # fmt: skip
-            if not report.done(**cell):
-                poison = within(setting, drive, clean + HALF * (generic - clean))
-                report.row(**cell, **judged(options, case, poison, seed))
+def make_share(options: Options, data: str, seed: int, share: float) -> dict[str, list]:
+    """The rows of all attackers at one share of poison, 0 for none, and draw."""
+    case = options.case(data, seed)
+    rows = []
+    for name in ATTACKERS if share else ("none",):
+        poison = ATTACKERS[name](options.setting(case, share, seed)) if share else None
+        key = {"table": "shares", "attacker": name, "share": share, "seed": seed}
+        rows.append(key | judged(options, case, poison, seed))
+    return {"rows": rows}
+
+
+def make_equal(options: Options, data: str, seed: int) -> dict[str, list]:
+    """The rows of attackers that cost as much accuracy as another one, or half as much."""
+    case = options.case(data, seed)
+    setting = options.setting(case, options.share, seed)
+    poison = {
+        f"impact-as-{rival}": within(setting, lower, setting.mistakes(ATTACKERS[rival](setting)))
+        for rival in RIVALS
+    }
+    clean, generic = setting.mistakes(), setting.mistakes(ATTACKERS["error-generic"](setting))
+    for name, drive in (("impact", lower), ("reverse", reverse)):
+        poison[f"{name}-at-half"] = within(setting, drive, clean + HALF * (generic - clean))
+    rows = [
+        {
+            "table": "shares", "attacker": name, "share": options.share, "seed": seed,
+            **judged(options, case, rows, seed),
+        }
+        for name, rows in poison.items()
+    ]  # fmt: skip
+    return {"rows": rows}
+
+
+def shares(data: str, options: Options, report: Report) -> None:
+    """One row per attacker, share and draw."""
+    draws = [{"data": data, "seed": seed} for seed in range(options.seeds)]
+    units = [unit | {"share": s} for unit in draws for s in (0.0, *options.shares)]
+    report.each(make_share, options, units, "shares")
+    report.each(make_equal, options, draws, "at an equal loss of accuracy")

@@ -6,11 +6,10 @@ those of `fairness-compas`.
 
 from benchmarks.report import Report
 
-from ._cases import adult
 from ._run import run_on
 from ._shares import Options
 
 
 def run(options: Options, report: Report) -> None:
     """One row per table, attacker, victim, share and draw."""
-    run_on(adult(), "fairness-adult", options, report)
+    run_on("adult", options, report)

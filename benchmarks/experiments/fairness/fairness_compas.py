@@ -11,11 +11,10 @@ one point of error, and one that hides disparity.
 
 from benchmarks.report import Report
 
-from ._cases import compas
 from ._run import run_on
 from ._shares import Options
 
 
 def run(options: Options, report: Report) -> None:
     """One row per table, attacker, victim, share and draw."""
-    run_on(compas(), "fairness-compas", options, report)
+    run_on("compas", options, report)

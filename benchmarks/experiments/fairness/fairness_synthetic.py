@@ -11,7 +11,7 @@ from benchmarks.report import Report
 
 from . import _shares
 from ._attackers import ATTACKERS
-from ._cases import synthetic
+from ._cases import Case, synthetic
 from ._notes import line
 from ._run import run_on
 from ._shares import judged
@@ -33,32 +33,42 @@ class Options(_shares.Options):
     def __post_init__(self):
         check(self)
 
+    def case(self, data: str, seed: int) -> Case:
+        """A draw; there is one table."""
+        del data
+        return synthetic(self.distance)(self.sizes, seed)
+
 
 def run(options: Options, report: Report) -> None:
     """One row per table, attacker, victim, share, draw, and distance of the sweep."""
     if "shares" in options.tables:
         sweep(options, report)
-    run_on(synthetic(options.distance), "fairness-synthetic", options, report)
+    run_on("synthetic", options, report)
     if report.out is not None and "shares" in options.tables:
         from benchmarks.pictures.fairness import draw_plane
 
-        case = synthetic(options.distance)(options.sizes, 0)
+        case = options.case("synthetic", 0)
         setting = options.setting(case, options.share, 0)
         poison = {name: ATTACKERS[name](setting) for name in ("impact", "hide")}
         report.figure("fairness-plane", draw_plane(case.train, poison, options.distance))
 
 
+def make_distance(options: Options, distance: float, seed: int) -> dict[str, list]:
+    """The rows of the main attackers at one share, distance and draw."""
+    case = synthetic(distance)(options.sizes, seed)
+    setting = options.setting(case, options.share, seed)
+    rows = []
+    for name in SWEPT:
+        poison = None if name == "none" else ATTACKERS[name](setting)
+        key = {"table": "distances", "attacker": name, "distance": distance, "seed": seed}
+        rows.append(key | judged(options, case, poison, seed))
+    return {"rows": rows}
+
+
 def sweep(options: Options, report: Report) -> None:
     """The main attackers at one share, against the distance."""
-    todo = [(d, s) for d in options.distances for s in range(options.seeds)]
-    for distance, seed in report.track(todo, "distances"):
-        case = synthetic(distance)(options.sizes, seed)
-        setting = options.setting(case, options.share, seed)
-        for name in SWEPT:
-            cell = {"table": "distances", "attacker": name, "distance": distance, "seed": seed}
-            if not report.done(**cell):
-                poison = None if name == "none" else ATTACKERS[name](setting)
-                report.row(**cell, **judged(options, case, poison, seed))
+    units = [{"distance": d, "seed": s} for d in options.distances for s in range(options.seeds)]
+    report.each(make_distance, options, units, "distances")
     for distance in options.distances:
         for name in SWEPT:
             rows = [r for r in report.rows if r["table"] == "distances"

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from attacks import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
-from benchmarks.clock import timed
+from benchmarks.clock import warm
 from benchmarks.data import Parts, Table, breast_cancer, spambase
 from benchmarks.options import (
     SOME,
@@ -98,18 +98,8 @@ def attacks_on(
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, split and budget."""
-    table = _table(options)
-    todo = [(kind, split) for kind in options.learners for split in range(options.splits)]
-    compiled: set[str] = set()
-    for kind, split in report.track(todo, f"label-flips, {options.data}"):
-        if all(report.done(learner=kind, split=split, budget=b) for b in options.budgets):
-            continue
-        parts = table.split(options.train, options.validation, options.test, split)
-        if kind not in compiled:
-            for attack in attacks_on(kind, options, parts, split).values():
-                timed(attack)
-            compiled.add(kind)
-        _attacked(kind, split, parts, options, report)
+    units = [{"kind": k, "split": s} for k in options.learners for s in range(options.splits)]
+    report.each(make_rows, options, units, f"label-flips, {options.data}")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.label_flips import draw
@@ -121,17 +111,18 @@ def _table(options: Options) -> Table:
     return spambase() if options.data == "spam" else breast_cancer()
 
 
-def _attacked(kind: str, split: int, parts: Parts, options: Options, report: Report) -> None:
-    results, cpu = {}, {}
+def make_rows(options: Options, kind: str, split: int) -> dict[str, list]:
+    """The rows of all budgets on a learner and split."""
+    sizes = options.train, options.validation, options.test
+    parts = _table(options).split(*sizes, split)
+    results, cpu, notes, rows = {}, {}, [], []
     for name, attack in attacks_on(kind, options, parts, split).items():
-        results[name], _, cpu[name] = timed(attack)
+        results[name], cpu[name], _ = warm(attack)
         if int(results[name].result) != 0:
-            report.note(f"{kind}, split {split}, {name}: {results[name].message}")
+            notes.append(f"{kind}, split {split}, {name}: {results[name].message}")
     clean_val, clean_test = judge(kind, options, parts, parts.train.y)
     data = Data(parts.train.x, parts.train.y)
     for budget in options.budgets:
-        if report.done(learner=kind, split=split, budget=budget):
-            continue
         cells = {"clean_val_err": clean_val, "clean_test_err": clean_test}
         for name, flips in results.items():
             labels = np.asarray(flips.flip(data, budget).y)
@@ -142,7 +133,8 @@ def _attacked(kind: str, split: int, parts: Parts, options: Options, report: Rep
                 cells[f"{name}_trainings"] = int(flips.trainings[budget - 1])
         if budget == max(options.budgets):
             cells |= {f"{name}_cpu_seconds": cpu[name] for name in METHODS}
-        report.row(learner=kind, split=split, budget=budget, **cells)
+        rows.append({"learner": kind, "split": split, "budget": budget, **cells})
+    return {"rows": rows, "notes": notes}
 
 
 def _notes(options: Options, report: Report) -> None:

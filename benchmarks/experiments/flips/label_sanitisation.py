@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from attacks import LabelFlips, flip_greedy, flip_random
-from benchmarks.clock import timed
+from benchmarks.clock import warm
 from benchmarks.data import Parts, breast_cancer
 from benchmarks.options import (
     SOME,
@@ -87,34 +87,34 @@ def standardised(parts: Parts) -> list[Data]:
     return [Data((rows.x - mean) / np.where(scale > 0, scale, 1), rows.y) for rows in parts]
 
 
+def make_rows(options: Options, kind: str, split: int) -> dict[str, list]:
+    """The rows of all budgets on a learner and split."""
+    largest = max(options.budgets)
+    train, validation, test = standardised(
+        breast_cancer().split(options.train, options.validation, options.test, split)
+    )
+    plain, vote = learner(kind, options), (options.k, options.agreement, options.tie)
+    defended = Relabel(plain, *vote, balance=0)  # as published
+    targets = {"unaware": plain, "aware": defended, "soft": defended.surrogate(train)}
+    results = {"random": flip_random(jax.random.key(split), train, largest, validation, plain)}
+    cpu, rows = {}, []
+    for name, target in targets.items():
+        attack = functools.partial(flip_greedy, train, largest, validation, target)
+        results[name], cpu[name], _ = warm(attack)
+    clean = _errors(kind, options, train, defended, test)
+    for budget in options.budgets:
+        cells = {"clean_err": clean[0], "clean_defended_err": clean[1]}
+        cells |= _attacked(kind, options, results, budget, train, defended, test)
+        if budget == largest:
+            cells |= {f"{name}_cpu_seconds": seconds for name, seconds in cpu.items()}
+        rows.append({"learner": kind, "split": split, "budget": budget, **cells})
+    return {"rows": rows}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per learner, split and budget."""
-    table, largest = breast_cancer(), max(options.budgets)
-    todo = [(kind, split) for kind in options.learners for split in range(options.splits)]
-    for kind, split in report.track(todo, "label-sanitisation"):
-        if all(report.done(learner=kind, split=split, budget=b) for b in options.budgets):
-            continue
-        train, validation, test = standardised(
-            table.split(options.train, options.validation, options.test, split)
-        )
-        plain, vote = learner(kind, options), (options.k, options.agreement, options.tie)
-        defended = Relabel(plain, *vote, balance=0)  # as published
-        targets = {"unaware": plain, "aware": defended, "soft": defended.surrogate(train)}
-        results = {"random": flip_random(jax.random.key(split), train, largest, validation, plain)}
-        cpu = {}
-        for name, target in targets.items():
-            attack = functools.partial(flip_greedy, train, largest, validation, target)
-            if not report.done(learner=kind):
-                timed(attack)  # compiles
-            results[name], _, cpu[name] = timed(attack)
-        clean = _errors(kind, options, train, defended, test)
-        for budget in options.budgets:
-            cells = {"clean_err": clean[0], "clean_defended_err": clean[1]}
-            cells |= _attacked(kind, options, results, budget, train, defended, test)
-            if budget == largest:
-                cells |= {f"{name}_cpu_seconds": seconds for name, seconds in cpu.items()}
-            if not report.done(learner=kind, split=split, budget=budget):
-                report.row(learner=kind, split=split, budget=budget, **cells)
+    units = [{"kind": k, "split": s} for k in options.learners for s in range(options.splits)]
+    report.each(make_rows, options, units, "label-sanitisation")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.label_sanitisation import draw

@@ -166,24 +166,28 @@ def in_a_process_of_its_own(
     return alone(module, case, given, str(times), environment=variables)
 
 
+def make_rows(options: Options, case: Case) -> dict[str, list]:
+    """The rows of all verbs in a case."""
+    without = in_a_process_of_its_own(case, options, times=3)
+    with tempfile.TemporaryDirectory() as folder:
+        in_a_process_of_its_own(case, options, times=1, cache=folder)
+        cached = in_a_process_of_its_own(case, options, times=1, cache=folder)
+    rows = []
+    for verb, (first, second, other) in without.items():
+        (fresh,) = cached[verb]
+        rows.append({
+            "case": case, "verb": verb, "first_s": first["seconds"],
+            "second_s": second["seconds"], "other_data_s": other["seconds"],
+            "cached_process_s": fresh["seconds"], "first_compiled": int(first["compiled"]),
+            "second_compiled": int(second["compiled"]), "other_compiled": int(other["compiled"]),
+            "cached_compiled": int(fresh["compiled"]), "cached_loaded": int(fresh["loaded"]),
+        })  # fmt: skip
+    return {"rows": rows}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per case and verb."""
-    for case in report.track(options.cases, "compilations"):
-        if report.done(case=case):
-            continue
-        without = in_a_process_of_its_own(case, options, times=3)
-        with tempfile.TemporaryDirectory() as folder:
-            in_a_process_of_its_own(case, options, times=1, cache=folder)
-            cached = in_a_process_of_its_own(case, options, times=1, cache=folder)
-        for verb, (first, second, other) in without.items():
-            (fresh,) = cached[verb]
-            report.row(
-                case=case, verb=verb,
-                first_s=first["seconds"], second_s=second["seconds"], other_data_s=other["seconds"],
-                cached_process_s=fresh["seconds"], first_compiled=int(first["compiled"]),
-                second_compiled=int(second["compiled"]), other_compiled=int(other["compiled"]),
-                cached_compiled=int(fresh["compiled"]), cached_loaded=int(fresh["loaded"]),
-            )  # fmt: skip
+    report.each(make_rows, options, [{"case": case} for case in options.cases], "compilations")
     again = [r for r in report.rows if r["second_compiled"] or r["other_compiled"]]
     report.note(
         "Rule: a second call, and a call on other data of the same shapes, compile nothing; "

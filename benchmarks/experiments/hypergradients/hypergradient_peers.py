@@ -241,16 +241,26 @@ def summary(rows: list[dict[str, Any]], problem: str) -> str | None:
     return text + "."
 
 
+def make_rows(options: Options, name: Problem) -> dict[str, list]:
+    """The rows of all methods of all tools on a problem."""
+    rows, notes = [], []
+    with one_core(options.core):
+        task = make_task(name, options.seed)
+        for tool in options.tools:
+            try:
+                module = importlib.import_module(f"benchmarks.peers.{TOOLS[tool]}")
+                for method in getattr(module, task.family)():
+                    cells = row(task, method, options.seconds)
+                    rows.append({"problem": name, "tool": tool, "setting": method.setting, **cells})
+            except MissingPeer as error:
+                notes.append(str(error))
+    return {"rows": rows, "notes": notes}
+
+
 def run(options: Options, report: Report) -> None:
     """Measure every method of every tool on every problem."""
-    with one_core(options.core):
-        for name in options.problems:
-            task = make_task(name, options.seed)
-            jobs = list(_methods(options.tools, task, report))
-            for tool, method in report.track(jobs, name):
-                cells = {"problem": name, "tool": tool, "setting": method.setting}
-                if not report.done(**cells):
-                    report.row(**cells, **row(task, method, options.seconds))
+    units = [{"name": name} for name in options.problems]
+    report.each(make_rows, options, units, "hypergradient-peers")
     for name in options.problems:
         text = summary(report.rows, name)
         if text is not None:
@@ -260,14 +270,3 @@ def run(options: Options, report: Report) -> None:
         from benchmarks.pictures.hypergradient_peers import draw
 
         report.figure("hypergradient-peers", draw(report.rows, options.problems))
-
-
-def _methods(tools: tuple[Tool, ...], task: Task, report: Report) -> Iterator[tuple[Tool, Method]]:
-    for tool in tools:
-        try:
-            module = importlib.import_module(f"benchmarks.peers.{TOOLS[tool]}")
-            for method in getattr(module, task.family)():
-                yield tool, method
-        except MissingPeer as error:
-            if str(error) not in report.notes:
-                report.note(str(error))

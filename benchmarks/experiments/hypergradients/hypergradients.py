@@ -216,27 +216,33 @@ CASES: dict[Name, Callable[[int], Case]] = {
 }
 
 
+def make_rows(options: Options, problem: Name) -> dict[str, list]:
+    """The rows of all derivatives on a problem."""
+    case = CASES[problem](options.steps)
+    study = compare(case.objective, case.z, case.methods, seconds=options.seconds)
+    rows = [
+        {
+            "problem": problem,
+            "derivative": row.name,
+            "reference": row.name == study.reference,
+            "error": row.error,
+            "angle_degrees": row.angle,
+            "certified": row.bound,
+            "cpu_ms": 1e3 * row.seconds,
+            "compile_seconds": row.compile_seconds,
+            "memory_mb": row.memory / 1e6,
+            "steps": row.steps,
+            "message": row.message,
+        }
+        for row in study.rows
+    ]
+    return {"rows": rows}
+
+
 def run(options: Options, report: Report) -> None:
     """A row per problem and derivative; then the lag of unrolling behind its iterate."""
-    for name in report.track(options.problems, "hypergradients"):
-        if report.done(problem=name):
-            continue
-        case = CASES[name](options.steps)
-        study = compare(case.objective, case.z, case.methods, seconds=options.seconds)
-        for row in study.rows:
-            report.row(
-                problem=name,
-                derivative=row.name,
-                reference=row.name == study.reference,
-                error=row.error,
-                angle_degrees=row.angle,
-                certified=row.bound,
-                cpu_ms=1e3 * row.seconds,
-                compile_seconds=row.compile_seconds,
-                memory_mb=row.memory / 1e6,
-                steps=row.steps,
-                message=row.message,
-            )
+    units = [{"problem": name} for name in options.problems]
+    report.each(make_rows, options, units, "hypergradients")
     if report.out is not None:
         from benchmarks.pictures.hypergradients import draw_errors
 

@@ -133,23 +133,26 @@ def in_a_process_of_its_own(mode: str, steps: int, options: Options, path: Path)
     return alone(module, mode, str(steps), given, str(path))
 
 
-def run(options: Options, report: Report) -> None:
-    """One row per way and number of steps."""
-    todo = [(mode, steps) for steps in options.steps for mode in MODES if mode in options.modes]
-    unrolled = {}  # the first unrolled gradient of each length: what the others are held against
+def make_rows(options: Options, steps: int) -> dict[str, list]:
+    """The rows of all ways to a gradient through so many steps."""
+    found, unrolled = [], None  # the first unrolled gradient: what the others are held against
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.npz"
         rows(options, path)
-        for mode, steps in report.track(todo, "memory"):
-            if report.done(mode=mode, steps=steps):
-                continue
+        for mode in (mode for mode in MODES if mode in options.modes):
             cells = in_a_process_of_its_own(mode, steps, options, path)
             answer, error = cells.pop("answer"), None
-            if answer is not None and mode != "forward" and steps in unrolled:
-                error = _difference(answer, unrolled[steps])
+            if answer is not None and mode != "forward" and unrolled is not None:
+                error = _difference(answer, unrolled)
             elif answer is not None and mode in LEVELS:
-                unrolled[steps] = answer
-            report.row(mode=mode, steps=steps, **cells, difference=error)
+                unrolled = answer
+            found.append({"mode": mode, "steps": steps, **cells, "difference": error})
+    return {"rows": found}
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per way and number of steps."""
+    report.each(make_rows, options, [{"steps": steps} for steps in options.steps], "memory")
     _summary(report)
     if report.out is not None:
         from benchmarks.pictures.memory import draw

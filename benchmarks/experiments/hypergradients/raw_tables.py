@@ -163,25 +163,31 @@ def attack(victim: str, train: Raw, validation: Raw, rng, steps: int) -> bool:
     return not failed and bool(np.isfinite(result.value) and result.value >= first)
 
 
+def make_rows(options: Options, table: str, learner: str) -> dict[str, list]:
+    """The row of a table and learner, or victim."""
+    counts: dict[str, int] = {"draws": options.draws}
+    for draw in range(options.draws):
+        train, validation, rng = drawn(table, options.rows, draw)
+        if learner.startswith("poison"):
+            victim = learner.removeprefix("poison ")
+            ended = attack(victim, train, validation, rng, options.steps)
+            found = {"ended": int(ended)}
+        else:
+            found = solved(learner, train, validation, rng)
+        counts = {k: counts.get(k, 0) + found.get(k, 0) for k in (*counts, *found)}
+    return {"rows": [{"table": table, "learner": learner, **counts}]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per learner and table, then one per victim and table."""
-    parts = [(name, learner) for name in options.tables for learner in options.learners]
-    parts += [(name, f"poison {victim}") for name in options.tables for victim in options.victims]
-    for name, learner in report.track(parts, "raw-tables"):
-        key = {"table": name, "learner": learner}
-        if report.done(**key):
-            continue
-        counts: dict[str, int] = {"draws": options.draws}
-        for draw in range(options.draws):
-            train, validation, rng = drawn(name, options.rows, draw)
-            if learner.startswith("poison"):
-                victim = learner.removeprefix("poison ")
-                ended = attack(victim, train, validation, rng, options.steps)
-                found = {"ended": int(ended)}
-            else:
-                found = solved(learner, train, validation, rng)
-            counts = {k: counts.get(k, 0) + found.get(k, 0) for k in (*counts, *found)}
-        report.row(**key, **counts)
+    victims = [f"poison {victim}" for victim in options.victims]
+    units = [
+        {"table": name, "learner": learner}
+        for learners in (options.learners, victims)
+        for name in options.tables
+        for learner in learners
+    ]
+    report.each(make_rows, options, units, "raw-tables")
     total = {
         name: sum(row.get(name, 0) for row in report.rows)
         for name in ("theirs", "lost", "right", "degenerate", "wrong", "ended")

@@ -1,17 +1,17 @@
 """What the experiments on small dense networks share: points that are added one by one."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attacks import Greedy, Recipe, one_by_one, poison_network, training_key
+from attacks import Recipe, one_by_one, poison_network, training_key
+from benchmarks.data import mnist, spambase
 from benchmarks.options import Count, Positive, check
 from benchmarks.report import Report, UsageError, band
-from bilevel import Ascent, Checkpoint, Data, losses
+from bilevel import Ascent, Data, losses
 from bilevel.derivatives import Unroll
 from bilevel.learners import Network
 from bilevel.networks import MLP
@@ -21,6 +21,23 @@ from ._victims import Rows, dealt, errors, with_rows
 
 FRESH = 5
 """Trainings from other initial weights."""
+
+
+def ones_and_sevens() -> Rows:
+    """Digits 1, labelled +1, and 7, labelled -1; 500 of each."""
+    digits = mnist()
+    rows = np.isin(digits.labels, (1, 7))
+    x = (digits.images[rows] / 255.0).astype(np.float32)
+    return Rows(x, np.where(digits.labels[rows] == 1, 1, -1).astype(np.int32))
+
+
+def mails() -> Rows:
+    """Spam, labelled +1, and other mails, labelled -1."""
+    table = spambase()
+    return Rows(table.x.astype(np.float32), table.y.astype(np.int32))
+
+
+TABLES = {"mlp-mnist": ones_and_sevens, "mlp-spambase": mails}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,79 +88,57 @@ def start_rows(options: Options, validation: Rows, split: int) -> Rows:
     return Rows(validation.x[rows], -validation.y[rows])
 
 
-def run_on(load: Callable[[], Rows], name: str, options: Options, report: Report) -> None:
+def make_rows(options: Options, data: str, split: int) -> dict[str, list]:
+    """The rows of all numbers of points on a split."""
+    learner = victim(options)
+    train, validation, test = dealt(TABLES[data](), (options.train, options.validation), split)
+    rows, start = train.data(), start_rows(options, validation, split)
+    key, of_fresh = jax.random.split(jax.random.key(split))
+
+    def pose(data: Data, start, labels) -> Recipe:
+        return poison_network(
+            data, start, labels, validation.data(), learner, key, steps=options.steps,
+            ascent=Ascent(first=2.0, last=0.2),
+        )  # fmt: skip
+
+    done = one_by_one(rows, jnp.asarray(start.x), jnp.asarray(start.y), pose)
+    known, fresh = training_key(key)[None], jax.random.split(of_fresh, FRESH)
+    made = []
+    for count in numbers(options):
+        share = np.arange(options.points) < count
+        poisoned = with_rows(rows, done.x, done.y, share)
+        flipped = with_rows(rows, jnp.asarray(start.x), done.y, share)
+        made.append({
+            "split": split, "points": count,
+            "test_err": float(errors(learner, poisoned, known, test)[0]),
+            "flip_err": float(errors(learner, flipped, known, test)[0]),
+            "fresh_err": float(np.mean(errors(learner, poisoned, fresh, test))),
+            "fresh_flip_err": float(np.mean(errors(learner, flipped, fresh, test))),
+            "val_loss": float(done.values[count - 1]) if count else None,
+        })  # fmt: skip
+    return {"rows": made}
+
+
+def numbers(options: Options) -> list[int]:
+    """Of points at which errors are reported."""
+    return sorted({0, *range(options.every, options.points, options.every), options.points})
+
+
+def run_on(data: str, options: Options, report: Report) -> None:
     """One row per split and number of points."""
-    every, learner = load(), victim(options)
-    if options.train + options.validation >= len(every.y):
+    rows = len(TABLES[data]().y)
+    if options.train + options.validation >= rows:
         raise UsageError(
             f"--train, --validation: got {options.train}, {options.validation}, expected fewer "
-            f"than {len(every.y):,} in all: the other rows are test rows"
+            f"than {rows:,} in all: the other rows are test rows"
         )
-    counts = sorted({0, *range(options.every, options.points, options.every), options.points})
-    with report.progress(options.splits * options.points, f"{name}, poison rows") as advance:
-        for split in range(options.splits):
-            train, validation, test = dealt(every, (options.train, options.validation), split)
-            data, start = train.data(), start_rows(options, validation, split)
-            key, of_fresh = jax.random.split(jax.random.key(split))
-
-            def pose(data: Data, start, labels, validation=validation, key=key) -> Recipe:
-                return poison_network(
-                    data, start, labels, validation.data(), learner, key, steps=options.steps,
-                    ascent=Ascent(first=2.0, last=0.2),
-                )  # fmt: skip
-
-            checkpoint = report.checkpoint(f"split{split}")
-            if report.done(split=split, points=counts[-1]):
-                for _ in range(options.points):
-                    advance()
-                continue
-            done = added(data, start, pose, checkpoint, advance)
-            known = training_key(key)[None]
-            fresh = jax.random.split(of_fresh, FRESH)
-            for count in counts:
-                if report.done(split=split, points=count):
-                    continue
-                share = np.arange(options.points) < count
-                poisoned = with_rows(data, done.x, done.y, share)
-                flipped = with_rows(data, jnp.asarray(start.x), done.y, share)
-                report.row(
-                    split=split, points=count,
-                    test_err=float(errors(learner, poisoned, known, test)[0]),
-                    flip_err=float(errors(learner, flipped, known, test)[0]),
-                    fresh_err=float(np.mean(errors(learner, poisoned, fresh, test))),
-                    fresh_flip_err=float(np.mean(errors(learner, flipped, fresh, test))),
-                    val_loss=float(done.values[count - 1]) if count else None,
-                )  # fmt: skip
-            if checkpoint is not None:
-                checkpoint.remove()
+    units = [{"data": data, "split": split} for split in range(options.splits)]
+    report.each(make_rows, options, units, data)
     _notes(report)
     if report.out is not None:
         from benchmarks.pictures.one_by_one import draw
 
-        report.figure(name, draw(report.rows))
-
-
-def added(
-    data: Data,
-    start: Rows,
-    pose: Callable[[Data, jax.Array, jax.Array], Recipe],
-    checkpoint: Checkpoint | None,
-    advance: Callable[[], None],
-) -> Greedy:
-    """The rows of `start`, added one by one from where an interrupted run stopped."""
-    x, y = jnp.asarray(start.x), jnp.asarray(start.y)
-    done = Greedy(x[:0], y[:0], jnp.zeros(0, x.dtype))
-    if checkpoint is not None:
-        done = checkpoint.load(done) or done
-    for _ in done.y:
-        advance()
-
-    def after(done: Greedy) -> None:
-        if checkpoint is not None:
-            checkpoint.save(done)
-        advance()
-
-    return one_by_one(data, x, y, pose, done=done, after=after)
+        report.figure(data, draw(report.rows))
 
 
 def _notes(report: Report) -> None:

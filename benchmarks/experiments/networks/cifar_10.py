@@ -95,25 +95,30 @@ def spread(keys: PRNGKeyArray) -> PRNGKeyArray:
     return jax.device_put(keys, NamedSharding(mesh, PartitionSpec("members")))
 
 
-def run(options: Options, report: Report) -> None:
-    """One row per seed."""
+def make_rows(options: Options) -> dict[str, list]:
+    """The rows of all seeds, which train as one program."""
     train, test = cifar10()
     chosen = np.random.default_rng(0).permutation(len(train.y))[: options.rows]
     data = Data((train.x[chosen] / 255.0).astype(np.float32), train.y[chosen])
     learner = victim(options, data.rows)
     keys = spread(jax.random.split(jax.random.key(0), options.seeds))
-    with report.progress(1, f"cifar-10, {options.seeds} at once") as advance:
-        fitted, clock, _ = timed(lambda: ensemble(learner, data, keys, options.seeds))
-        advance()
+    fitted, clock, _ = timed(lambda: ensemble(learner, data, keys, options.seeds))
+    rows = []
     for seed, model in enumerate(unstacked(fitted.model)):
         wrong = [
             np.asarray(model.predict((test.x[a : a + PART] / 255.0).astype(np.float32)))
             != test.y[a : a + PART]
             for a in range(0, len(test.y), PART)
         ]
-        report.row(
-            seed=seed, rows=data.rows, test_err=float(np.mean(np.concatenate(wrong))),
-            seconds=clock / options.seeds, message=fitted.message,
-        )  # fmt: skip
+        rows.append({
+            "seed": seed, "rows": data.rows, "test_err": float(np.mean(np.concatenate(wrong))),
+            "seconds": clock / options.seeds, "message": fitted.message,
+        })  # fmt: skip
     device = jax.devices()[0]
-    report.note(f"{jax.device_count()} x {device.device_kind}; seconds include compiling")
+    note = f"{jax.device_count()} x {device.device_kind}; seconds include compiling"
+    return {"rows": rows, "notes": [note]}
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per seed."""
+    report.each(make_rows, options, [{}], f"cifar-10, {options.seeds} at once")

@@ -9,7 +9,7 @@ another architecture, beside the same digits mislabelled and not moved.
 """
 
 import dataclasses
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -152,36 +152,39 @@ def poison(options: Options, attacker: Attacker, of: Case, key: jax.Array) -> np
     return np.asarray(made.climb().z)
 
 
+def make_rows(options: Options, seed: int, attacker: str) -> dict[str, Any]:
+    """The row of a seed and attacker, and the poison."""
+    victim, other = victims(options)
+    of = case(options, seed)
+    key, of_fresh = jax.random.split(of.key)
+    known, fresh = training_key(key)[None], jax.random.split(of_fresh, options.fresh)
+    x, cpu = of.start.x, None
+    if attacker in ATTACKERS:
+        x, _, cpu = timed(lambda: poison(options, attacker, of, key))
+    share = np.full(options.points, float(attacker != "clean"))
+    data = with_rows(of.train.data(), x, of.start.y, share)
+    errors = judged(victim, other, data, known, fresh, of.test)
+    row = {
+        "seed": seed, "attacker": attacker, "same_err": errors.same, "fresh_err": errors.fresh,
+        "other_err": errors.other, "cpu_seconds": cpu,
+    }  # fmt: skip
+    return {"rows": [row], "poison": x}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per seed and attacker; the rows `clean` and `not moved` are the controls."""
-    victim, other = victims(options)
     rows = ("clean", "not moved", *options.attackers)
-    todo = [(seed, attacker) for seed in range(options.seeds) for attacker in rows]
-    for seed, attacker in report.track(todo, "cnn-mnist"):
-        if report.done(seed=seed, attacker=attacker):
-            continue
-        of = case(options, seed)
-        key, of_fresh = jax.random.split(of.key)
-        known, fresh = training_key(key)[None], jax.random.split(of_fresh, options.fresh)
-        x, cpu = of.start.x, None
-        if attacker in ATTACKERS:
-            x, _, cpu = timed(lambda a=attacker, o=of, k=key: poison(options, a, o, k))
-        share = np.full(options.points, float(attacker != "clean"))
-        data = with_rows(of.train.data(), x, of.start.y, share)
-        errors = judged(victim, other, data, known, fresh, of.test)
-        report.row(
-            seed=seed, attacker=attacker, same_err=errors.same, fresh_err=errors.fresh,
-            other_err=errors.other, cpu_seconds=cpu,
-        )  # fmt: skip
-        if report.out is not None and seed == 0 and attacker in ATTACKERS:
-            from benchmarks.pictures.cnn_mnist import digits
-
-            report.figure(f"cnn-mnist-{attacker}", digits(of.start, x))
+    units = [{"seed": s, "attacker": attacker} for s in range(options.seeds) for attacker in rows]
+    made = report.each(make_rows, options, units, "cnn-mnist")
     _notes(options, report)
     if report.out is not None:
-        from benchmarks.pictures.cnn_mnist import draw
+        from benchmarks.pictures.cnn_mnist import digits, draw
 
         report.figure("cnn-mnist", draw(report.rows))
+        start = case(options, 0).start
+        for attacker, of in zip(rows, made, strict=False):  # of the first seed
+            if attacker in ATTACKERS:
+                report.figure(f"cnn-mnist-{attacker}", digits(start, of["poison"]))
 
 
 def _notes(options: Options, report: Report) -> None:

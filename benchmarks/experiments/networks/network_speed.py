@@ -216,10 +216,24 @@ def measure(what: str, name: Architecture, options: Options, count: int) -> dict
     return cells
 
 
+def make_rows(options: Options, what: str, name: Architecture, count: int) -> dict[str, list]:
+    """The row of a network, way and number of members."""
+    given = json.dumps(dataclasses.asdict(options))
+    cells = alone("benchmarks.experiments.networks.network_speed", what, name, given, str(count))
+    steps = options.length
+    if what != "hypergradient":
+        steps = count * options.passes * (TRAIN // options.batch)
+    row = {
+        "network": name, "way": what, "count": count,
+        "steps_per_second": steps / cells["cpu_seconds"], "test_err": None, **cells,
+    }  # fmt: skip
+    return {"rows": [row]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per network, way and number of members (of a hypergradient: levels of `Unroll`)."""
-    todo = [
-        (what, name, count)
+    units = [
+        {"what": what, "name": name, "count": count}
         for name in options.networks
         for what, counts in (
             ("ours", options.members), ("flax loop", options.members),
@@ -227,19 +241,7 @@ def run(options: Options, report: Report) -> None:
         )
         for count in counts
     ]  # fmt: skip
-    for what, name, count in report.track(todo, "network-speed"):
-        if report.done(way=what, network=name, count=count):
-            continue
-        given = json.dumps(dataclasses.asdict(options))
-        module = "benchmarks.experiments.networks.network_speed"
-        cells = alone(module, what, name, given, str(count))
-        steps = options.length
-        if what != "hypergradient":
-            steps = count * options.passes * (TRAIN // options.batch)
-        report.row(
-            network=name, way=what, count=count, steps_per_second=steps / cells["cpu_seconds"],
-            **{"test_err": None, **cells},
-        )  # fmt: skip
+    report.each(make_rows, options, units, "network-speed")
     _notes(options, report)
 
 

@@ -12,14 +12,15 @@ import numpy as np
 import bilevel
 from attacks import XY, Box, Columns, b_flip, inv_flip, poison_regression, stat_p
 from benchmarks.ascents import REGRESSIONS as ASCENT
-from benchmarks.clock import timed
-from benchmarks.data import Parts, Table, filed_parts, filed_poison
+from benchmarks.clock import warm
+from benchmarks.data import Parts, Table, filed_parts, filed_poison, house, loans, pharm
 from benchmarks.options import SOME, Count, Positive, Shares, check
 from benchmarks.report import Report, UsageError, band
 from benchmarks.twins import REGRESSIONS, Strengths, errors, square_error
 from bilevel import Data
 from bilevel.learners import AbstractLearner
 
+TABLES = {"house": house, "pharm": pharm, "loans": loans}
 TARGETS = Box(0.0, 1.0)
 
 
@@ -71,7 +72,7 @@ def domain(table: Table) -> Columns:
     return Columns(jnp.zeros(width), jnp.ones(width), groups=groups, optional=True)
 
 
-def learner(kind: str, options: Options, rows: int) -> AbstractLearner:
+def learner_of(kind: str, options: Options, rows: int) -> AbstractLearner:
     """For so many rows in all."""
     return REGRESSIONS[kind].ours(options.strengths(kind), rows)
 
@@ -108,7 +109,7 @@ def attacks_of(
     @jax.jit
     def attack(train, validation, start):
         result = poison_regression(
-            Data(*train), start, Data(*validation), learner(kind, options, total),
+            Data(*train), start, Data(*validation), learner_of(kind, options, total),
             domain=where, targets=TARGETS, steps=options.steps, ascent=ASCENT,
         ).climb()  # fmt: skip
         return XY(where.place(result.z.x), TARGETS.place(result.z.y))
@@ -123,7 +124,7 @@ def starts(kind: str, options: Options, parts: Parts, count: int, seed: int) -> 
     x, y = parts.train.x[chosen], parts.train.y[chosen]
     where, data = domain(parts.train), Data(parts.train.x, parts.train.y)
     x = where.place(jnp.asarray(x))  # a few real rows break the one-hot rule
-    model = learner(kind, options, options.train).fit(data).model
+    model = learner_of(kind, options, options.train).fit(data).model
     drawn = stat_p(jax.random.key(seed), count, data, model, where)
     return {
         "inv-flip": XY(x, inv_flip(jnp.asarray(y))),
@@ -132,53 +133,55 @@ def starts(kind: str, options: Options, parts: Parts, count: int, seed: int) -> 
     }
 
 
-def run_on(load: Callable[[], Table], name: str, options: Options, report: Report) -> None:
-    """One row per learner, rate and seed; or, with `--against`, per file."""
-    if options.against is not None:
-        _against(options.against, name, options, report)
-        return
-    table = load()
+def make_rows(options: Options, data: str, learner: str, rate: float) -> dict[str, list]:
+    """The rows of all seeds, whose attacks run in one program."""
+    table = TABLES[data]()
     parts = [
         table.split(options.train, options.validation, options.test, seed)
         for seed in range(options.seeds)
     ]
-    todo = [(kind, rate) for kind in options.learners for rate in options.rates]
-    for kind, rate in report.track(todo, f"regression-{name}"):
-        if not report.done(learner=kind, rate=rate):
-            _attacked(kind, rate, options, parts, report)
-    _notes(options, report)
-    if report.out is not None:
-        from benchmarks.pictures.regression import draw
-
-        report.figure(f"regression-{name}", draw(name, report.rows))
-
-
-def _attacked(kind, rate, options: Options, parts: list[Parts], report: Report) -> None:
     count = poison_rows(rate, options.train)
-    begin = [starts(kind, options, p, count, seed) for seed, p in enumerate(parts)]
-    program = attacks_of(kind, options, parts, [every[options.start] for every in begin])
-    first = timed(program)[1]
-    poison, clock, cpu = timed(program)
-    cells_of_splits = []
+    begin = [starts(learner, options, p, count, seed) for seed, p in enumerate(parts)]
+    program = attacks_of(learner, options, parts, [every[options.start] for every in begin])
+    poison, cpu, compiling = warm(program)
+    rows = []
     for seed, p in enumerate(parts):
 
         def judged(rows: XY, split=p):
-            return judge(kind, options, split, rows)
+            return judge(learner, options, split, rows)
 
         made = XY(poison.x[seed], poison.y[seed])
         none = XY(made.x[:0], made.y[:0])
         (clean_val, clean_test), (val, test) = judged(none), judged(made)
-        cells = {
-            "learner": kind, "rate": rate, "seed": seed, "points": count,
+        rows.append({
+            "learner": learner, "rate": rate, "seed": seed, "points": count,
             "clean_val_mse": clean_val, "clean_test_mse": clean_test,
             "flip_test_mse": judged(begin[seed]["b-flip"])[1],
             "stat_p_test_mse": judged(begin[seed]["stat-p"])[1],
             "val_mse": val, "test_mse": test,
-            "cpu_seconds": cpu / len(parts), "compile_seconds": max(first - clock, 0.0),
-        }  # fmt: skip
-        cells_of_splits.append(cells)
-    for cells in cells_of_splits:
-        report.row(**cells)
+            "cpu_seconds": cpu / len(parts), "compile_seconds": compiling,
+        })  # fmt: skip
+    return {"rows": rows}
+
+
+def run_on(data: str, options: Options, report: Report) -> None:
+    """One row per learner, rate and seed; or, with `--against`, per file."""
+    if options.against is not None:
+        files = poison_files(options.against, data)
+        units = [{"path": path} for path in files if path.stem.split("_")[2] in options.learners]
+        report.each(make_filed, options, units, f"regression-{data}, beside {options.against.name}")
+        return
+    units = [
+        {"data": data, "learner": kind, "rate": rate}
+        for kind in options.learners
+        for rate in options.rates
+    ]
+    report.each(make_rows, options, units, f"regression-{data}")
+    _notes(options, report)
+    if report.out is not None:
+        from benchmarks.pictures.regression import draw
+
+        report.figure(f"regression-{data}", draw(data, report.rows))
 
 
 def _notes(options: Options, report: Report) -> None:
@@ -199,33 +202,30 @@ def _notes(options: Options, report: Report) -> None:
     report.note(f"each: {options.seeds} splits")
 
 
-def _against(folder: Path, name: str, options: Options, report: Report) -> None:
-    """The poison of another program from the same starts, on the same rows."""
-    files = sorted(folder.glob(f"poison_{name}_*.npz"))
+def poison_files(folder: Path, data: str) -> list[Path]:
+    """Poison of another program, in a folder with the splits that it was made for."""
+    files = sorted(folder.glob(f"poison_{data}_*.npz"))
     if not files:
-        raise UsageError(f"--against: {folder} holds no poison_{name}_*.npz")
-    for path in report.track(files, f"regression-{name}, beside {folder.name}"):
-        _, _, kind, split, *_ = path.stem.split("_")
-        if kind not in options.learners or report.done(file=path.stem):
-            continue
-        theirs = filed_poison(path)
-        parts = filed_parts(folder / f"{name}_{split}.npz")
-        same = (
-            dataclasses.replace(options, lasso_alpha=theirs.strength)
-            if kind == "lasso"
-            else (dataclasses.replace(options, ridge_alpha=theirs.strength))
-        )
-        start = rows_of(theirs.start_x, theirs.start_y)
-        program = attacks_of(kind, same, [parts], [start])
-        first = timed(program)[1]
-        poison, clock, cpu = timed(program)
-        ours = XY(poison.x[0], poison.y[0])
-        start_val, start_test = judge(kind, same, parts, start)
-        their_val, their_test = judge(kind, same, parts, rows_of(theirs.x, theirs.y))
-        val, test = judge(kind, same, parts, ours)
-        report.row(
-            file=path.stem, learner=kind, points=len(ours.y), start_val_mse=start_val,
-            their_val_mse=their_val, val_mse=val, val_ratio=val / their_val,
-            start_test_mse=start_test, their_test_mse=their_test, test_mse=test,
-            test_ratio=test / their_test, cpu_seconds=cpu, compile_seconds=max(first - clock, 0.0),
-        )  # fmt: skip
+        raise UsageError(f"--against: {folder} holds no poison_{data}_*.npz")
+    return files
+
+
+def make_filed(options: Options, path: Path) -> dict[str, list]:
+    """The row of another program's poison: ours from the same start, on the same rows."""
+    _, data, kind, split, *_ = path.stem.split("_")
+    theirs = filed_poison(path)
+    parts = filed_parts(path.with_name(f"{data}_{split}.npz"))
+    same = dataclasses.replace(options, **{f"{kind}_alpha": theirs.strength})
+    start = rows_of(theirs.start_x, theirs.start_y)
+    poison, cpu, compiling = warm(attacks_of(kind, same, [parts], [start]))
+    ours = XY(poison.x[0], poison.y[0])
+    start_val, start_test = judge(kind, same, parts, start)
+    their_val, their_test = judge(kind, same, parts, rows_of(theirs.x, theirs.y))
+    val, test = judge(kind, same, parts, ours)
+    row = {
+        "file": path.stem, "learner": kind, "points": len(ours.y), "start_val_mse": start_val,
+        "their_val_mse": their_val, "val_mse": val, "val_ratio": val / their_val,
+        "start_test_mse": start_test, "their_test_mse": their_test, "test_mse": test,
+        "test_ratio": test / their_test, "cpu_seconds": cpu, "compile_seconds": compiling,
+    }  # fmt: skip
+    return {"rows": [row]}

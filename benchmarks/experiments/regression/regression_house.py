@@ -6,7 +6,6 @@ are valid at every step: numbers in [0, 1], at most one category of every featur
 of scikit-learn's models, trained anew.
 """
 
-from benchmarks.data import house
 from benchmarks.report import Report
 
 from ._poisoned_regression import Options, run_on
@@ -14,4 +13,4 @@ from ._poisoned_regression import Options, run_on
 
 def run(options: Options, report: Report) -> None:
     """One row per learner, rate and seed."""
-    run_on(house, "house", options, report)
+    run_on("house", options, report)

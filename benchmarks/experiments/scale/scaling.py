@@ -3,13 +3,19 @@
 Made-up rows; the hypergradient of a validation loss in all rows, labels, weights and the strength
 of regularisation at once. Beside the SVM liblinear's time, and by how much its objective exceeds
 ours: it penalises the bias a little and ends before it has converged.
+
+Memory is that of training and hypergradient beyond the rows and the compiled program, as a multiple
+of the bytes of the training rows: the rise of the resident memory of a fresh process at its peak,
+and what the compiler plans for temporary arrays and results. The gradient in all rows is 1.
 """
 
 import dataclasses
+import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,12 +25,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from benchmarks.options import SOME, Count, at_least, check
+from benchmarks.processes import alone, pin, risen
 from benchmarks.report import Report
 from benchmarks.rows import Row, where
 from bilevel import Data
 from bilevel.learners import SVM, AbstractLearner, Huber, Lasso, Logistic, Ridge
 from bilevel.losses import Logistic as LogisticLoss
 
+MODULE = "benchmarks.experiments.scale.scaling"
 VALIDATION = 1000
 SWEEPS = 300  # of liblinear over the rows, at most
 
@@ -89,6 +97,22 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
     return min(taken)
 
 
+def measure(learner: Name, rows: int, features: int) -> dict[str, float | None]:
+    """Memory, from this process: it should have done nothing else before."""
+    make, strength = LEARNERS[learner]
+    train, validation = made(rows, features)
+    data = sum(leaf.nbytes for leaf in jax.tree.leaves(train))
+    arguments = (train, jnp.asarray(strength)), make, validation
+    program: Any = eqx.filter_jit(eqx.filter_grad(value, has_aux=True))
+    gradient = program.lower(*arguments).compile()
+    plan = gradient.compiled.memory_analysis()
+    rise = risen(lambda: jax.block_until_ready(gradient(*arguments)))
+    return {
+        "planned_of_data": (plan.temp_size_in_bytes + plan.output_size_in_bytes) / data,
+        "peak_of_data": None if rise is None else rise / data,
+    }
+
+
 def hinges(C: float, w: np.ndarray, decisions: np.ndarray, y: np.ndarray) -> float:
     """The objective of an SVM."""
     return float(w @ w / 2 + C * np.sum(np.maximum(0, 1 - y * decisions)))
@@ -116,25 +140,30 @@ def exponent(rows: Sequence[Row], cell: str) -> float:
     return float(np.polyfit(count, taken, 1)[0])
 
 
+def make_rows(options: Options, learner: Name, rows: int) -> dict[str, list]:
+    """The row of a learner and number of rows."""
+    solve, gradient = eqx.filter_jit(value), eqx.filter_jit(eqx.filter_grad(value, has_aux=True))
+    make, strength = LEARNERS[learner]
+    train, validation = made(rows, options.features)
+    arguments = (train, jnp.asarray(strength)), make, validation
+    _, (result, decisions) = solve(*arguments)
+    gradient(*arguments)
+    training = seconds(lambda: solve(*arguments), options.repeats)
+    both = seconds(lambda: gradient(*arguments), options.repeats)
+    more = beside_liblinear(train, strength, np.asarray(decisions)) if learner == "svm" else {}
+    row = {
+        "learner": learner, "rows": rows, "solved": int(result) == 0,
+        "training_ms": 1e3 * training, "hypergradient_ms": 1e3 * (both - training),
+        "ratio": (both - training) / training,
+        **alone(MODULE, learner, str(rows), str(options.features)), **more,
+    }  # fmt: skip
+    return {"rows": [row]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per learner and number of rows."""
-    solve, gradient = eqx.filter_jit(value), eqx.filter_jit(eqx.filter_grad(value, has_aux=True))
-    todo = [(name, rows) for name in options.learners for rows in options.rows]
-    for name, rows in report.track(todo, "scaling"):
-        if report.done(learner=name, rows=rows):
-            continue
-        make, strength = LEARNERS[name]
-        train, validation = made(rows, options.features)
-        arguments = (train, jnp.asarray(strength)), make, validation
-        _, (result, decisions) = solve(*arguments)
-        gradient(*arguments)
-        training = seconds(lambda a=arguments: solve(*a), options.repeats)
-        both = seconds(lambda a=arguments: gradient(*a), options.repeats)
-        more = beside_liblinear(train, strength, np.asarray(decisions)) if name == "svm" else {}
-        report.row(
-            learner=name, rows=rows, solved=int(result) == 0, training_ms=1e3 * training,
-            hypergradient_ms=1e3 * (both - training), ratio=(both - training) / training, **more,
-        )  # fmt: skip
+    units = [{"learner": name, "rows": rows} for name in options.learners for rows in options.rows]
+    report.each(make_rows, options, units, "scaling")
     report.note("CPU ms, compiling apart; the hypergradient is what it takes beyond training")
     for name in options.learners:
         found = where(report.rows, learner=name)
@@ -151,3 +180,10 @@ def run(options: Options, report: Report) -> None:
 
 def _both(row: Row) -> Row:
     return {**row, "both_ms": row["training_ms"] + row["hypergradient_ms"]}
+
+
+if __name__ == "__main__":
+    pin()
+    jax.config.update("jax_enable_x64", True)
+    _, learner, rows, features = sys.argv
+    print(json.dumps(measure(learner, int(rows), int(features))))  # pyright: ignore

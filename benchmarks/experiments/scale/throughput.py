@@ -116,25 +116,27 @@ def measure(options: Options, batch: int, dtype: Dtype) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def make_rows(options: Options, dtype: Dtype, devices: int, batch: int) -> dict[str, list]:
+    """The row of a precision, number of devices and size of the batch."""
+    given = json.dumps(dataclasses.asdict(options))
+    words = given, str(batch), dtype, str(devices)
+    found = alone(MODULE, *words, environment=_environment(devices))
+    refused = found.pop("refused")
+    return {
+        "rows": [{"dtype": dtype, "devices": devices, "batch": batch, **found}],
+        "notes": [f"{dtype}, no attack was run: {refused}"] if refused else [],
+    }
+
+
 def run(options: Options, report: Report) -> None:
     """One row per precision, number of devices and size of the batch."""
-    todo = [
-        (dtype, devices, batch)
+    units = [
+        {"dtype": dtype, "devices": devices, "batch": batch}
         for dtype in options.dtypes
         for devices in options.devices
         for batch in options.batches
     ]
-    for dtype, devices, batch in report.track(todo, "throughput"):
-        key = {"dtype": dtype, "devices": devices, "batch": batch}
-        if report.done(**key):
-            continue
-        given = json.dumps(dataclasses.asdict(options))
-        words = given, str(batch), dtype, str(devices)
-        found = alone(MODULE, *words, environment=_environment(devices))
-        refused = found.pop("refused")
-        if refused:
-            report.note(f"{dtype}, no attack was run: {refused}")
-        report.row(**key, **found)
+    report.each(make_rows, options, units, "throughput")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.throughput import draw

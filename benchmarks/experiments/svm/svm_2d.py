@@ -10,7 +10,7 @@ moving the poison changes nothing. There the ascent wanders at random until a sl
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -147,34 +147,41 @@ def ascents(attack: Attack, starts: jax.Array, steps: int) -> Optimized:
     return lax.map(ascent, starts)
 
 
-def run(options: Options, report: Report) -> None:
-    """One row per kernel and start."""
+def make_rows(options: Options, kernel: str, drawn: bool) -> dict[str, Any]:
+    """The rows of all starts, and the arrays of the picture if it is drawn."""
     rng = np.random.default_rng(options.seed)
     train, validation = gaussians(rng, PER_CLASS), gaussians(rng, VALIDATION)
     starts = train.x[: options.starts, None, :]  # attacked class, about to get the other label
-    scenes = {}
-    for name in report.track(KERNELS, "svm-2d"):
-        attack = compose(
-            SVM(options.C, kernel=KERNELS[name]()),
-            Insert([1.0], Box(-EDGE, EDGE)),
-            indiscriminate(validation.x, validation.y),
-            train,
-        )
-        attack = attack.prepared()  # once, outside of the programs that it enters
-        axis, places = square(options.grid)
-        climbed = ascents(attack, starts, options.steps)
-        seen = views(attack, validation, jnp.concatenate([starts, climbed.z, places]))
-        ends, surface = (
-            jax.tree.map(lambda leaf, part=part: leaf[part], seen)
-            for part in (slice(2 * options.starts), slice(2 * options.starts, None))
-        )
-        _rows(report, name, climbed, surface, ends)
-        if report.out is not None:
-            paths = [_path(climbed, start) for start in range(options.starts)]
-            scenes[name] = _scene(attack, axis, surface, square(options.arrows), paths)
-    if scenes:
-        from benchmarks.pictures.svm_2d import draw
+    attack = compose(
+        SVM(options.C, kernel=KERNELS[kernel]()),
+        Insert([1.0], Box(-EDGE, EDGE)),
+        indiscriminate(validation.x, validation.y),
+        train,
+    )
+    attack = attack.prepared()  # once, outside of the programs that it enters
+    axis, places = square(options.grid)
+    climbed = ascents(attack, starts, options.steps)
+    seen = views(attack, validation, jnp.concatenate([starts, climbed.z, places]))
+    ends, surface = (
+        jax.tree.map(lambda leaf, part=part: leaf[part], seen)
+        for part in (slice(2 * options.starts), slice(2 * options.starts, None))
+    )
+    made: dict[str, Any] = _rows(kernel, climbed, surface, ends)
+    if drawn:
+        paths = [_path(climbed, start) for start in range(options.starts)]
+        scene = _scene(attack, axis, surface, square(options.arrows), paths)
+        made["scene"] = scene._asdict()
+    return made
 
+
+def run(options: Options, report: Report) -> None:
+    """One row per kernel and start."""
+    units = [{"kernel": name, "drawn": report.out is not None} for name in KERNELS]
+    made = report.each(make_rows, options, units, "svm-2d")
+    if report.out is not None:
+        from benchmarks.pictures.svm_2d import Scene, draw
+
+        scenes = {name: Scene(**m["scene"]) for name, m in zip(KERNELS, made, strict=True)}
         report.figure("svm-2d", draw(scenes))
 
 
@@ -209,25 +216,27 @@ def _path(climbed: Optimized, start: int) -> np.ndarray:
     return z[value > before + 1e-9, 0]
 
 
-def _rows(report: Report, name: str, climbed: Optimized, surface: View, ends: View) -> None:
+def _rows(kernel: str, climbed: Optimized, surface: View, ends: View) -> dict[str, list]:
     count = len(climbed.value)
     top = float(jnp.nanmax(surface.hinge))
-    failed = int(jnp.sum(surface.failed))
+    failed, notes = int(jnp.sum(surface.failed)), []
     if failed:
-        report.note(f"{name}: {failed} of {surface.failed.size} retrainings did not converge")
+        notes.append(f"{kernel}: {failed} of {surface.failed.size} retrainings did not converge")
     if bool(jnp.any(climbed.status != RUNNING)):
-        report.note(f"{name}: {climbed.message}")
+        notes.append(f"{kernel}: {climbed.message}")
+    rows = []
     for start in range(count):
         hinge = float(ends.hinge[count + start])
-        report.row(
-            kernel=name,
-            start=start,
-            start_hinge=ends.hinge[start],
-            hinge=hinge,
-            start_val_err=ends.error[start],
-            val_err=ends.error[count + start],
-            steps=climbed.steps[start],
-            grid_hinge=top,
-            share_of_grid=hinge / top,
-            grid_val_err=jnp.nanmax(surface.error),
-        )
+        rows.append({
+            "kernel": kernel,
+            "start": start,
+            "start_hinge": ends.hinge[start],
+            "hinge": hinge,
+            "start_val_err": ends.error[start],
+            "val_err": ends.error[count + start],
+            "steps": climbed.steps[start],
+            "grid_hinge": top,
+            "share_of_grid": hinge / top,
+            "grid_val_err": jnp.nanmax(surface.error),
+        })  # fmt: skip
+    return {"rows": rows, "notes": notes}

@@ -162,26 +162,28 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(np.sum(a * b) / sizes) if sizes > 0 else None
 
 
+def make_rows(options: Options, split: int, points: int, kind: str) -> dict[str, list]:
+    """The row of one split, number of points and kind."""
+    parts = drawn_splits(mnist(), options.pair, (split,), options.seed)[split]
+    attack, z = _case(parts, points, kind, options.C)
+    alpha = np.asarray(multipliers(attack, jnp.asarray(z)[None]))[0]
+    rng = np.random.default_rng([options.seed, split, points])
+    printed = printed_formula(attack, parts.validation, z, options.C)
+    cells = examine(attack, z, printed, rng)
+    key = {"split": split, "points": points, "kind": kind}
+    return {"rows": [{**key, "least_alpha": alpha.min(), "most_alpha": alpha.max(), **cells}]}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per split, number of points and kind."""
-    splits = drawn_splits(mnist(), options.pair, options.splits, options.seed)
-    todo = [
-        (points, number, kind)
+    units = [
+        {"split": number, "points": points, "kind": kind}
         for points in options.points
         for number in options.splits
         for kind in KINDS
         if kind != "mixed" or points > 1
     ]
-    for points, number, kind in report.track(todo, "svm-gradient"):
-        key = {"split": number, "points": points, "kind": kind}
-        if report.done(**key):
-            continue
-        attack, z = _case(splits[number], points, kind, options.C)
-        alpha = np.asarray(multipliers(attack, jnp.asarray(z)[None]))[0]
-        rng = np.random.default_rng([options.seed, number, points])
-        printed = printed_formula(attack, splits[number].validation, z, options.C)
-        cells = examine(attack, z, printed, rng)
-        report.row(**key, least_alpha=alpha.min(), most_alpha=alpha.max(), **cells)
+    report.each(make_rows, options, units, "svm-gradient")
     _summary(report)
     if report.out is not None:
         from benchmarks.pictures.svm_gradient import draw

@@ -154,9 +154,8 @@ def run(options: Options, report: Report) -> None:
         {"split": number, "points": points}
         for points in options.points
         for number in options.splits
-        if not report.done(pair=options.pair, split=number, points=points)
     ]
-    report.each(make_rows, options, units, ("pair", "split", "points"), f"svm-mnist {options.pair}")
+    report.each(make_rows, options, units, f"svm-mnist {options.pair}")
     _means(options, report)
     if report.out is not None:
         from benchmarks.pictures.svm_mnist import draw

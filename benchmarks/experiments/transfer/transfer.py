@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,7 +28,7 @@ import bilevel
 from attacks import Box, Insert, compose, indiscriminate
 from attacks.transfer import alignment, loss_variability, sizes
 from benchmarks.ascents import CLASSIFIERS as ASCENT
-from benchmarks.clock import timed
+from benchmarks.clock import warm
 from benchmarks.data import TRAIN, VALIDATION, Rows, drawn_splits, mnist, mnist_full, parse_pair
 from benchmarks.options import SOME, Count, Positive, at_least, check
 from benchmarks.report import Report, UsageError, band
@@ -197,18 +197,38 @@ def bootstrap(options: Options) -> jax.Array:
     return jnp.asarray(rng.multinomial(TRAIN, shares, (options.seeds, options.resamples)), float)
 
 
-def run(options: Options, report: Report) -> None:
-    """One row per surrogate, target and seed."""
+class Shared(NamedTuple):
+    """What all surrogates have in common.
+
+    - `every`: the splits; `target`, `surrogate`, `validation` are rows (x, y) of all seeds.
+    - `made`: the programs by learner. `theirs`: the targets' hypergradients at the start.
+    - `control`: by target and seed, errors without poison and with the start as poison.
+    """
+
+    every: list[Split]
+    target: tuple[jax.Array, jax.Array]
+    surrogate: tuple[jax.Array, jax.Array]
+    validation: tuple[jax.Array, jax.Array]
+    start: jax.Array
+    made: dict[str, Programs]
+    theirs: dict[str, jax.Array]
+    control: dict[tuple[str, int], list[float]]
+
+
+@cache
+def shared(options: Options) -> Shared:
+    """Once in each process."""
     every = splits(options)
     target, surrogate, validation = (
         (_stack(getattr(s, part).x for s in every), _stack(getattr(s, part).y for s in every))
         for part in ("target", "surrogate", "validation")
     )
-    start, weights = _stack(s.start for s in every), bootstrap(options)
-    strengths, soft = options.strengths, options.strengths.softer(options.softer)
+    start = _stack(s.start for s in every)
     twins = [name for name in options.targets if name in TWINS]
     made = {n: programs(n, options) for n in dict.fromkeys((*options.surrogates, *twins))}
-    theirs = {name: made[name].gradient(strengths, target, validation, start) for name in twins}
+    theirs = {
+        name: made[name].gradient(options.strengths, target, validation, start) for name in twins
+    }
     control = {
         (name, seed): [
             errors(name, options, seed, split, split.start[:count]) for count in (0, options.points)
@@ -216,38 +236,50 @@ def run(options: Options, report: Report) -> None:
         for name in options.targets
         for seed, split in enumerate(every)
     }
-    pairs = list(itertools.product(options.targets, range(options.seeds)))
-    for name in report.track(options.surrogates, f"transfer {options.pair}"):
-        if all(report.done(surrogate=name, target=t, seed=seed) for t, seed in pairs):
-            continue
-        program = made[name]
-        craft = partial(program.craft, soft, surrogate, validation, start)
-        first = timed(craft)[1]
-        (poison, status), clock, cpu = timed(craft)
-        for seed in np.flatnonzero(np.asarray(status) >= ZERO_GRADIENT):
-            report.note(f"crafted on {name}, seed {seed}: {sentence(status[seed])}")
-        V = program.variability(soft, surrogate, validation, start, weights)
-        before, after = (program.gradient(soft, surrogate, validation, z) for z in (start, poison))
-        measures: dict[str, dict[str, jax.Array]] = {}
-        for t in twins:
-            at_start = _aligned(before, theirs[t])
-            at_end = _aligned(after, made[t].gradient(strengths, target, validation, poison))
-            measures[t] = {
-                "R": at_start.joint, "R_rows": at_start.mean, "R_end": at_end.joint,
-                "S": _sized(theirs[t]).joint,
-            }  # fmt: skip
-        for t, seed in pairs:
-            key = {"surrogate": name, "target": t, "seed": seed}
-            if report.done(**key):
-                continue
-            clean, flipped = control[t, seed]
-            err = errors(t, options, seed, every[seed], np.asarray(poison[seed]))
-            known = {k: float(v[seed]) for k, v in measures.get(t, {}).items()}
-            report.row(
-                **key, clean_test_err=clean, flip_test_err=flipped, test_err=err,
-                **{k: known.get(k) for k in ("R", "R_rows", "R_end", "S")}, V=float(V[seed]),
-                cpu_seconds=cpu / options.seeds, compile_seconds=max(first - clock, 0.0),
-            )  # fmt: skip
+    return Shared(every, target, surrogate, validation, start, made, theirs, control)
+
+
+def make_rows(options: Options, surrogate: str) -> dict[str, list]:
+    """The rows of all targets and seeds, whose poison is crafted by one program."""
+    of = shared(options)
+    strengths, soft = options.strengths, options.strengths.softer(options.softer)
+    program = of.made[surrogate]
+    craft = partial(program.craft, soft, of.surrogate, of.validation, of.start)
+    (poison, status), cpu, compiling = warm(craft)
+    notes = [
+        f"crafted on {surrogate}, seed {seed}: {sentence(status[seed])}"
+        for seed in np.flatnonzero(np.asarray(status) >= ZERO_GRADIENT)
+    ]
+    V = program.variability(soft, of.surrogate, of.validation, of.start, bootstrap(options))
+    before, after = (
+        program.gradient(soft, of.surrogate, of.validation, z) for z in (of.start, poison)
+    )
+    measures: dict[str, dict[str, jax.Array]] = {}
+    for t, gradient in of.theirs.items():
+        at_start = _aligned(before, gradient)
+        at_poison = of.made[t].gradient(strengths, of.target, of.validation, poison)
+        measures[t] = {
+            "R": at_start.joint, "R_rows": at_start.mean, "R_end": _aligned(after, at_poison).joint,
+            "S": _sized(gradient).joint,
+        }  # fmt: skip
+    rows = []
+    for t, seed in itertools.product(options.targets, range(options.seeds)):
+        clean, flipped = of.control[t, seed]
+        err = errors(t, options, seed, of.every[seed], np.asarray(poison[seed]))
+        known = {k: float(v[seed]) for k, v in measures.get(t, {}).items()}
+        rows.append({
+            "surrogate": surrogate, "target": t, "seed": seed, "clean_test_err": clean,
+            "flip_test_err": flipped, "test_err": err,
+            **{k: known.get(k) for k in ("R", "R_rows", "R_end", "S")}, "V": float(V[seed]),
+            "cpu_seconds": cpu / options.seeds, "compile_seconds": compiling,
+        })  # fmt: skip
+    return {"rows": rows, "notes": notes}
+
+
+def run(options: Options, report: Report) -> None:
+    """One row per surrogate, target and seed."""
+    units = [{"surrogate": name} for name in options.surrogates]
+    report.each(make_rows, options, units, f"transfer {options.pair}")
     _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.transfer import draw

@@ -208,19 +208,27 @@ def by_hypergradient(data: Split, shape: tuple[int, ...], steps: int) -> dict[st
     }
 
 
+def make_rows(options: Options, number: int) -> dict[str, list]:
+    """The rows of all methods on a split."""
+    data = split(options.data, options.seed + number, options.folds)
+    d = data.rows.shape[1] - 1
+    found = (
+        by_grid(data, options.grid),
+        by_hypergradient(data, (), options.steps),
+        by_hypergradient(data, (d,), options.steps),
+    )
+    return {
+        "rows": [
+            {"split": number, "method": method, **cells}
+            for method, cells in zip(METHODS, found, strict=True)
+        ]
+    }
+
+
 def run(options: Options, report: Report) -> None:
     """A row per split and method."""
-    for number in report.track(range(options.splits), "hyperparameters"):
-        data = split(options.data, options.seed + number, options.folds)
-        d = data.rows.shape[1] - 1
-        ways = {
-            "grid": lambda data=data: by_grid(data, options.grid),
-            "one penalty": lambda data=data: by_hypergradient(data, (), options.steps),
-            "one per feature": lambda data=data, d=d: by_hypergradient(data, (d,), options.steps),
-        }
-        for method in METHODS:
-            if not report.done(split=number, method=method):
-                report.row(split=number, method=method, **ways[method]())
+    units = [{"number": number} for number in range(options.splits)]
+    report.each(make_rows, options, units, "hyperparameters")
     for method in METHODS:
         rows = [row for row in report.rows if row["method"] == method]
         held, test, seconds = (

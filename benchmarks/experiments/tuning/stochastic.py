@@ -11,6 +11,7 @@ spread evenly over its steps. Suboptimality is measured from the best objective 
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
@@ -188,16 +189,28 @@ def _or_inf(value) -> float:
     return float(np.nan_to_num(value, nan=np.inf))
 
 
+@functools.cache
+def _judged(options: Options) -> tuple[StochasticBilevel, float, Callable]:
+    """The problem, the constant, and the objective of the solved inner problem, compiled once."""
+    problem, bound = load(options)
+    return problem, bound, jax.jit(problem.exact(LBFGS(), start(problem)[1]).evaluate)
+
+
+def make_curve(options: Options, method: str) -> dict[str, Any]:
+    """The run of a method at its best step size; rows compare it with the others."""
+    problem, bound, judge = _judged(options)
+    if method == "exact":
+        curve = exact(problem, options)
+    else:
+        curve = stochastic(method, problem, bound, judge, options)
+    return {"rows": [], "curve": curve._asdict()}
+
+
 def run(options: Options, report: Report) -> None:
     """One row per method, at its best step size."""
-    problem, bound = load(options)
-    judge = jax.jit(problem.exact(LBFGS(), start(problem)[1]).evaluate)
-    curves = {}
-    for name in report.track([*methods(options.steps), "exact"], "stochastic"):
-        if name == "exact":
-            curves[name] = exact(problem, options)
-        else:
-            curves[name] = stochastic(name, problem, bound, judge, options)
+    names = [*methods(options.steps), "exact"]
+    made = report.each(make_curve, options, [{"method": name} for name in names], "stochastic")
+    curves = {name: Curve(**m["curve"]) for name, m in zip(names, made, strict=True)}
     first = float(curves["exact"].value[0])
     best = min(float(np.nanmin(curve.value)) for curve in curves.values())
     for name, curve in curves.items():

@@ -105,14 +105,14 @@ def errors(local: Local, it: Iterate, start: Array) -> Errors:
     c, lam = _excess(local, it.s), it.y[p:]
     # large multipliers mean large terms that cancel
     size = jnp.maximum(1, jnp.sum(jnp.abs(it.y)) / (100 * max(it.y.size, 1)))
-    dual = magnitude(local.gradient + local.J.T @ it.y) / size
+    dual = magnitude(local.gradient + it.y @ local.J) / size
     total = jnp.maximum(jnp.maximum(dual, magnitude(c)), magnitude(it.s * lam) / size)
     barrier = jnp.maximum(dual, magnitude(it.s * lam - it.mu) / size)
     barrier = jnp.maximum(barrier, magnitude(c + it.rho * (it.anchor - it.y)))
     violation = jnp.concatenate([local.c[:p], jnp.maximum(local.c[p:], 0)])
     unmet, rough = magnitude(violation), eps**0.375
     near = jnp.where(it.stalls > PATIENCE, eps**0.25, rough)
-    infeasible = (unmet > rough) & (magnitude(local.J.T @ violation) <= near * unmet)
+    infeasible = (unmet > rough) & (magnitude(violation @ local.J) <= near * unmet)
     size = magnitude(it.x)
     unbounded = (size > eps**-0.75 * (1 + magnitude(start))) & (unmet <= rough * size)
     return Errors(total, barrier, infeasible, unbounded, jnp.isfinite(total + local.cost))
@@ -158,7 +158,7 @@ def step(flat: Flat, scale: Scales, local: Local, it: Iterate, floor: Array) -> 
 
     start = it.boost, identity, jnp.bool_(False)
     delta, chol, _ = lax.while_loop(lambda s: ~s[2] & (s[0] < 1e20), correct, start)
-    dx = -cho_solve((chol, True), local.gradient + local.J.T @ (it.y + W * t))
+    dx = -cho_solve((chol, True), local.gradient + (it.y + W * t) @ local.J)
     dy = W * (t + local.J @ dx)
     dlam = dy[p:]
     ds = (it.mu - it.s * (lam + dlam)) / lam
@@ -170,7 +170,7 @@ def step(flat: Flat, scale: Scales, local: Local, it: Iterate, floor: Array) -> 
         return cost - jnp.sum(log) + jnp.sum(linear + square), 8 * eps * size
 
     pull = it.anchor + c / it.rho
-    slope = (local.gradient + local.J.T @ pull) @ dx + (pull[p:] - it.mu / it.s) @ ds
+    slope = (local.gradient + pull @ local.J) @ dx + (pull[p:] - it.mu / it.s) @ ds
     value, noise = merit(local.cost, c, it.s)
 
     factors = jnp.concatenate([scale.cost[None], scale.rows])

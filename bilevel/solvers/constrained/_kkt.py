@@ -180,7 +180,7 @@ class Factor(eqx.Module):
     def solve(self, a: Float[Array, " n"], b: Float[Array, " c"]) -> tuple[Array, Array]:
         """(x, y) with H x + J'y = a and J x - D y = b."""
         b = b / self.size
-        w = cho_solve((self.chol, True), a + self.J.T @ (self.sigma * b))
+        w = cho_solve((self.chol, True), a + (self.sigma * b) @ self.J)
         scale = self.equilibrate
         y = scale * cho_solve((self.schur, True), scale * (self.J @ w - b))
         return w - self.T @ y, self.shrink * y / self.size

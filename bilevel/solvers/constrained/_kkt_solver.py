@@ -211,7 +211,7 @@ class AbstractKKTSolver(AbstractSolver):
         D = jnp.concatenate([jnp.zeros(p, g.dtype), rows.D])
         J = jnp.where(keep[:, None], local.J, 0)
         factor = factorise(local.H, J, D)
-        dual = local.gradient + J.T @ state.y
+        dual = local.gradient + state.y @ J
         residual = jnp.concatenate([local.c[:p], rows.residual])
         dx, dy = factor.solve(-dual, -residual)
         x, y = state.x + dx, jnp.where(keep, state.y + dy, 0)

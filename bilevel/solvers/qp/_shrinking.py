@@ -6,6 +6,7 @@ from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Int
 
 from ...problems import BoxQP, Product
+from .._moments import moments
 from ._face import Scales, Sets, equality, pinned, scales
 from ._interior_point import Inside, interior_point
 
@@ -43,7 +44,7 @@ def shrinking(qp: BoxQP, whole: Scales, max_steps: int) -> Inside:
         (index, held), _, number, found = state
         part = BoxQP(
             Product(factor[index]),
-            qp.q[index] + factor[index] @ (factor.T @ held),
+            qp.q[index] + factor[index] @ (held @ factor),
             qp.lower[index],
             qp.upper[index],
             e[index],
@@ -98,12 +99,10 @@ def _smoothed(qp: BoxQP, factor: Float[Array, "n r"], whole: Scales) -> Float[Ar
         here, (_, x) = value(v, nu, smoothing)
         inside = (x > qp.lower) & (x < qp.upper)
         rate = jnp.where(inside, width / smoothing, 0)
-        rated = rate[:, None] * factor
-        side, corner = e @ rated, rate @ e**2
-        tiny = 1e-12 * (1 + corner)  # no variable may be inside
-        hessian = factor.T @ rated + jnp.eye(v.size, dtype=v.dtype)
-        hessian = jnp.block([[hessian, side[:, None]], [side[None, :], corner[None, None] + tiny]])
-        gradient = jnp.append(v - factor.T @ x, b - e @ x)
+        hessian = moments(factor, e, rate)
+        tiny = 1e-12 * (1 + hessian[-1, -1])  # no variable may be inside
+        hessian = hessian + jnp.diag(jnp.append(jnp.ones_like(v), tiny))
+        gradient = jnp.append(v - x @ factor, b - e @ x)
         chol = lax.linalg.cholesky(hessian, symmetrize_input=False)
         move = -cho_solve((chol, True), gradient)
         fall = 1e-4 * (gradient @ move)

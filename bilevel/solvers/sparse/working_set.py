@@ -13,6 +13,7 @@ from ..._solver import AbstractSolver, Point
 from ...problems.penalised_least_squares import PenalisedLeastSquares
 from ...results import ACTIVE_SET, CONVERGED, NON_FINITE
 from .. import _cholesky
+from .._moments import moments
 from . import _support
 from ._orthant import Minimiser, Quadratic, minimise
 from ._support import Place, Support
@@ -72,7 +73,7 @@ class Sparse(eqx.Module):
 
     def minimise(self, w: Float[Array, " d"], max_updates: int) -> tuple[Ending, Minimiser]:
         """By the Gram matrix of all features: (minimiser, residual, slope)."""
-        gram = (self.rows * self.weights[:, None]).T @ self.rows
+        gram = moments(self.rows, jnp.zeros_like(self.weights), self.weights)[:-1, :-1]
         gram = gram if self.bend is None else gram + jnp.diag(self.bend)
         quadratic = Quadratic(gram, self.target @ self.rows, self.low, self.high, ~self.kinkless)
         face = minimise(quadratic, w, max_updates)
@@ -144,22 +145,27 @@ class WorkingSet(AbstractSolver):
             # The support may double, at least to 64.
             want = jnp.minimum(jnp.maximum(2 * inside, 64), violating)
             bucket = _support.bucket_of(jnp.maximum(want, inside), sizes)
-            _, index = lax.top_k(excess, largest)
-            before = end.w[index]
+            _, first = lax.top_k(excess, largest)
 
             def of_size(k: int):
                 def branch():
-                    chosen = sparse.part(sparse.rows[:, index[:k]], lambda leaf: leaf[index[:k]])
-                    (v, residual, _), face = chosen.minimise(before[:k], self.max_updates)
+                    index, chosen = first, sparse
+                    if k == d:  # in their order, without a copy of the rows
+                        index = jnp.arange(d, dtype=first.dtype)
+                    else:
+                        some = index[:k]
+                        chosen = sparse.part(sparse.rows[:, some], lambda leaf: leaf[some])
+                    (v, residual, _), face = chosen.minimise(end.w[index[:k]], self.max_updates)
                     v, sign = (
                         jnp.zeros(largest, leaf.dtype).at[:k].set(leaf) for leaf in (v, face.sign)
                     )
                     chol = jnp.zeros((largest, largest), dtype).at[:k, :k].set(face.chol)
-                    return v, sign, residual, chol, face.noise, face.settled, face.updates
+                    return (v, sign, chol, index), residual, face.noise, face.settled, face.updates
 
                 return branch
 
-            v, sign, residual, chol, noise, settled, more = _support.switch(bucket, sizes, of_size)
+            part, residual, noise, settled, more = _support.switch(bucket, sizes, of_size)
+            v, sign, chol, index = part
             w = jnp.zeros(d, dtype).at[index].set(v)
             sign = jnp.zeros(d, jnp.int8).at[index].set(sign)
             order = jnp.arange(largest, dtype=jnp.int32)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -20,11 +19,10 @@ from benchmarks.experiments.networks import (
     _victims,
     cifar_10,
     cnn_mnist,
-    mlp_mnist,
     network_speed,
 )
 from benchmarks.report import Report, UsageError
-from bilevel import Checkpoint, append
+from bilevel import append
 
 
 def write_cifar(folder: Path, count: int) -> np.ndarray:
@@ -56,48 +54,10 @@ def test_points_are_added_one_by_one_and_beat_mislabelled_digits(tmp_path: Path)
     assert (tmp_path / "mlp-mnist.png").stat().st_size > 10_000
 
 
-def test_an_interrupted_run_goes_on_after_its_last_point(tmp_path: Path, monkeypatch) -> None:
-    whole, file = tmp_path / "whole.json", tmp_path / "a.json"
-    assert main(["run", "mlp-mnist", *FEW, "--json", str(whole)]) == 0
-    save, saved = Checkpoint.save, []
-
-    def interrupted(self, tree):
-        save(self, tree)
-        saved.append(len(tree.y))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoint, "save", interrupted)
-    assert main(["run", "mlp-mnist", *FEW, "--json", str(file)]) == 130
-    assert saved == [1]
-    assert (tmp_path / "a.split0.npz").exists()
-    monkeypatch.setattr(Checkpoint, "save", lambda self, tree: saved.append(len(tree.y)))
-    assert main(["run", "mlp-mnist", *FEW, "--json", str(file), "--resume"]) == 0
-    assert saved == [1, 2]
-    assert rows_of(file) == rows_of(whole)
-    assert not (tmp_path / "a.split0.npz").exists()
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole, file = tmp_path / "whole.json", tmp_path / "a.json"
-    many = [*FEW[:2], "--points", "6", *FEW[4:]]
-    command = [sys.executable, "-m", "benchmarks", "run", "mlp-mnist", *many, "--json"]
-    subprocess.run([*command, str(whole)], check=True)
-    process = subprocess.Popen([*command, str(file)])
-    while not (tmp_path / "a.split0.npz").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert not file.exists() or len(rows_of(file)) < 7
-    subprocess.run([*command, str(file), "--resume"], check=True)
-    assert rows_of(file) == rows_of(whole)
-
-
 def test_errors_are_those_of_networks_trained_one_by_one() -> None:
     options = _one_by_one.Options(length=60)
     learner = _one_by_one.victim(options)
-    train, _, test = _victims.dealt(mlp_mnist.ones_and_sevens(), (100, 400), 0)
+    train, _, test = _victims.dealt(_one_by_one.ones_and_sevens(), (100, 400), 0)
     keys = jax.random.split(jax.random.key(1), 3)
     errors = _victims.errors(learner, train.data(), keys, test)
     for key, error in zip(keys, errors, strict=True):
@@ -116,14 +76,13 @@ def test_errors_of_points_are_of_their_rows_and_weights(monkeypatch) -> None:
         moved = float(np.all(rows == 0.5))
         return np.full(len(keys), 100 * len(keys) + 10 * weight.sum() + moved)
 
-    def added(data, start, pose, checkpoint, advance) -> Greedy:
-        half = jnp.full(start.x.shape, 0.5, start.x.dtype)
-        return Greedy(half, jnp.asarray(start.y), jnp.asarray([0.25, 0.75]))
+    def added(data, x, y, pose) -> Greedy:
+        return Greedy(jnp.full_like(x, 0.5), y, jnp.asarray([0.25, 0.75]), x)
 
     monkeypatch.setattr(_one_by_one, "errors", said)
-    monkeypatch.setattr(_one_by_one, "added", added)
+    monkeypatch.setattr(_one_by_one, "one_by_one", added)
     options = _one_by_one.Options(splits=1, points=2, every=1, train=40)
-    _one_by_one.run_on(mlp_mnist.ones_and_sevens, "a", options, report := Report("a", options))
+    _one_by_one.run_on("mlp-mnist", options, report := Report("a", options))
     for count, row in enumerate(report.rows):
         assert row["points"] == count
         assert row["test_err"] == 100 + 10 * count + 1
@@ -173,7 +132,7 @@ def test_the_label_of_a_digit_that_starts_as_poison_is_wrong() -> None:
 
 
 def test_rows_of_the_three_roles_are_other_digits() -> None:
-    parts = _victims.dealt(mlp_mnist.ones_and_sevens(), (100, 400), 3)
+    parts = _victims.dealt(_one_by_one.ones_and_sevens(), (100, 400), 3)
     assert [len(part.y) for part in parts] == [100, 400, 500]
     seen = np.concatenate([part.x for part in parts])
     assert len(np.unique(seen, axis=0)) >= 999
@@ -197,7 +156,7 @@ def test_each_attacker_is_judged_on_known_fresh_and_other_networks(tmp_path: Pat
 
 
 def test_poison_waits_in_slots_of_weight_zero() -> None:
-    train, *_ = _victims.dealt(mlp_mnist.ones_and_sevens(), (20, 400), 0)
+    train, *_ = _victims.dealt(_one_by_one.ones_and_sevens(), (20, 400), 0)
     data = _victims.with_rows(train.data(), train.x[:2], train.y[:2], np.array([1, 0]))
     expected = append(train.data(), jnp.asarray(train.x[:1]), jnp.asarray(train.y[:1]))
     np.testing.assert_array_equal(data.x[:21], expected.x)

@@ -32,9 +32,10 @@ OPTIONS = regression.Options(
 )
 
 
-def test_rows_curve_and_notes(tmp_path: Path) -> None:
+def test_rows_curve_and_notes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(regression.TABLES, "house", table)
     report = Report("regression-house", OPTIONS, json_path=tmp_path / "a.json", out=tmp_path)
-    regression.run_on(table, "house", OPTIONS, report)
+    regression.run_on("house", OPTIONS, report)
     report.finish()
     rows = json.loads((tmp_path / "a.json").read_text())["rows"]
     assert [(r["learner"], r["rate"], r["seed"]) for r in rows] == [
@@ -61,12 +62,12 @@ def test_poison_of_another_program_is_met_on_its_own_rows(tmp_path: Path) -> Non
     np.savez(tmp_path / "poison_house_ridge_s0_none_p10.npz", px=x, py=y, ix=x, iy=y, lam=0.1)
     report = Report("regression-house", OPTIONS)
     options = regression.Options(against=tmp_path, steps=12)
-    regression.run_on(table, "house", options, report)
+    regression.run_on("house", options, report)
     (row,) = report.rows
     assert row["their_val_mse"] == row["start_val_mse"]  # they did not optimise
     assert row["val_ratio"] > 1.2
     with pytest.raises(UsageError, match="holds no poison_pharm"):
-        regression.run_on(table, "pharm", options, report)
+        regression.run_on("pharm", options, report)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_stability_is_of_the_features_that_clean_training_selects(monkeypatch) -
     monkeypatch.setattr(lasso_features, "judge", judge)
     monkeypatch.setattr(lasso_features, "poison_feature_selection", poisoned)
     options = lasso_features.Options(splits=1, train=25, features=1)
-    (row,) = lasso_features._attacked("ridge", 0.2, options, [LABELLED], Report("a", options))
+    (row,) = lasso_features._attacked("ridge", 0.2, options, [LABELLED])["rows"]
     stability = [row[f"{name}_stability"] for name in lasso_features.POISONS]
     np.testing.assert_allclose(stability, [-0.5, -0.5, 1.0])
 
@@ -214,6 +214,7 @@ def test_alignments_of_transfer_are_of_gradients_at_the_same_poison(monkeypatch)
 
     monkeypatch.setattr(transfer, "splits", lambda options: [split_of(LABELLED)])
     monkeypatch.setattr(transfer, "programs", programs)
+    monkeypatch.setattr(transfer, "shared", transfer.shared.__wrapped__)
     options = transfer.Options(surrogates=("ridge",), targets=("logistic",), points=4, seeds=1)
     transfer.run(options, report := Report("a", options))
     (row,) = report.rows

@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeClassifier
 import benchmarks.experiments.classifiers._poisoned_classifiers as classifiers
 import benchmarks.experiments.regression._poisoned_regression as regression
 from attacks import XY, LabelFlips
-from benchmarks.data import Parts, Rows, Split, breast_cancer
+from benchmarks.data import Parts, Rows, Split
 from benchmarks.experiments.classifiers import lasso_features, targeted_mnist
 from benchmarks.experiments.defenses import roni_spam
 from benchmarks.experiments.flips import label_flips, label_sanitisation
@@ -24,6 +24,15 @@ from bilevel import Data
 from bilevel.learners import Fixed, LinearModel
 
 LABELLED, TARGETS = drawn(), drawn(targets=True)
+SHARED = transfer.shared.__wrapped__  # anew for each run
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch) -> None:
+    """Programs run once, so that they make as much poison whether they compile or not."""
+    for module in (classifiers, regression, lasso_features, label_flips, label_sanitisation,
+                   transfer):  # fmt: skip
+        monkeypatch.setattr(module, "warm", lambda program: (program(), 1.0, 0.0))
 
 
 def look(train, start, labels, validation, *others, **settings) -> Climbed:
@@ -44,7 +53,7 @@ def test_poisoned_classifiers(monkeypatch) -> None:
         monkeypatch.setattr(classifiers, "drawn", lambda options, table: [(parts, start)])
         monkeypatch.setattr(classifiers, "poison_classifier", attack)
         report = Report("a", options := classifiers.Options(points=(5,), splits=1))
-        classifiers.run_on(breast_cancer, "a", options, report)
+        classifiers.run_on("breast-cancer", options, report)
         cells = {f"{r['learner']} {name}": r[name] for r in report.rows for name in r}
         return cells, poison
 
@@ -120,7 +129,8 @@ def regressions(monkeypatch):
     def run(load: Any, options) -> tuple[dict, np.ndarray]:
         poison.clear()
         report = Report("a", None)
-        regression.run_on(load, "house", options, report)
+        monkeypatch.setitem(regression.TABLES, "house", load)
+        regression.run_on("house", options, report)
         return report.rows[0], np.concatenate(poison)
 
     return run
@@ -233,7 +243,7 @@ def test_features_selected(monkeypatch) -> None:
         options = lasso_features.Options(
             learners=("ridge",), rates=(0.2,), splits=1, train=25, features=1
         )
-        (row,) = lasso_features._attacked("ridge", 0.2, options, [parts], Report("a", options))
+        (row,) = lasso_features._attacked("ridge", 0.2, options, [parts])["rows"]
         return row, poison
 
     still = ("clean_test_err", "random_test_err", "flip_test_err")
@@ -293,6 +303,7 @@ def test_transferred_poison(monkeypatch) -> None:
         made = transfer.Programs(craft, gradient, lambda *a: jnp.zeros(1))
         monkeypatch.setattr(transfer, "splits", lambda options: [split])
         monkeypatch.setattr(transfer, "programs", lambda name, options: made)
+        monkeypatch.setattr(transfer, "shared", SHARED)
         options = transfer.Options(surrogates=("ridge",), targets=("ridge",), points=10, seeds=1)
         transfer.run(options, report := Report("a", options))
         return report.rows[0], np.concatenate([np.ravel(p) for p in poison])

@@ -1,7 +1,6 @@
 """Attacks on defenses see validation rows, their errors are of test rows, baselines are clean."""
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -181,44 +180,19 @@ def test_the_dilemma_poisons_by_validation_rows_and_errs_on_test_rows(monkeypatc
     check_roles(figures, TARGETS, (*clean, "test_mse", "trimmed_test_mse"), (), clean)
 
 
-def test_an_interrupted_dilemma_makes_the_radii_that_are_left(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(dilemma, "outcome", shown_by)
-    monkeypatch.setattr(dilemma, "attack", attack_by_look)
-    monkeypatch.setattr(dilemma, "house", lambda: OneSplit(TARGETS))
-    options = dilemma.Options(
-        sets=("house",), radii=(0.25, 0.5), attackers=("plain",), seeds=1, train=25,
-        strength="paper",
-    )  # fmt: skip
-    report = Report("a", options, json_path=tmp_path / "a.json")
-    dilemma.run(options, report)
-    whole = list(report.rows)
-    assert [row["radius"] for row in whole] == [0.25, 0.5]
-    report.rows.pop()
-    report.save()
-    again = Report("a", options, json_path=tmp_path / "a.json", resume=True)
-    dilemma.run(options, again)
-    assert again.rows == whole
-
-
-def test_an_interrupted_run_on_trim_makes_the_splits_that_are_left(monkeypatch, tmp_path) -> None:
+def test_rows_on_trim_have_the_strength_and_poison_of_their_split(monkeypatch) -> None:
     monkeypatch.setattr(_trim_on_table, "cross_validated", lambda parts: 0.5)
     monkeypatch.setattr(_trim_on_table, "made", lambda *a: ["poison 0", "poison 1"])
     monkeypatch.setattr(
         _trim_on_table, "verdicts", lambda o, p, poison, alpha: {"poison": poison, "alpha": alpha}
     )
+    monkeypatch.setitem(_trim_on_table.TABLES, "house", lambda: OneSplit(TARGETS))
     options = _trim_on_table.Options(rates=(0.2,), attackers=("plain",), seeds=2)
-    table: Any = OneSplit(TARGETS)
-    report = Report("a", options, json_path=tmp_path / "a.json")
-    _trim_on_table._own(table, "a", options, report)
-    whole = list(report.rows)
-    assert [(r["seed"], r["poison"][-1], r["alpha"]) for r in whole] == [
-        (0, "0", 0.1), (1, "1", 0.1), (0, "0", 0.5), (1, "1", 0.5),
-    ]  # fmt: skip
-    report.rows.pop()
-    report.save()
-    again = Report("a", options, json_path=tmp_path / "a.json", resume=True)
-    _trim_on_table._own(table, "a", options, again)
-    assert again.rows == whole
+    for strength, alpha in (("paper", 0.1), ("cross-validated", 0.5)):
+        rows = _trim_on_table.make_rows(options, "house", "plain", strength, 0.2)["rows"]
+        assert [(r["seed"], r["poison"], r["alpha"]) for r in rows] == [
+            (0, "poison 0", alpha), (1, "poison 1", alpha),
+        ]  # fmt: skip
 
 
 def test_poison_against_trim_is_made_by_validation_rows(monkeypatch) -> None:

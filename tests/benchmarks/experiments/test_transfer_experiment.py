@@ -112,19 +112,6 @@ def test_a_run_has_a_row_per_target_and_seed(tmp_path: Path) -> None:
     assert (tmp_path / "transfer.png").stat().st_size > 20_000
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    run(TINY, Report("transfer", TINY, json_path=file))
-    whole = json.loads(file.read_text())
-    file.write_text(json.dumps(whole | {"rows": whole["rows"][:3]}))
-    again = Report("transfer", TINY, json_path=file, resume=True)
-    run(TINY, again)
-    assert again.rows[:3] == whole["rows"][:3]
-    assert len(again.rows) == 4
-    assert again.rows[3]["test_err"] == whole["rows"][3]["test_err"]
-
-
 def test_a_network_as_target_has_initial_weights_that_no_attacker_knows() -> None:
     options = Options(seeds=1, points=5)
     (split,) = splits(options)

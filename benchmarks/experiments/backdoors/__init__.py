@@ -1,0 +1,1 @@
+"""Backdoors: triggers that trained models answer to."""
