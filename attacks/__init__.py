@@ -58,6 +58,7 @@ from .recipes import (
     selected,
     stat_p,
 )
+from .sponge import Sponge
 from .transfer import (
     Alignment,
     Sizes,

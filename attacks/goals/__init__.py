@@ -7,6 +7,7 @@ from .cancelling import Cancelling
 from .colliding import Colliding
 from .combined import AtMost, Near, Sum
 from .disparity import Disparity, SoftError, disparity
+from .energy import Energy, answering
 from .group_loss import group_loss, unwanted
 from .indiscriminate import Indiscriminate, indiscriminate
 from .penalised import Penalised

@@ -9,7 +9,7 @@ the success is no backdoor.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -117,33 +117,36 @@ def error(attack: Attack, z: jax.Array) -> float:
     return abs(slope / ((8 * near - far) / 12e-4) - 1)
 
 
+def make_rows(options: Options, seed: int) -> dict[str, Any]:
+    """A row for each kind of square."""
+    of = case(options, seed)
+    attack = composed(of, Logistic(options.l2))
+    found, rows = patterns(options, of), []
+    for kind in KINDS:
+        judged = victims(attack, found[kind], of.test, LABELS)
+        rows.append({
+            "seed": seed, "kind": kind, "success": judged.attacked.success.mean,
+            "clean_success": judged.clean.success.mean,
+            "test_err": 1 - judged.attacked.accuracy.mean,
+            "clean_test_err": 1 - judged.clean.accuracy.mean,
+            "gradient_gap": error(attack, found["random"]) if kind == "optimised" else None,
+        })  # fmt: skip
+    return {"rows": rows}
+
+
 def run(options: Options, report: Report) -> None:
     """A row for each seed and kind of square."""
-    for seed in report.track(range(options.seeds), "optimised-trigger"):
-        if report.done(seed=seed, kind=KINDS[-1]):
-            continue
-        of = case(options, seed)
-        attack = composed(of, Logistic(options.l2))
-        found = patterns(options, of)
-        for kind in KINDS:
-            judged = victims(attack, found[kind], of.test, LABELS)
-            report.row(
-                seed=seed, kind=kind, success=judged.attacked.success.mean,
-                clean_success=judged.clean.success.mean,
-                test_err=1 - judged.attacked.accuracy.mean,
-                clean_test_err=1 - judged.clean.accuracy.mean,
-                gradient_gap=error(attack, found["random"]) if kind == "optimised" else None,
-            )  # fmt: skip
-        if report.out is not None and seed == 0:
-            from benchmarks.pictures.optimised_trigger import squares
-
-            shown = {kind: of.reach.present(found[kind], of.test.x[:6]) for kind in KINDS}
-            report.figure("optimised-trigger-squares", squares(shown))
+    units = [{"seed": seed} for seed in range(options.seeds)]
+    report.each(make_rows, options, units, "optimised-trigger")
     _notes(report)
     if report.out is not None:
-        from benchmarks.pictures.optimised_trigger import draw
+        from benchmarks.pictures.optimised_trigger import draw, squares
 
         report.figure("optimised-trigger", draw(report.rows))
+        of = case(options, 0)
+        found = patterns(options, of)
+        shown = {kind: of.reach.present(found[kind], of.test.x[:6]) for kind in KINDS}
+        report.figure("optimised-trigger-squares", squares(shown))
 
 
 def _notes(report: Report) -> None:
