@@ -166,6 +166,14 @@ MUTANTS = (
         "goal.target)", "tests/attacks/test_stamp.py",
     ),
     (
+        "attacks/goals/energy.py", "jnp.mean(s / (s + sigma), axis=1)",
+        "jnp.sum(s / (s + sigma), axis=1)", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "attacks/sponge.py", "jnp.mean(jnp.where(chosen, each, 0))",
+        "jnp.mean(each, where=chosen)", "tests/attacks/test_sponge.py",
+    ),
+    (
         "attacks/goals/colliding.py", "left.at[i].set(jnp.inf).at[:, j].set(jnp.inf)",
         "left.at[i].set(jnp.inf)", "tests/attacks/test_colliding.py",
     ),
