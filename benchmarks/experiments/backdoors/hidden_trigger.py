@@ -54,7 +54,7 @@ class Options:
     """Of the trigger from the lower right corner. The network skips the last three pixels."""
     steps: Count = 60
     """Steps of the attack."""
-    l2: Positive = 1e-3
+    l2: Positive = 1e-2
     """Penalty of the head."""
     passes: Count = 8
     """Passes of the network over the eight other digits."""
