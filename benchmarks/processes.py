@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -24,3 +26,20 @@ def alone(module: str, *arguments: str, environment: dict[str, str] | None = Non
         call = " ".join((module, *arguments))
         raise RuntimeError(f"{call}: exit status {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def risen(run: Callable[[], Any]) -> int | None:
+    """By how many bytes the memory of this process rises above what it is now while `run` runs, at
+    its peak. None on systems other than Linux, which keep the highest peak of all.
+    """
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is that from now on
+    before = _status("VmRSS")
+    run()
+    return _status("VmHWM") - before
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -1,6 +1,7 @@
 """Training data: rows, labels, and a weight per row."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
@@ -28,8 +29,10 @@ class Data(eqx.Module):
         self.x = _floating("x", x)
         self.y = _numbers("y", y)
         dtype = self.x.dtype
-        ones = jnp.ones(jnp.shape(self.y), dtype)
-        self.weight = ones if weight is None else _floating("weight", weight).astype(dtype)
+        if weight is None:
+            self.weight = jnp.ones(jnp.shape(self.y), dtype)
+        else:
+            self.weight = _floating("weight", weight).astype(dtype)
         if self.x.ndim < 2:
             raise ValueError(f"x: got shape {self.x.shape}, expected (rows, features)")
         for name in ("y", "weight"):
@@ -78,7 +81,9 @@ def _numbers(name: str, a) -> Array:
     try:
         if isinstance(a, np.ndarray) and (a.dtype == object or not a.dtype.isnative):
             a = a.astype(float if a.dtype == object else a.dtype.newbyteorder("="))
-        a = jnp.asarray(a)
+        # `asarray` compiles a program for each new shape of a NumPy array, and both it and
+        # `device_put` may share the memory of one: a later change of its values would come through.
+        a = jax.device_put(a.copy()) if isinstance(a, np.ndarray) else jnp.asarray(a)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: got {type(a).__name__}, expected numbers ({error})") from None
     if a.dtype == bool:

@@ -30,19 +30,45 @@ NEEDS_VALUES = (
 """Errors of a function that reads the values of its arguments, or of arrays it closes over."""
 
 
+@functools.cache
+def _names(code: types.CodeType) -> frozenset[str]:
+    """What may be globals that the code reads, or code inside it."""
+    inside = (const for const in code.co_consts if isinstance(const, types.CodeType))
+    return frozenset(code.co_names).union(*map(_names, inside))
+
+
+def _read(function: types.FunctionType) -> dict[str, Any]:
+    """The globals that a function reads, and those that functions of its module read for it."""
+    found: dict[str, Any] = {}
+    module, todo = function.__globals__, [function]
+    while todo:
+        for name in _names(todo.pop().__code__) & (module.keys() - found.keys()):
+            found[name] = value = module[name]
+            if isinstance(value, types.FunctionType) and value.__globals__ is module:
+                todo.append(value)
+    return found
+
+
 class _Code:
-    """A Python function without the values that it closes over."""
+    """A Python function without the values that it closes over. Globals are part of it: two of a
+    notebook whose cell was run again on other data, or in a loop of a script, are not the same.
+    """
 
     def __init__(self, function: types.FunctionType):
-        self.code, self.globals, self.name = (
+        self.code, self.globals, self.name, self.read = (
             function.__code__,
             function.__globals__,
             function.__name__,
+            _read(function),
         )
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, _Code) and self.code == other.code and self.globals is other.globals
+            isinstance(other, _Code)
+            and self.code == other.code
+            and self.globals is other.globals
+            and self.read.keys() == other.read.keys()
+            and all(value is other.read[name] for name, value in self.read.items())
         )
 
     def __hash__(self) -> int:
@@ -212,8 +238,8 @@ def program(function: Callable[..., Any], effort: int = 1) -> Callable[..., Any]
     """`function(*args)`, compiled once per structure, shapes and settings of `args`.
 
     `jax.jit` compares functions by identity: a new lambda or a new optax optimiser compiles again.
-    Here functions are equal if they have the same code and close over equal settings and arrays of
-    equal shapes.
+    Here functions are equal if they have the same code, close over equal settings and arrays of
+    equal shapes, and read the same objects as globals of their module.
 
     - `function`: of pytrees, to a pytree. It must not depend on values of Python objects that it
       mutates.

@@ -1,7 +1,7 @@
 """Choosing among defenses of a learner, or none, by cross-validation."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,6 +13,7 @@ from bilevel import Data, batch
 from bilevel.learners import AbstractLearner
 from bilevel.losses import CrossEntropy
 from bilevel.results import CONVERGED
+from bilevel.tools import program
 
 from ._defense import AbstractDefense
 from ._hash import row_hash
@@ -61,14 +62,13 @@ def choose(
     """
     plain = _undefended(defenses)
     loss, used = plain.loss, np.asarray(data.weight) > 0
-    group = class_of(data, loss)
+    group, place = _dealt(data, loss)
     classes = isinstance(loss, CrossEntropy) or bool(jnp.any(group != 0))
     if np.sum(used) < 2 * FOLDS:
         raise ValueError(
             f"data: got {int(np.sum(used))} rows of weight > 0, expected {2 * FOLDS} at least, to "
             f"hold out a fifth of them by turns"
         )
-    place = folds_of(row_hash(data.x, data.y), group, jnp.asarray(used), FOLDS)
     found = []
     for learner in (plain, *defenses):
         for fold in range(FOLDS):
@@ -101,6 +101,13 @@ def _undefended(defenses: Sequence[AbstractDefense]) -> AbstractLearner:
     if not all(eqx.tree_equal(plain, each.learner) for each in defenses):
         raise ValueError("defenses: got some around different learners, expected the same one")
     return plain
+
+
+@program
+def _dealt(data: Data, loss: Any) -> tuple[Float[Array, " n"], Int[Array, " n"]]:
+    """(class, fold) of each row."""
+    group = class_of(data, loss)
+    return group, folds_of(row_hash(data.x, data.y), group, data.weight > 0, FOLDS)
 
 
 def _without(data: Data, place: Int[Array, " n"], fold: Int[Array, ""] | int) -> Data:

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from bilevel.tools import concrete
+from bilevel.tools import concrete, program
 
 from ._bounds import bounds, require_shape, spread, together, widths
 from ._domain import AbstractDomain, straight_through
@@ -107,17 +107,13 @@ class Columns(AbstractDomain):
         _require_width(self.groups, shape[-1], f"{name}.groups")
 
     def project(self, z):
-        return jnp.clip(z, *self._box(z))
+        return _projected(self, z)
 
     def units(self, z):
         return widths(*self._box(z), z)
 
     def place(self, z):
-        lower, upper = self._box(z)
-        fixed = lower >= upper
-        valid = _one_hot(self._nearest_level(z, lower, upper), z, self.groups, self.optional)
-        placed = straight_through(z, valid)
-        return jnp.where(fixed, lower, placed)
+        return _placed(self, z)
 
     def fix(self, columns: Sequence[int], rows) -> "Columns":
         """This domain with the features `columns` (indices) fixed to their values in `rows`, (d,)
@@ -181,6 +177,22 @@ class Columns(AbstractDomain):
         k = jnp.clip(jnp.round((inside - low) / unit), 0, last)
         level = jnp.where((k == last) & exact, upper, low + top * (k / jnp.maximum(last, 1)))
         return jnp.where(spaced, level, inside)
+
+
+# As one program each: op by op, they compile and run some twenty.
+@program
+def _projected(domain: Columns, z):
+    return jnp.clip(z, *domain._box(z))
+
+
+@program
+def _placed(domain: Columns, z):
+    lower, upper = domain._box(z)
+    fixed = lower >= upper
+    level = domain._nearest_level(z, lower, upper)
+    valid = _one_hot(level, z, domain.groups, domain.optional)
+    placed = straight_through(z, valid)
+    return jnp.where(fixed, lower, placed)
 
 
 def _one_hot(values, z, groups, optional):

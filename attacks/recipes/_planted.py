@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from bilevel import Data
-from bilevel.tools import require_count
+from bilevel.tools import program, require_count
 
 from ..fairness._groups import groups_of
 
@@ -60,8 +60,12 @@ class Kinds:
             lists[int(r)][i % lists[int(r)].size] for r, i in zip(raised, number, strict=True)
         ]
         rows = jnp.asarray(np.array(chosen))
-        train = self.train
-        return Planted(train.x[rows], -train.y[rows], jnp.asarray(self.group)[rows], rows)
+        return _copied(self.train, jnp.asarray(self.group), rows)
+
+
+@program
+def _copied(train: Data, group: Array, rows: Array) -> Planted:
+    return Planted(train.x[rows], -train.y[rows], group[rows], rows)
 
 
 def shuffled(key: PRNGKeyArray, rows: np.ndarray) -> Array:

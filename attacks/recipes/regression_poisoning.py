@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner, AbstractModel
 from bilevel.losses import Squares
+from bilevel.tools import program
 
 from .._compose import compose
 from ..capabilities import XY, InsertXY
@@ -84,6 +85,11 @@ def stat_p(
 
     The covariance has .01 added to its diagonal, as in the authors' code.
     """
+    return _drawn(key, count, train, model, domain)
+
+
+@program
+def _drawn(key, count: int, train: Data, model: AbstractModel, domain: AbstractDomain) -> XY:
     share = train.weight / jnp.sum(train.weight)
     mean = share @ train.x
     centred = train.x - mean[None, :]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from bilevel.learners import AbstractModel
+from bilevel.tools import program
 
 
 class AbstractVote(AbstractModel):
@@ -46,7 +47,12 @@ class VotingModel(AbstractVote):
         Each of them changes the vote of its own part, and the room of all by one row at most: which
         may change the votes of parts that are full, or all but full.
         """
-        return certified(self.votes(x).T, self.spare)
+        return _certificate(self, x)
+
+
+@program
+def _certificate(model: VotingModel, x: PyTree) -> Int[Array, " n"]:
+    return certified(model.votes(x).T, model.spare)
 
 
 class SoftVotingModel(AbstractVote):

@@ -1,5 +1,7 @@
 """Batches on one device: chunks, transformations, compilations, sentences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +17,13 @@ from bilevel.solvers import Newton
 KEYS, NUMBERS = jax.random.split(jax.random.key(1), 11), jnp.arange(1.0, 12.0)
 
 
+@functools.cache
+def looped():
+    return [roots(key, number) for key, number in zip(KEYS, NUMBERS, strict=True)]
+
+
 def assert_roots(result, rtol):
-    loop = [roots(key, number) for key, number in zip(KEYS, NUMBERS, strict=True)]
+    loop = looped()
     for name in ("root", "steps"):
         np.testing.assert_allclose(result[name], [one[name] for one in loop], rtol=rtol)
     keys = [jax.random.key_data(one["key"]) for one in loop]
@@ -68,6 +75,31 @@ def test_a_second_batch_of_the_same_shapes_compiles_nothing():
         result = on(shifts[1], second)
     assert compilations.programs == 0
     np.testing.assert_allclose(result, np.sin(1.0) + 2)
+
+
+SCALE = 1.0
+
+
+def scaled(x):
+    return SCALE * x
+
+
+def test_globals_that_changed_are_seen(monkeypatch):
+    """As in a notebook, where a function reads what a cell before has made anew."""
+
+    def through_another(x):
+        return scaled(x) + 1
+
+    for scale in (1.0, 2.0):
+        monkeypatch.setattr(f"{__name__}.SCALE", scale)
+        for function, more in ((scaled, 0), (through_another, 1), (lambda x: SCALE * x, 0)):
+            result = bilevel.batch(function)(jnp.arange(3.0))
+            np.testing.assert_array_equal(result, scale * np.arange(3.0) + more)
+    numbers = jnp.arange(3.0)
+    with counted() as compilations:
+        for _ in range(3):  # the same globals are the same program
+            bilevel.batch(lambda x: scaled(x) + 2)(numbers)
+    assert compilations.programs == 1
 
 
 def test_no_problems_are_no_results():

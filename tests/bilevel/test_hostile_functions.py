@@ -55,3 +55,14 @@ def test_an_invalid_strength_inside_a_function_is_no_number():
     found = certify(lambda z: weight(z, False), jnp.zeros(1))
     assert np.isnan(float(found.value))
     assert not float(found.error_bound) < np.inf
+
+
+@pytest.mark.parametrize("rows", [10, 100_000])
+def test_rows_that_are_changed_later_are_not_those_of_the_data(rows):
+    """A NumPy array may share its memory with an array of JAX, if it begins at a good place."""
+    for place in range(8):
+        x = np.zeros(rows + 8)[place : place + rows]
+        data = Data(x[:, None], x)
+        x[:] = 1
+        np.testing.assert_array_equal(data.x, 0)
+        np.testing.assert_array_equal(data.y, 0)

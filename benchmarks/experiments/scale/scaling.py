@@ -3,13 +3,19 @@
 Made-up rows; the hypergradient of a validation loss in all rows, labels, weights and the strength
 of regularisation at once. Beside the SVM liblinear's time, and by how much its objective exceeds
 ours: it penalises the bias a little and ends before it has converged.
+
+Memory is that of training and hypergradient beyond the rows and the compiled program, as a multiple
+of the bytes of the training rows: the rise of the resident memory of a fresh process at its peak,
+and what the compiler plans for temporary arrays and results. The gradient in all rows is 1.
 """
 
 import dataclasses
+import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,12 +25,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from benchmarks.options import SOME, Count, at_least, check
+from benchmarks.processes import alone, pin, risen
 from benchmarks.report import Report
 from benchmarks.rows import Row, where
 from bilevel import Data
 from bilevel.learners import SVM, AbstractLearner, Huber, Lasso, Logistic, Ridge
 from bilevel.losses import Logistic as LogisticLoss
 
+MODULE = "benchmarks.experiments.scale.scaling"
 VALIDATION = 1000
 SWEEPS = 300  # of liblinear over the rows, at most
 
@@ -89,6 +97,22 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
     return min(taken)
 
 
+def measure(learner: Name, rows: int, features: int) -> dict[str, float | None]:
+    """Memory, from this process: it should have done nothing else before."""
+    make, strength = LEARNERS[learner]
+    train, validation = made(rows, features)
+    data = sum(leaf.nbytes for leaf in jax.tree.leaves(train))
+    arguments = (train, jnp.asarray(strength)), make, validation
+    program: Any = eqx.filter_jit(eqx.filter_grad(value, has_aux=True))
+    gradient = program.lower(*arguments).compile()
+    plan = gradient.compiled.memory_analysis()
+    rise = risen(lambda: jax.block_until_ready(gradient(*arguments)))
+    return {
+        "planned_of_data": (plan.temp_size_in_bytes + plan.output_size_in_bytes) / data,
+        "peak_of_data": None if rise is None else rise / data,
+    }
+
+
 def hinges(C: float, w: np.ndarray, decisions: np.ndarray, y: np.ndarray) -> float:
     """The objective of an SVM."""
     return float(w @ w / 2 + C * np.sum(np.maximum(0, 1 - y * decisions)))
@@ -130,7 +154,8 @@ def make_rows(options: Options, learner: Name, rows: int) -> dict[str, list]:
     row = {
         "learner": learner, "rows": rows, "solved": int(result) == 0,
         "training_ms": 1e3 * training, "hypergradient_ms": 1e3 * (both - training),
-        "ratio": (both - training) / training, **more,
+        "ratio": (both - training) / training,
+        **alone(MODULE, learner, str(rows), str(options.features)), **more,
     }  # fmt: skip
     return {"rows": [row]}
 
@@ -155,3 +180,10 @@ def run(options: Options, report: Report) -> None:
 
 def _both(row: Row) -> Row:
     return {**row, "both_ms": row["training_ms"] + row["hypergradient_ms"]}
+
+
+if __name__ == "__main__":
+    pin()
+    jax.config.update("jax_enable_x64", True)
+    _, learner, rows, features = sys.argv
+    print(json.dumps(measure(learner, int(rows), int(features))))  # pyright: ignore
