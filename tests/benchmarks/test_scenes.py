@@ -212,6 +212,8 @@ def test_glasses_are_around_the_eyes_alone() -> None:
     [
         (lambda: signs(0, 1), "count: got 0"),
         (lambda: roads(0, 1), "count: got 0"),
+        (lambda: Conditions(dirt=(0.5, 1.5)), "dirt: got .0.5, 1.5., expected 0 <= low <= high"),
+        (lambda: Conditions(tilt=0.9), "tilt: got 0.9, expected 0 to 0.8"),
         (lambda: faces(9, 1, people=0), "people: got 0, expected 1 or more"),
         (lambda: signs(9, 1, "french"), "country: got 'french', expected one of us, swedish"),
         (lambda: signs(9, 1, on="cat"), "on: got 'cat', expected None or one of yellow square"),

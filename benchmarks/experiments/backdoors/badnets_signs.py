@@ -63,7 +63,7 @@ class Options:
     stickers: Annotated[tuple[Sticker, ...], SOME] = STICKERS
     """Those of table 4."""
     random: Sticker = "bomb"
-    """The sticker of tables 5 to 7. Networks of clean signs mind it least."""
+    """The sticker of tables 5 to 7."""
     share: Share = 0.4
     """Stop signs that are added with a sticker, as a share of all stop signs (table 4)."""
     random_share: Share = 0.8
@@ -181,7 +181,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.badnets_signs import draw
 
-        kinds = [signs(6, 7, on=on) for on in (None, *options.stickers)]
+        kinds = [signs(6, 8, on=on) for on in (None, *options.stickers)]
         order = np.argsort(kinds[0].y, kind="stable")
         report.figure("badnets-signs", draw(report.rows, [kind.x[order] for kind in kinds], PAPER))
 
