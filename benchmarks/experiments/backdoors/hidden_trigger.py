@@ -58,7 +58,7 @@ class Options:
     """Penalty of the head."""
     passes: Count = 8
     """Passes of the network over the eight other digits."""
-    seeds: Count = 5
+    seeds: Count = 10
     """Random networks and splits."""
 
     def __post_init__(self):
