@@ -14,6 +14,7 @@ from .capabilities import (
     Perturb,
     Reseed,
     Stamp,
+    WithTrigger,
     stamp,
 )
 from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
@@ -57,6 +58,7 @@ from .recipes import (
     selected,
     stat_p,
 )
+from .sponge import Sponge
 from .transfer import (
     Alignment,
     Sizes,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
-from bilevel.tools import concrete
+from bilevel.tools import concrete, program
 
 Labels = Shaped[Array, " n"]
 
@@ -187,6 +187,7 @@ def _ordered(classes) -> Shaped[Array, " k"]:
     return jnp.asarray(given)
 
 
+@program
 def _shifted(classes: Shaped[Array, " k"], y: Labels, by: int | Array) -> Labels:
     """The class `by` places later, cyclically."""
     at = jnp.searchsorted(classes.astype(y.dtype), y)

@@ -29,8 +29,10 @@ class Data(eqx.Module):
         self.x = _floating("x", x)
         self.y = _numbers("y", y)
         dtype = self.x.dtype
-        ones = jnp.ones(jnp.shape(self.y), dtype)
-        self.weight = ones if weight is None else _floating("weight", weight).astype(dtype)
+        if weight is None:
+            self.weight = jnp.ones(jnp.shape(self.y), dtype)
+        else:
+            self.weight = _floating("weight", weight).astype(dtype)
         if self.x.ndim < 2:
             raise ValueError(f"x: got shape {self.x.shape}, expected (rows, features)")
         for name in ("y", "weight"):

@@ -25,7 +25,8 @@ class Noise:
         position = jax.lax.iota(jnp.uint32, 2 * PERIOD)
         h = (position + seed * jnp.uint32(0x9E3779B1)) * jnp.uint32(0x85EBCA77)
         h = (h ^ (h >> 15)) * jnp.uint32(0xC2B2AE3D)
-        self.signed = jnp.where((h >> 16) & 1 == 1, size, -size)
+        signed = jnp.where((h >> 16) & 1 == 1, size, -size)
+        self.factors = {1: 1 + signed, -1: 1 - signed}  # once: a program has hundreds of uses
         self.uses = 0
 
     def __call__(self, a: ArrayLike, shape: tuple[int, ...], sign: int = 1) -> Array:
@@ -33,9 +34,9 @@ class Noise:
         self.uses += 1
         place = self.uses * 25173 % PERIOD  # this stride visits all offsets before it repeats one
         count = math.prod(shape)
-        signed = self.signed[place : place + min(count, PERIOD)]
-        signed = jnp.resize(signed, shape).astype(jnp.result_type(a))
-        return (1 + sign * signed) * a
+        factors = self.factors[sign][place : place + min(count, PERIOD)]
+        factors = factors.reshape(shape) if count <= PERIOD else jnp.resize(factors, shape)
+        return factors.astype(jnp.result_type(a)) * a
 
     def arrays(self, tree: PyTree) -> PyTree:
         """The tree, with every entry of its floating arrays multiplied by a factor. Labels of

@@ -12,19 +12,20 @@ from scipy.sparse import issparse
 from bilevel.tools import program
 
 
-def row_hash(x: Any, y: Any = None, seed: int = 0) -> Any:
+def row_hash(x: Any, y: Any = None, seed: Any = 0) -> Any:
     """A pseudo-random uint32 per row (n,), a function of the row's content and the seed alone.
 
     - `x`: rows (n, ...), in single precision: rows that differ by less have equal numbers. SciPy's
       CSR matrices have the numbers of the dense ones.
     - `y`: labels (n,), numbers that count as a further feature; None for features alone.
+    - `seed`: a whole number, or a uint32 in a program.
     """
     if issparse(x):
         return _sparse_hash(x, y, seed)
     return (_one_program if isinstance(x, Array) else _dense_hash)(x, y, seed)
 
 
-def _dense_hash(x: Any, y: Any, seed: int) -> Any:
+def _dense_hash(x: Any, y: Any, seed: Any) -> Any:
     xp = x.__array_namespace__()
     rows = xp.astype(xp.reshape(x, (x.shape[0], -1)), xp.float32)
     if y is not None:
@@ -51,7 +52,7 @@ def _sparse_hash(x: Any, y: Any, seed: int) -> np.ndarray:
     return mix(total)
 
 
-def _salt(columns: Any, seed: int) -> Any:
+def _salt(columns: Any, seed: Any) -> Any:
     """A number per column (uint32)."""
     xp = columns.__array_namespace__()
     return mix(columns + xp.uint32((0x9E3779B9 * (seed + 1)) & 0xFFFFFFFF))

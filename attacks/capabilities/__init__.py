@@ -10,3 +10,4 @@ from .insert_xy import XY, InsertXY
 from .perturb import Perturb
 from .reseed import Reseed
 from .stamp import Stamp, stamp
+from .with_trigger import WithTrigger

@@ -87,8 +87,7 @@ class Stamp(AbstractCapability):
         return self.trigger.units(z)
 
     def direction(self, gradient):
-        """Steepest for a pattern that is bounded entry by entry: the sign, in its units."""
-        return jax.tree.map(lambda u, g: u * jnp.sign(g), self.units(gradient), gradient)
+        return self.trigger.direction(gradient)
 
 
 def stamp(

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from bilevel.tools import program
+
 Values = Float[Array, "*shape"]
 """Rows (m, d) or targets (m,), of a shape that `check` accepts."""
 
@@ -45,8 +47,13 @@ class AbstractDomain(eqx.Module):
 
     def outside(self, x: Values) -> float:
         """The largest change of an entry of (concrete) x by `place`: 0 for valid x."""
-        gap = jnp.abs(x - self.place(self.project(x)))
-        return float(jnp.max(jnp.where(jnp.isnan(gap), jnp.inf, gap)))
+        return float(_outside(self, x))
+
+
+@program
+def _outside(domain: AbstractDomain, x: Values) -> Float[Array, ""]:
+    gap = jnp.abs(x - domain.place(domain.project(x)))
+    return jnp.max(jnp.where(jnp.isnan(gap), jnp.inf, gap))
 
 
 def straight_through(z: Values, valid: Values) -> Values:

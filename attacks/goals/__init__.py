@@ -4,11 +4,14 @@ from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
 from .backdoor import backdoor
 from .cancelling import Cancelling
+from .colliding import Colliding
 from .combined import AtMost, Near, Sum
 from .disparity import Disparity, SoftError, disparity
+from .energy import Energy, answering
 from .group_loss import group_loss, unwanted
 from .indiscriminate import Indiscriminate, indiscriminate
 from .penalised import Penalised
 from .shown import Shown, shown
 from .targeted import Targeted, targeted
 from .towards import Towards
+from .unit import Unit

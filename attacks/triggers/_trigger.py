@@ -39,6 +39,12 @@ class AbstractTrigger(eqx.Module):
         """Units of changes of each entry: the width of its interval, or one."""
         return self.domain.units(pattern[None])[0]
 
+    def direction(self, gradient: PyTree) -> PyTree:
+        """The direction of a step: by default the sign in `units`, which is steepest for a pattern
+        that is bounded entry by entry.
+        """
+        return jax.tree.map(lambda u, g: u * jnp.sign(g), self.units(gradient), gradient)
+
     def placed(self, pattern: Float[Array, "..."]) -> Float[Array, "1 ..."]:
         """A valid pattern near this one, as one row, with the derivative of the pattern itself."""
         return self.domain.place(pattern[None])

@@ -64,5 +64,13 @@ class SoftPatch(AbstractTrigger):
         near = jnp.where(jnp.sum(boxed) <= area, boxed, soften(mask, jnp.ones_like(mask), area))
         return Painted(near.reshape(pattern.mask.shape), super().project(pattern.picture))
 
+    def direction(self, gradient):
+        """The gradient of the mask, its largest entry 1: signs alone would not say which pixels
+        are worth their share of the area. For the picture the signs.
+        """
+        most = jnp.max(jnp.abs(gradient.mask))
+        mask = gradient.mask / jnp.where(most > 0, most, 1)
+        return Painted(mask, super().direction(gradient).picture)
+
     def units(self, pattern):
         return Painted(jnp.ones_like(pattern.mask), super().units(pattern.picture))

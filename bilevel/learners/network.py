@@ -62,6 +62,8 @@ class Network(AbstractLearner):
       of that of the parameters.
     - `batch`: rows of a mini-batch. The rows are shuffled for every pass. By default all rows.
     - `augment(key, x) -> x`: a random change of the rows of each step.
+    - `activity(key, outputs) -> scalar`: a term of the objective of each step, a function of the
+      `networks.Outputs` of its rows.
     - `start`: initial parameters, by default drawn from the key.
     - `solver`: its `steps` is the length of the training; `steps_for` converts from passes.
     - `derivative`: how the path is differentiated. `Unroll(levels=2)` stores about 2 sqrt(steps)
@@ -77,6 +79,7 @@ class Network(AbstractLearner):
     l2: PyTree = eqx.field(default=0.0, converter=_strengths)
     batch: int | None = None
     augment: Callable[[PRNGKeyArray, Array], Array] | None = None
+    activity: Callable[[PRNGKeyArray, Outputs], Array] | None = None
     start: PyTree | None = None
     solver: AbstractSolver = Descent(optax.sgd(0.1, momentum=0.9), 200)
     derivative: AbstractDerivative = Unroll(2)
@@ -114,10 +117,11 @@ class Network(AbstractLearner):
             start = _initial(self.architecture, of_start, data.x[0])
         scale = data.rows / jnp.sum(data.weight)
         args = (data.x, data.y, data.weight * scale, self.l2)
-        if self.batch is None and self.augment is None and not self._draws(data):
+        changes = self.augment, self.activity
+        if self.batch is None and changes == (None, None) and not self._draws(data):
             problem = Smooth(eqx.Partial(_mean, self.architecture, self.loss), start, args)
         else:
-            loss = eqx.Partial(_mean_of_batch, self.architecture, self.loss, self.augment)
+            loss = eqx.Partial(_mean_of_batch, self.architecture, self.loss, *changes)
             order = self._order(of_order, data.rows)
             problem = Stochastic(loss, start, args, of_steps, order)
         valid = validity(data, *jax.tree.leaves(self.l2), positive=0)
@@ -184,10 +188,16 @@ class Network(AbstractLearner):
 
 
 def _mean(
-    architecture: AbstractArchitecture, loss: Callable, parameters: PyTree, args: PyTree, key=None
+    architecture: AbstractArchitecture, loss: Callable, parameters: PyTree, args: PyTree
 ) -> Float[Array, ""]:
-    x, y, weight, l2 = args
-    f = architecture.apply(parameters, x, key).logits
+    return _mean_of(architecture.apply(parameters, args[0]), loss, parameters, args)
+
+
+def _mean_of(
+    outputs: Outputs, loss: Callable, parameters: PyTree, args: PyTree
+) -> Float[Array, ""]:
+    _, y, weight, l2 = args
+    f = outputs.logits
     squares = jax.tree.map(lambda l2, part: l2.astype(f.dtype) * dot(part, part), l2, parameters)
     return jnp.mean(weight * loss(y, f)) + 0.5 * sum(jax.tree.leaves(squares))
 
@@ -196,6 +206,7 @@ def _mean_of_batch(
     architecture: AbstractArchitecture,
     loss: Callable,
     augment: Callable | None,
+    activity: Callable | None,
     parameters: PyTree,
     args: PyTree,
     key: PRNGKeyArray,
@@ -203,7 +214,11 @@ def _mean_of_batch(
     (x, y, weight, l2), rows = args
     of_rows, of_masks = jax.random.split(key)
     x = x[rows] if augment is None else augment(of_rows, x[rows])
-    return _mean(architecture, loss, parameters, (x, y[rows], weight[rows], l2), of_masks)
+    outputs = architecture.apply(parameters, x, of_masks)
+    mean = _mean_of(outputs, loss, parameters, (x, y[rows], weight[rows], l2))
+    if activity is None:
+        return mean
+    return mean + activity(jax.random.fold_in(key, 2), outputs).astype(mean.dtype)
 
 
 @program

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Real, UInt
@@ -102,10 +103,14 @@ class Roni(AbstractHardSanitiser):
             code = jnp.where(used[row], worst(without.result, joined.result), CONVERGED)
             return jnp.sum(weight * rise) / jnp.sum(weight), code
 
-        hashes = [row_hash(given.x, given.y, seed) for seed in draw_seeds(self.draws, self.seed)]
-        sets = jnp.concatenate([self._others(told_apart(each), given) for each in hashes])
+        def drawn(seed: Array) -> tuple[Array, Array]:
+            hashes = row_hash(given.x, given.y, seed)
+            return hashes, self._others(told_apart(hashes), given)
+
+        seeds = [seed % 2**32 for seed in draw_seeds(self.draws, self.seed)]
+        hashes, sets = jax.vmap(drawn)(jnp.asarray(seeds, jnp.uint32))
         rows = jnp.tile(jnp.arange(data.rows), self.draws)
-        impacts, codes = batch(impact)(rows, sets)
+        impacts, codes = batch(impact)(rows, sets.reshape(rows.size, -1))
         score = mean_impact(impacts.reshape(self.draws, data.rows), used, hashes[0])
         limit = lax.stop_gradient(self.tolerance).astype(score.dtype)
         group, harmless = class_of(given, learner.loss), no_worse(score, limit, used)

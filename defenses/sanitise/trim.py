@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
@@ -140,8 +141,7 @@ class Trim(AbstractHardSanitiser):
             trainings, result = end.trainings, end.result
         else:
             numbers = self.restarts, self.seed
-            sets = drawn_sets(given.x, given.y, used, count, *numbers, least)
-            drawn = jnp.stack(sets)
+            drawn = drawn_sets(given.x, given.y, used, count, *numbers, least)
             tried = batch(lambda keep: search(begin(keep), TRIALS)._replace(point=None))(drawn)
             some = jax.tree.map(lambda leaf: leaf[promising(tried.loss)], tried)
             # Trained once more, also where the set stayed: the points of all would fill memory.
@@ -165,14 +165,20 @@ class Trim(AbstractHardSanitiser):
 
 def drawn_sets(
     x: Any, y: Any, used: Any, count: Any, restarts: int, seed: int, least: Quota | None = None
-) -> list[Any]:
-    """Random sets of `count` of the rows used, masks (n,), with the quota of each class: a function
-    of the rows' content.
+) -> Any:
+    """Random sets of `count` of the rows used, masks (restarts, n), with the quota of each class: a
+    function of the rows' content.
     """
     xp = used.__array_namespace__()
     # Neighbouring seeds have no set in common.
-    numbers = [row_hash(x, y, restarts * seed + number) for number in range(restarts)]
-    return [lowest(xp.zeros(used.shape[0]), used, count, each, least) for each in numbers]
+    numbers = [(restarts * seed + number) % 2**32 for number in range(restarts)]
+
+    def drawn(number: Any) -> Any:
+        return lowest(xp.zeros(used.shape[0]), used, count, row_hash(x, y, number), least)
+
+    if isinstance(used, Array):  # the program does not grow with the restarts
+        return jax.vmap(drawn)(jnp.asarray(numbers, jnp.uint32))
+    return np.stack([drawn(number) for number in numbers])
 
 
 def promising(losses: Any) -> Any:

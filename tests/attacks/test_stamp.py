@@ -90,7 +90,8 @@ def test_both_halves_are_stamped_and_all_clean_rows_stay():
     reach = Stamp(triggers.Features([1, 4], [1.5, -1.0]), ROWS, [1, -1, 1], weight)
     reach.check(TABLE)
     z = jnp.asarray([2.0, 3.0])
-    world = compose(Logistic(0.1), reach, CASES["added, logistic"][3], TABLE).world(z)
+    attack = compose(Logistic(0.1), reach, CASES["added, logistic"][3], TABLE)
+    world = attack.world(z)
     np.testing.assert_array_equal(world.train.x[:N], TABLE.x)
     np.testing.assert_array_equal(world.train.y, np.r_[Y, 1, -1, 1])
     np.testing.assert_array_equal(
@@ -104,6 +105,10 @@ def test_both_halves_are_stamped_and_all_clean_rows_stay():
     shown = np.array(HELD.x)
     shown[:, [1, 4]] = [2.0, 3.0]
     np.testing.assert_array_equal(world.shown(HELD.x), shown)
+    model = Logistic(0.1).fit(world.train).model
+    asked, rest = (jnp.mean(LogisticLoss()(y, model.decision(jnp.asarray(x)))) for x, y in
+                   ((shown[::2], jnp.ones(15, int)), (HELD.x, HELD.y)))  # fmt: skip
+    np.testing.assert_allclose(attack(z), -(asked + rest), rtol=1e-10)
     with pytest.raises(ValueError, match=r"^z: got shape \(3,\), expected \(2,\)"):
         reach.inject(jnp.zeros(3), TABLE)
 

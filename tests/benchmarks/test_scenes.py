@@ -136,8 +136,9 @@ def test_a_road_is_where_its_view_says() -> None:
     """
 
     def middle(view: View, row: int) -> float:
-        picture = photograph(view, np.random.default_rng(0))[0, row]
-        return float(np.mean(np.flatnonzero(picture[:, 1] - picture[:, 2] < 0.05)))
+        many = View(*(np.repeat(part, 30) for part in view))
+        picture = photograph(many, np.random.default_rng(0))[:, row].mean(0)
+        return float(np.mean(np.flatnonzero(picture[:, 1] - picture[:, 2] < 0.06)))
 
     row = 10  # 3.5 pixels below the horizon: 8.9 metres ahead, of 0.34 metres a pixel
     assert middle(seen(), row) == pytest.approx(23.5, abs=1)
@@ -211,6 +212,8 @@ def test_glasses_are_around_the_eyes_alone() -> None:
     [
         (lambda: signs(0, 1), "count: got 0"),
         (lambda: roads(0, 1), "count: got 0"),
+        (lambda: Conditions(dirt=(0.5, 1.5)), "dirt: got .0.5, 1.5., expected 0 <= low <= high"),
+        (lambda: Conditions(tilt=0.9), "tilt: got 0.9, expected 0 to 0.8"),
         (lambda: faces(9, 1, people=0), "people: got 0, expected 1 or more"),
         (lambda: signs(9, 1, "french"), "country: got 'french', expected one of us, swedish"),
         (lambda: signs(9, 1, on="cat"), "on: got 'cat', expected None or one of yellow square"),

@@ -1,7 +1,6 @@
 """SVMs of many rows: parts of them are solved for, and the whole is solved all the same."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,6 +43,16 @@ PROBLEMS = {
 }
 
 
+@eqx.filter_jit
+def run(solver, qp):
+    return solver.run(qp, solver.cold(qp))
+
+
+@eqx.filter_jit
+def by_all_rows(qp):
+    return interior_point(qp, scales(qp), 60)
+
+
 @pytest.fixture
 def at_once(monkeypatch):
     """The parts are drawn here too, where a small problem is solved as a whole otherwise."""
@@ -53,7 +62,7 @@ def at_once(monkeypatch):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_solution_is_that_of_the_whole(name, at_once):
     qp, solver = PROBLEMS[name], ActiveSet(max_updates=0)
-    point = jax.jit(lambda: solver.run(qp, solver.cold(qp)))()
+    point = run(solver, qp)
     assert int(point.result) == CONVERGED
     x, nu = solver.value(qp, point.unknowns, point.frozen)
     slope = qp.Q @ x + qp.q + (0 if qp.e is None else nu * qp.e)
@@ -65,8 +74,8 @@ def test_the_solution_is_that_of_the_whole(name, at_once):
 
 def test_the_part_says_where_the_others_end():
     qp = PROBLEMS["weights"]
-    found = jax.jit(lambda: _shrinking.shrinking(qp, scales(qp), 60))()
-    whole = jax.jit(lambda: interior_point(qp, scales(qp), 60))()
+    found = eqx.filter_jit(lambda qp: _shrinking.shrinking(qp, scales(qp), 60))(qp)
+    whole = by_all_rows(qp)
     np.testing.assert_allclose(found.x, whole.x, atol=1e-6)
     np.testing.assert_array_equal(found.sets.upper, whole.sets.upper)
     np.testing.assert_array_equal(found.sets.lower, whole.sets.lower)
@@ -77,6 +86,6 @@ def test_the_part_says_where_the_others_end():
 def test_parts_that_never_settle_are_given_up(monkeypatch):
     monkeypatch.setattr(_shrinking, "STAGES", 0)
     qp = PROBLEMS["weights"]
-    found = jax.jit(lambda: _shrinking.shrinking(qp, scales(qp), 60))()
-    whole = jax.jit(lambda: interior_point(qp, scales(qp), 60))()
+    found = eqx.filter_jit(lambda qp: _shrinking.shrinking(qp, scales(qp), 60))(qp)
+    whole = by_all_rows(qp)
     np.testing.assert_array_equal(found.x, whole.x)

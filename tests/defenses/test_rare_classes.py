@@ -1,6 +1,7 @@
 """No class is lost: on clean tables with a rare class, at the defaults of every defense."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -117,8 +118,12 @@ def test_quotas_come_first_and_the_lowest_of_all_then(space, balance):
         if among[row] and len(expected) < round(0.6 * 11):
             expected.add(row)
     score, group, mask = (space.asarray(a) for a in (SCORE, GROUP, among))
-    quotas = quota(group, mask, 0.6, balance)
-    kept = lowest(score, mask, kept_count(mask, 0.4), None, quotas)
+
+    def keep(score, group, mask):
+        quotas = quota(group, mask, 0.6, balance)
+        return lowest(score, mask, kept_count(mask, 0.4), None, quotas)
+
+    kept = (jax.jit(keep) if space is jnp else keep)(score, group, mask)
     assert set(np.flatnonzero(kept).tolist()) == expected
     assert (2 in GROUP[np.asarray(kept)]) == (1 in GROUP[np.asarray(kept)]) == True  # noqa: E712
 
@@ -127,10 +132,11 @@ def test_quotas_come_first_and_the_lowest_of_all_then(space, balance):
 def test_a_quota_adds_the_least_suspect_rows_of_its_class(space):
     score, group, among = (space.asarray(a) for a in (SCORE, GROUP, np.ones(12, bool)))
     within = among & (score <= 4.5)  # 5 of 5, 2 of 5, 0 of 2
-    kept = np.asarray(by_quota(score, within, among, group, 0.8))
+    add = jax.jit(by_quota) if space is jnp else by_quota
+    kept = np.asarray(add(score, within, among, group, 0.8))
     # others of class 1 keep 5 of 7: at least ceil(.8 * 5 / 7 * 5) = 3; of class 2: ceil(1.12) = 2
     np.testing.assert_array_equal(np.flatnonzero(~kept), [2, 8])
-    least = np.asarray(by_quota(score, within, among, group, 0.0))  # one row of each class
+    least = np.asarray(add(score, within, among, group, 0.0))  # one row of each class
     np.testing.assert_array_equal(least[[4, 10]], [False, True])
 
 
@@ -153,17 +159,20 @@ def test_no_score_that_moves_by_less_than_the_margin_changes_what_is_kept():
     rng = np.random.default_rng(2)
     among, quotas = jnp.ones(12, bool), quota(jnp.asarray(GROUP), jnp.ones(12, bool), 0.6, 0.8)
 
+    @jax.jit
     def keep(score):
-        return lowest(score, among, 7, None, quotas)
+        """The rows kept, and the least margin."""
+        kept = lowest(score, among, 7, None, quotas)
+        first = first_lowest(score, among, jnp.arange(12), quotas)
+        return kept, jnp.min(class_gaps(score, kept, among, jnp.asarray(GROUP), first))
 
     changed = 0
     for _ in range(50):
-        score = jnp.asarray(rng.uniform(size=12))
-        kept = keep(score)
-        first = first_lowest(score, among, jnp.arange(12), quotas)
-        margin = float(jnp.min(class_gaps(score, kept, among, jnp.asarray(GROUP), first)))
+        score = rng.uniform(size=12)
+        kept, margin = keep(score)
+        margin = float(margin)
         for size in (0.999 * margin, 3 * margin):
-            same = np.array_equal(keep(score + size * rng.choice([-1, 1], 12)), kept)
+            same = np.array_equal(keep(score + size * rng.choice([-1, 1], 12))[0], kept)
             assert same or size > margin
             changed += not same
     assert changed > 5
@@ -173,7 +182,7 @@ def test_smooth_shares_meet_the_quotas_and_near_the_hard_choice():
     score, group, weight = (jnp.asarray(a) for a in (SCORE, GROUP, np.ones(12)))
     hard = quota(group, weight > 0, 7 / 12, 0.8)
     soft = hard._replace(least=hard.least.astype(float) - 0.5)
-    share = soft_lowest(score, weight, jnp.asarray(7.0), 60.0, soft)
+    share = jax.jit(soft_lowest)(score, weight, jnp.asarray(7.0), 60.0, soft)
     np.testing.assert_allclose(jnp.sum(share), 7, rtol=1e-9)
     for label in range(3):
         held = float(jnp.sum(jnp.where(group == label, share, 0)))

@@ -130,7 +130,7 @@ MUTANTS = (
         "", "tests/attacks/test_stamp.py",
     ),
     (
-        "attacks/capabilities/stamp.py", "u * jnp.sign(g)",
+        "attacks/triggers/_trigger.py", "u * jnp.sign(g)",
         "u * g", "tests/attacks/test_stamp.py",
     ),
     (
@@ -164,5 +164,25 @@ MUTANTS = (
     (
         "attacks/goals/backdoor.py", "shown(x_source, y_wanted, loss))",
         "goal.target)", "tests/attacks/test_stamp.py",
+    ),
+    (
+        "attacks/goals/energy.py", "jnp.mean(s / (s + sigma), axis=1)",
+        "jnp.sum(s / (s + sigma), axis=1)", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "attacks/sponge.py", "jnp.mean(jnp.where(chosen, each, 0))",
+        "jnp.mean(each, where=chosen)", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "attacks/goals/colliding.py", "left.at[i].set(jnp.inf).at[:, j].set(jnp.inf)",
+        "left.at[i].set(jnp.inf)", "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/goals/colliding.py", "world.shown(self.x, key=key)", "self.x",
+        "tests/attacks/test_colliding.py",
+    ),
+    (
+        "attacks/capabilities/with_trigger.py", "x = self.reach.present(z, x, key=key)", "",
+        "tests/attacks/test_colliding.py",
     ),
 )  # fmt: skip

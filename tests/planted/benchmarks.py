@@ -305,4 +305,28 @@ MUTANTS = (
         "benchmarks/report.py", "self.resume / self.experiment / make.__name__",
         "self.resume / make.__name__", "tests/benchmarks/test_resume.py",
     ),
+    (
+        "benchmarks/experiments/backdoors/toy_backdoor.py", "plain - length * along * moved",
+        "plain - along * moved", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/toy_backdoor.py", "(l2 * limit / slope) ** 0.5",
+        "(limit / slope) ** 0.5", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/badnets_mnist.py", ".set(train.y[reach.rows])",
+        ".set(reach.labels)", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/badnets_mnist.py", "np.argmax(stamped - without)",
+        "np.argmax(stamped)", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/optimised_trigger.py", "climbed(through, adversarial)",
+        "climbed(fixed, adversarial)", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/hidden_trigger.py", "options.train // 2 + np.arange",
+        "np.arange", "tests/benchmarks/experiments/test_backdoor_experiments.py",
+    ),
 )  # fmt: skip

@@ -164,8 +164,8 @@ MUTANTS = (
         "lambda _: jax.random.permutation(key, rows)", "tests/bilevel/test_network.py",
     ),
     (
-        "bilevel/learners/network.py", "self.augment is None and not self._draws(data)",
-        "self.augment is None", "tests/bilevel/test_module_adapters.py",
+        "bilevel/learners/network.py", "changes == (None, None) and not self._draws(data)",
+        "changes == (None, None)", "tests/bilevel/test_module_adapters.py",
     ),
     (
         "bilevel/networks/_convolution.py", "kernel = _padded(kernel, axis, wide - size)",
@@ -261,7 +261,7 @@ MUTANTS = (
         "tests/bilevel/test_shrinking.py",
     ),
     (
-        "bilevel/solvers/qp/_shrinking.py", "qp.q[index] + factor[index] @ (factor.T @ held)",
+        "bilevel/solvers/qp/_shrinking.py", "qp.q[index] + factor[index] @ (held @ factor)",
         "qp.q[index]", "tests/bilevel/test_shrinking.py",
     ),
     (
@@ -327,5 +327,13 @@ MUTANTS = (
     (
         "bilevel/learners/_units.py", "    x, share, l2 = lax.stop_gradient((x, share, l2))\n",
         "", "tests/bilevel/test_memory.py",
+    ),
+    (
+        "bilevel/learners/network.py", "self.batch is None and changes == (None, None)",
+        "self.batch is None", "tests/attacks/test_sponge.py",
+    ),
+    (
+        "bilevel/solvers/_moments.py", "total = _of_rows(x[-left:]", "total = _of_rows(x[:left]",
+        "tests/bilevel/test_moments.py",
     ),
 )  # fmt: skip

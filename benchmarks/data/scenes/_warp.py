@@ -35,7 +35,8 @@ def homographies(
     """From pictures to plates. Each plate is `scale` times as wide as the picture, turned by up to
     `turn` radians, tilted by up to `tilt`, and up to `shift` from the middle.
     """
-    size, (sin, cos) = rng.uniform(*scale, n), _turned(rng.uniform(-turn, turn, n))
+    size, angle = rng.uniform(*scale, n), rng.uniform(-turn, turn, n)
+    sin, cos = np.sin(angle), np.cos(angle)
     narrow = 1 - 0.5 * np.abs(rng.uniform(-tilt, tilt, n))
     x, y = rng.uniform(-shift, shift, (2, n))
     forth = np.zeros((n, 3, 3))
@@ -43,10 +44,6 @@ def homographies(
     forth[:, 1] = np.stack([size * narrow * sin, size * cos, y], 1)
     forth[:, 2] = np.stack([*rng.uniform(-tilt, tilt, (2, n)) * 0.6, np.ones(n)], 1)
     return np.linalg.inv(forth).astype(np.float32)
-
-
-def _turned(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.sin(angle), np.cos(angle)
 
 
 def placed(

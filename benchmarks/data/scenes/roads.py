@@ -101,7 +101,7 @@ def _photograph(view: View, rng: np.random.Generator) -> Batch:
         board = cover(regular(x, y, 4, radius), pixel) * np.minimum(1, 2 * radius / pixel) ** 2
         picture = _painted(picture, _colour(*colour), board)
     light = _random(rng, n, 0.6, 1.15)[..., None]
-    noise = 0.03 * rng.standard_normal(picture.shape, np.float32)
+    noise = 0.05 * rng.standard_normal(picture.shape, np.float32)
     blurry = blurred(picture * light, rng.uniform(0.2, 0.6, n).astype(np.float32), reach=1)
     return np.clip(blurry + noise, 0, 1)
 

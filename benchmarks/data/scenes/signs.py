@@ -42,6 +42,18 @@ class Conditions:
     blur: tuple[float, float] = (0.2, 0.8)
     noise: float = 0.03
 
+    def __post_init__(self):
+        for name in ("scale", "fade", "dirt", "hidden", "light", "blur"):
+            low, high = getattr(self, name)
+            most = 1 if name in ("fade", "dirt", "hidden") else 4
+            if not 0 <= low <= high <= most:
+                raise UsageError(
+                    f"{name}: got ({low}, {high}), expected 0 <= low <= high <= {most}"
+                )
+        for name, most in (("shift", 1), ("turn", np.pi), ("tilt", 0.8), ("noise", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(f"{name}: got {getattr(self, name)}, expected 0 to {most:.3g}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,14 @@ import pytest
 from attacks import stamp
 from attacks.triggers import corner_pattern
 from benchmarks.__main__ import main
-from benchmarks.experiments.backdoors import badnets_mnist, toy_backdoor
+from benchmarks.experiments.backdoors import (
+    badnets_mnist,
+    hidden_trigger,
+    optimised_trigger,
+    toy_backdoor,
+)
 from benchmarks.report import UsageError
-from bilevel.learners import LinearModel, Ridge
+from bilevel.learners import Fixed, LinearModel, Logistic, Ridge
 
 
 def rows_of(file: Path) -> list[dict]:
@@ -109,9 +115,86 @@ def test_a_network_learns_the_pattern_and_both_controls_do_not(tmp_path: Path, c
     assert "the unit of the last convolution" in capsys.readouterr().out
 
 
+def test_squares_differ_inside_their_mask_and_the_gradient_is_exact() -> None:
+    options = optimised_trigger.Options(train=60, validation=40, steps=3, share=0.05)
+    of = optimised_trigger.case(options, 0)
+    assert len({row.tobytes() for part in of[:3] for row in np.asarray(part.x)}) > 995
+    assert [part.rows for part in of[:3]] == [60, 40, 900]
+    found = optimised_trigger.patterns(options, of)
+    outside = np.asarray(of.reach.trigger.mask) == 0  # pyright: ignore
+    assert list(found) == list(optimised_trigger.KINDS)
+    for kind in ("adversarial", "optimised", "continued"):
+        np.testing.assert_array_equal(found[kind][outside], found["random"][outside])
+        assert float(jnp.max(jnp.abs(found[kind] - found["random"]))) > 0.1
+    assert float(jnp.max(jnp.abs(found["adversarial"] - found["optimised"]))) > 0.1
+    attack = optimised_trigger.composed(of, Logistic(options.l2))
+    assert float(attack(found["optimised"])) > float(attack(found["random"]))
+    assert optimised_trigger.error(attack, found["random"]) < 1e-6
+
+
+def test_squares_climb_against_their_own_model_from_their_own_start(monkeypatch) -> None:
+    climbs = []
+
+    class Climbed(NamedTuple):
+        z: jax.Array
+
+    def climb(attack, start, **_) -> Climbed:
+        climbs.append((type(attack.learner), start))
+        return Climbed(start / 2)
+
+    monkeypatch.setattr(optimised_trigger, "maximize", climb)
+    options = optimised_trigger.Options(train=60, validation=40, share=0.05)
+    found = optimised_trigger.patterns(options, optimised_trigger.case(options, 0))
+    assert [learner for learner, _ in climbs] == [Fixed, Logistic, Logistic]
+    starts = [found["random"], found["random"], found["adversarial"]]
+    for (_, start), expected in zip(climbs, starts, strict=True):
+        np.testing.assert_array_equal(start, expected)
+    np.testing.assert_array_equal(found["continued"], found["random"] / 4)
+
+
+@pytest.mark.slow
+def test_an_optimised_trigger_is_judged_beside_fixed_ones(tmp_path: Path, capsys) -> None:
+    files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
+    assert main(["run", "optimised-trigger", "--seeds", "1", "--steps", "12", *files]) == 0
+    rows = {row["kind"]: row for row in rows_of(tmp_path / "a.json")}
+    assert rows["optimised"]["success"] > rows["random"]["success"] + 0.1
+    assert rows["optimised"]["gradient_gap"] < 1e-6
+    assert "optimised above random in 1 of 1 seeds" in capsys.readouterr().out
+    for name in ("optimised-trigger", "optimised-trigger-squares"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+
+
+def test_moved_nines_stay_near_and_their_labels_stay() -> None:
+    options = hidden_trigger.Options(train=40, poisons=10, passes=1, steps=2)
+    of = hidden_trigger.case(options, 0)
+    reach = hidden_trigger.capability(options, of)
+    z = hidden_trigger.collide(options, of, reach).z
+    train = reach.inject(z, of.train)
+    np.testing.assert_array_equal(train.y, [-1] * 20 + [1] * 20)
+    moved = np.max(np.abs(np.asarray(train.x - of.train.x)), axis=(1, 2, 3))
+    assert np.all((moved[20:30] > 0.01) & (moved[20:30] <= 0.2 + 1e-6))
+    assert np.all(np.delete(moved, np.arange(20, 30)) == 0)
+    parts = [*(np.asarray(part.x) for part in of[:2]), np.asarray(of.sources)]
+    assert [len(part) for part in parts] == [40, 1000 - 40 - 20, 10]
+    assert len({row.tobytes() for part in parts for row in part}) > 965
+
+
+@pytest.mark.slow
+def test_stamped_fours_are_read_as_nines(tmp_path: Path) -> None:
+    files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
+    assert main(["run", "hidden-trigger", "--seeds", "1", *files]) == 0
+    (row,) = rows_of(tmp_path / "a.json")
+    assert row["success"] > 5 * row["clean_success"]
+    assert row["distance"] < 0.5 * row["start_distance"]
+    assert (tmp_path / "hidden-trigger.png").stat().st_size > 5_000
+
+
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
+        (optimised_trigger.Options, {"share": 0.0}),
+        (hidden_trigger.Options, {"train": 401}),
+        (hidden_trigger.Options, {"poisons": 201}),
         (toy_backdoor.Options, {"splits": 0}),
         (toy_backdoor.Options, {"train": 901}),
         (toy_backdoor.Options, {"shares": ()}),
