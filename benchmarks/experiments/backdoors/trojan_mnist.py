@@ -49,7 +49,9 @@ class Options:
     """Of the square from the lower right corner: the network does not see the last pixels."""
     steps: Count = 30
     """Gradients for the square."""
-    other: Count = 300
+    weight: Positive = 0.1
+    """Of a stamped image beside one without the square."""
+    other: Count = 500
     """Digits of the attacker's that are no training digits."""
     inverted: Count = 10
     """Inverted images of each class."""
@@ -140,7 +142,7 @@ def unit(rule: Square, model: AbstractDeepModel, trigger: Patch, x: jax.Array) -
 def retrained(options: Options, of: Case, data: Data) -> Attack:
     """The backdoor in the last layer, retrained on the images without and with the square."""
     rows = np.flatnonzero(np.asarray(data.y) != options.target)
-    reach = Stamp(of.trigger, rows, options.target)
+    reach = Stamp(of.trigger, rows, options.target, np.full(rows.size, options.weight))
     x, y = data.x[rows], jnp.full(rows.size, options.target, data.y.dtype)
     goal = backdoor(x, y, data.x, data.y, CrossEntropy())
     return compose(OnFeatures(of.model, Softmax(10, options.l2)), reach, goal, data)
