@@ -18,7 +18,7 @@ from benchmarks.experiments.backdoors import (
     optimised_trigger,
     toy_backdoor,
 )
-from benchmarks.report import UsageError
+from benchmarks.report import Report, UsageError
 from bilevel.learners import Fixed, LinearModel, Logistic, Ridge
 
 
@@ -63,6 +63,28 @@ def test_the_weight_of_the_corner_is_largest_at_the_peak() -> None:
     assert isinstance(fitted, LinearModel)
     np.testing.assert_allclose(model.w, fitted.w, atol=1e-12)
     np.testing.assert_allclose(model.bias, fitted.bias, atol=1e-12)
+
+
+def test_claims_are_of_paired_splits_and_of_the_same_eigenvector() -> None:
+    options = toy_backdoor.Options(strengths=(0.1, 1.0, 50.0), splits=3)
+    report = Report("toy-backdoor", options)
+    for split in range(3):
+        for number, (strength, success) in enumerate(((0.1, 0.1), (1.0, 0.9), (50.0, 0.2))):
+            report.row(
+                part="strength", split=split, strength=strength, peak=1.0, gap=1e-14,
+                success=success, test_err=0.03 + 0.01 * split - 0.005 * number, loss=0.1,
+            )  # fmt: skip
+        for direction, success in enumerate((0.6, 0.6 + 0.1 * (split - 1), 0.1)):
+            report.row(
+                part="direction", split=split, direction=direction, success=success,
+                variance=10.0 ** (direction - split),
+            )  # fmt: skip
+    toy_backdoor._claims(options, report)
+    _, one, two, three = report.notes
+    assert "by 1.00 +- 0.00 points (holds); square loss falls by 0.0000" in one
+    assert "0.900 at 1, 0.100 at 0.1, 0.200 at 50 (holds)" in two
+    assert "success 0.600 of it, 0.100 of the largest" in three
+    assert "(holds); rank correlation" in three
 
 
 SMALL = badnets_mnist.Options(train=100, passes=1, victims=1, fewer=1)
