@@ -29,6 +29,11 @@ from .kernels import Linear
 Unknowns = Float[Array, " p"]
 """The weights w, then the bias."""
 
+MANY, RARELY = 2**15, 0.05
+"""So many rows leave the caches of a core: steps and refinements with an old factor, which pass
+over all of them, cost more beside a new one, which works on blocks.
+"""
+
 
 class Fit(eqx.Module):
     """The arrays of the objective. `share` is the weights over their sum; x is in `units`.
@@ -96,7 +101,7 @@ class LinearNewton(AbstractSmoothSolver):
     - `tol`: relative step length of convergence.
     - `max_steps`: Newton steps, at most.
     - `reuse`: a factor is kept while each step reduces the gradient at least by this factor. Ridge
-      needs one factorisation.
+      needs one factorisation. From `MANY` rows on it is at most `RARELY`.
     """
 
     tol: float = 1e-12
@@ -111,7 +116,8 @@ class LinearNewton(AbstractSmoothSolver):
     def run(self, problem: Smooth, warm: PyTree) -> Point:
         fit = problem.args
         if fit.gram is None:
-            return Newton(self.tol, self.max_steps, self.reuse).run(problem, warm)
+            reuse = min(self.reuse, RARELY) if fit.x.shape[0] >= MANY else self.reuse
+            return Newton(self.tol, self.max_steps, reuse).run(problem, warm)
         K, eps = fit.gram, float(jnp.finfo(fit.gram.dtype).eps)
 
         def value_at(a, moved, bias):

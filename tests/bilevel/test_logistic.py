@@ -17,6 +17,7 @@ from learner_checks import (
 from sklearn.linear_model import LogisticRegression
 
 from bilevel import Data, append
+from bilevel.learners._linear_fit import MANY
 from bilevel.learners.logistic import Logistic
 from bilevel.learners.svm import SVM
 from bilevel.solvers import Newton
@@ -159,3 +160,20 @@ def test_the_surrogate_of_a_linear_svm_is_logistic_regression_of_its_strength():
     expected = oracle(x, y, weight, 1 / (0.7 * weight.sum()))
     np.testing.assert_allclose(model.w, expected.coef_[0], rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(model.bias, expected.intercept_[0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_many_rows_take_new_factors_and_have_the_same_answer_and_derivative():
+    """Beside scikit-learn, and central differences in the strength and a row."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(MANY, 5)) * [1, 2, 3, 4, 5] + 3
+    y = np.where(x @ rng.normal(size=5) + 5 * rng.normal(size=MANY) > 0, 1.0, -1.0)
+    model = train(Logistic(0.01), Data(x, y))
+    theirs = oracle(x, y, np.ones(MANY), 0.01)
+    np.testing.assert_allclose(model.w, theirs.coef_[0], rtol=1e-6)
+
+    def loss(at):
+        moved = jnp.asarray(x).at[7].set(at["row"])
+        return 1e4 * jnp.sum(train(Logistic(at["l2"]), Data(moved, y)).w ** 2)
+
+    assert_gradients(loss, {"l2": jnp.asarray(0.01), "row": jnp.asarray(x[7])}, rtol=1e-6)
