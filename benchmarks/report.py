@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +33,12 @@ from .version import version
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bilevel import Item
+    from bilevel import Checkpoint, Item
 
+EVERY = 1.0
+"""Seconds between two writes of the JSON file while rows come: it is written as a whole."""
+UNFINISHED = "BILEVEL_UNFINISHED"
+"""Environment variable, which other processes inherit: the folder of `checkpoint`."""
 Cell = str | int | float | bool | None
 Unit = dict[str, Any]
 """What an experiment makes at once: the arguments that tell it from the others."""
@@ -101,6 +107,19 @@ def band(values: Sequence[float], digits: int = 1) -> str:
     return mean if len(values) == 1 else f"{mean} +- {np.std(values):.{digits}f}"
 
 
+def checkpoint(options: Any, **unit: Any) -> "Checkpoint | None":
+    """The file for the state of an unfinished unit, in the folder of `--resume`; None without it.
+    Other options, another unit and other code have another file.
+    """
+    from bilevel import Checkpoint
+
+    folder = os.environ.get(UNFINISHED)
+    if folder is None:
+        return None
+    about = json.dumps([version(), plain(options), plain(unit)], sort_keys=True)
+    return Checkpoint(Path(folder) / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz")
+
+
 class _Rate(ProgressColumn):
     """How many are done in a minute."""
 
@@ -135,7 +154,7 @@ class Report:
         self.rows: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.pictures: list[Path] = []
-        self.complete = False
+        self.complete, self._saved = False, -math.inf
         self._environment = environment() | {"jobs": jobs}
         for folder in (json_path and json_path.parent, out):
             if folder is not None:
@@ -199,9 +218,10 @@ class Report:
             if self.resume is not None:
                 folder = self.resume / self.experiment / make.__name__
             try:
-                swept = sweep(
-                    make, grid, store=folder, version=version(), jobs=self.jobs, after=after
-                )
+                with _unfinished(self.resume and self.resume / self.experiment / "unfinished"):
+                    swept = sweep(
+                        make, grid, store=folder, version=version(), jobs=self.jobs, after=after
+                    )
             except (ValueError, OSError) as error:
                 raise UsageError(
                     f"--resume: {folder} cannot be gone on from, give another folder: {error}"
@@ -224,6 +244,8 @@ class Report:
             self.row(**row)
         for text in made.get("notes", []):
             self.note(text)
+        if time.monotonic() - self._saved > EVERY:
+            self.save()
 
     def row(self, **cells: Any) -> None:
         """Add a row."""
@@ -243,6 +265,7 @@ class Report:
 
     def save(self) -> None:
         """Write the JSON file, whole or not at all: a line for each row."""
+        self._saved = time.monotonic()
         if self.json_path is None:
             return
         others = {
@@ -286,6 +309,20 @@ class Report:
         for row in self.rows:
             table.add_row(*(shown(name, row.get(name)) for name in names))
         return table
+
+
+@contextlib.contextmanager
+def _unfinished(folder: Path | None) -> Iterator[None]:
+    """`checkpoint` keeps states in this folder, also in processes that start now."""
+    if folder is None:
+        yield
+        return
+    _make(folder)
+    os.environ[UNFINISHED] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[UNFINISHED]
 
 
 def _make(folder: Path) -> None:

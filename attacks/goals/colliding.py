@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from bilevel.tools import require_finite
 
-from ._goal import AbstractGoal
+from ._goal import AbstractGoal, require_alike
 
 
 class Colliding(AbstractGoal):
@@ -24,11 +24,7 @@ class Colliding(AbstractGoal):
 
     def check(self, data):
         require_finite(x=self.x)
-        if self.x.shape[1:] != data.x.shape[1:]:
-            raise ValueError(
-                f"x: got source rows of shape {self.x.shape[1:]}, expected {data.x.shape[1:]}, as "
-                "in the training rows"
-            )
+        require_alike(self.x, data)
 
     def score(self, model, world, *, key=None):
         if world.poison is None or world.poison.rows > self.x.shape[0]:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from bilevel.learners import AbstractDeepModel
 from bilevel.tools import strength
 
-from ._goal import AbstractGoal
+from ._goal import AbstractGoal, require_alike
 
 SIGMA = 1e-4
 """As published."""
@@ -41,11 +41,7 @@ class Energy(AbstractGoal):
         strength("sigma", self.sigma)
 
     def check(self, data):
-        if self.x.shape[1:] != data.x.shape[1:]:
-            raise ValueError(
-                f"x: got rows of shape {self.x.shape[1:]}, expected {data.x.shape[1:]}, as in the "
-                "training rows"
-            )
+        require_alike(self.x, data)
 
     def score(self, model, world, *, key=None):
         rows = world.shown(self.x, key=key)

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from bilevel.learners import AbstractDeepModel
 
-from ._goal import AbstractGoal
+from ._goal import AbstractGoal, require_alike
 
 
 class Unit(AbstractGoal):
@@ -24,11 +24,7 @@ class Unit(AbstractGoal):
     index: int
 
     def check(self, data):
-        if self.x.shape[1:] != data.x.shape[1:]:
-            raise ValueError(
-                f"x: got rows of shape {self.x.shape[1:]}, expected {data.x.shape[1:]}, as in the "
-                "training rows"
-            )
+        require_alike(self.x, data)
 
     def score(self, model, world, *, key=None):
         rows = world.shown(self.x, key=key)

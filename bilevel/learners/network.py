@@ -117,11 +117,13 @@ class Network(AbstractLearner):
             start = _initial(self.architecture, of_start, data.x[0])
         scale = data.rows / jnp.sum(data.weight)
         args = (data.x, data.y, data.weight * scale, self.l2)
-        changes = self.augment, self.activity
-        if self.batch is None and changes == (None, None) and not self._draws(data):
+        changed = self.augment is not None or self.activity is not None
+        if self.batch is None and not changed and not self._draws(data):
             problem = Smooth(eqx.Partial(_mean, self.architecture, self.loss), start, args)
         else:
-            loss = eqx.Partial(_mean_of_batch, self.architecture, self.loss, *changes)
+            loss = eqx.Partial(
+                _mean_of_batch, self.architecture, self.loss, self.augment, self.activity
+            )
             order = self._order(of_order, data.rows)
             problem = Stochastic(loss, start, args, of_steps, order)
         valid = validity(data, *jax.tree.leaves(self.l2), positive=0)

@@ -57,7 +57,7 @@ def test_training_rows_do_not_show_the_trigger_and_rows_shown_do():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Colliding(jnp.zeros((4, 3))).check(DATA), r"^x: got source rows of shape \(3,\)"),
+        (lambda: Colliding(jnp.zeros((4, 3))).check(DATA), r"^x: got rows of shape \(3,\)"),
         (lambda: Colliding(jnp.full((4, 4), jnp.nan)).check(DATA), r"^x: 16 of 16 values are NaN"),
         (lambda: compose(LEARNER, REACH, Colliding(jnp.zeros((1, 4))), DATA)(REACH.example(DATA)),
          r"^x: got 1 source rows for 2 poison rows"),

@@ -117,12 +117,13 @@ def killed_and_resumed(folder: Path, units: int, *arguments: str) -> None:
     process.wait()
     before = kept()
     assert 0 < len(before) < units
-    assert not first.exists()
     assert main([*resumed, str(second)]) == 0
     assert len(kept()) == units
     assert kept() | before == kept()  # none was written again
     assert main([*arguments, "--json", str(whole)]) == 0
     assert rows_of(second) == rows_of(whole)
+    came = rows_of(first) if first.exists() else []  # as they came, whole or not at all
+    assert all(row in rows_of(whole) for row in came)
 
 
 def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path) -> None:
@@ -134,3 +135,16 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path) -> None:
 def test_a_second_experiment_in_the_same_folder_goes_on_too(tmp_path: Path) -> None:
     test_a_killed_run_goes_on_to_the_same_rows(tmp_path)
     killed_and_resumed(tmp_path, 40, *TINY, "--splits", *map(str, range(40)))
+
+
+def test_rows_reach_the_file_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without a folder that is killed keeps what it has written."""
+    monkeypatch.setattr("benchmarks.report.EVERY", 0.0)
+    report, seen = Report("a", None, json_path=tmp_path / "a.json"), []
+
+    def make(options, number):
+        seen.append(len(rows_of(tmp_path / "a.json")) if number > 1 else 0)
+        return {"rows": [{"number": number}]}
+
+    report.each(make, None, [{"number": number} for number in (1, 2, 3)], "numbers")
+    assert seen == [0, 1, 2]

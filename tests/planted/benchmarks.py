@@ -329,4 +329,12 @@ MUTANTS = (
         "benchmarks/experiments/backdoors/hidden_trigger.py", "options.train // 2 + np.arange",
         "np.arange", "tests/benchmarks/experiments/test_backdoor_experiments.py",
     ),
+    (
+        "benchmarks/report.py", "if time.monotonic() - self._saved > EVERY:",
+        "if False:", "tests/benchmarks/test_resume.py",
+    ),
+    (
+        "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
+        "[version(), plain(unit)]", "tests/benchmarks/experiments/test_network_experiments.py",
+    ),
 )  # fmt: skip

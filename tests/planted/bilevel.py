@@ -164,8 +164,8 @@ MUTANTS = (
         "lambda _: jax.random.permutation(key, rows)", "tests/bilevel/test_network.py",
     ),
     (
-        "bilevel/learners/network.py", "changes == (None, None) and not self._draws(data)",
-        "changes == (None, None)", "tests/bilevel/test_module_adapters.py",
+        "bilevel/learners/network.py", "not changed and not self._draws(data)",
+        "not changed", "tests/bilevel/test_module_adapters.py",
     ),
     (
         "bilevel/networks/_convolution.py", "kernel = _padded(kernel, axis, wide - size)",
@@ -329,8 +329,8 @@ MUTANTS = (
         "", "tests/bilevel/test_memory.py",
     ),
     (
-        "bilevel/learners/network.py", "self.batch is None and changes == (None, None)",
-        "self.batch is None", "tests/attacks/test_sponge.py",
+        "bilevel/learners/network.py", "self.augment is not None or self.activity is not None",
+        "self.augment is not None", "tests/attacks/test_sponge.py",
     ),
     (
         "bilevel/solvers/_moments.py", "total = _of_rows(x[-left:]", "total = _of_rows(x[:left]",

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attacks import Recipe, one_by_one, poison_network, training_key
+from attacks import Greedy, Recipe, one_by_one, poison_network, training_key
 from benchmarks.data import mnist, spambase
 from benchmarks.options import Count, Positive, check
-from benchmarks.report import Report, UsageError, band
+from benchmarks.report import Report, UsageError, band, checkpoint
 from bilevel import Ascent, Data, losses
 from bilevel.derivatives import Unroll
 from bilevel.learners import Network
@@ -101,7 +101,13 @@ def make_rows(options: Options, data: str, split: int) -> dict[str, list]:
             ascent=Ascent(first=2.0, last=0.2),
         )  # fmt: skip
 
-    done = one_by_one(rows, jnp.asarray(start.x), jnp.asarray(start.y), pose)
+    x, y = jnp.asarray(start.x), jnp.asarray(start.y)
+    kept = checkpoint(options, data=data, split=split)
+    if kept is None:
+        done = one_by_one(rows, x, y, pose)
+    else:
+        none = Greedy(x[:0], y[:0], jnp.zeros(0, x.dtype), x[:0])
+        done = one_by_one(rows, x, y, pose, done=kept.load(none), after=kept.save)
     known, fresh = training_key(key)[None], jax.random.split(of_fresh, FRESH)
     made = []
     for count in numbers(options):
@@ -116,6 +122,8 @@ def make_rows(options: Options, data: str, split: int) -> dict[str, list]:
             "fresh_flip_err": float(np.mean(errors(learner, flipped, fresh, test))),
             "val_loss": float(done.values[count - 1]) if count else None,
         })  # fmt: skip
+    if kept is not None:
+        kept.remove()
     return {"rows": made}
 
 

@@ -77,6 +77,10 @@ def squared_distances(x, some=None, others=None):
     square, rows = xp.sum(x * x, axis=1), xp.arange(x.shape[0])
     some = rows if some is None else some
     others = rows if others is None else others
-    apart = square[some, None] + square[None, others] - 2 * xp.inner(x[some], x[others])
+    apart = (
+        square[some, None]
+        + square[None, others]
+        - 2 * xp.tensordot(x[some], x[others], axes=((1,), (1,)))
+    )
     apart = xp.where(apart > 0, apart, xp.zeros_like(apart))
     return xp.where(some[:, None] == others[None, :], xp.full_like(apart, xp.inf), apart)

@@ -1,9 +1,11 @@
 """The experiments on networks, small: rows, controls, and what they are judged on."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -21,8 +23,8 @@ from benchmarks.experiments.networks import (
     cnn_mnist,
     network_speed,
 )
-from benchmarks.report import Report, UsageError
-from bilevel import append
+from benchmarks.report import UNFINISHED, Report, UsageError, checkpoint
+from bilevel import Checkpoint, append
 
 
 def write_cifar(folder: Path, count: int) -> np.ndarray:
@@ -52,6 +54,49 @@ def test_points_are_added_one_by_one_and_beat_mislabelled_digits(tmp_path: Path)
     assert rows[2]["test_err"] > rows[2]["flip_err"]
     assert rows[2]["val_loss"] > rows[1]["val_loss"]
     assert (tmp_path / "mlp-mnist.png").stat().st_size > 10_000
+
+
+def test_an_interrupted_split_goes_on_after_its_last_point(tmp_path: Path, monkeypatch) -> None:
+    options = _one_by_one.Options(splits=1, points=2, every=1, length=60, steps=6)
+    whole = _one_by_one.make_rows(options, "mlp-mnist", 0)
+    monkeypatch.setenv(UNFINISHED, str(tmp_path))
+    save, saved = Checkpoint.save, []
+
+    def interrupted(self, tree):
+        save(self, tree)
+        saved.append(len(tree.y))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _one_by_one.make_rows(options, "mlp-mnist", 0)
+    assert saved == [1]
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+    other = dataclasses.replace(options, steps=7)
+    assert not checkpoint(other, data="mlp-mnist", split=0).path.exists()  # pyright: ignore
+    monkeypatch.setattr(Checkpoint, "save", lambda self, tree: saved.append(len(tree.y)))
+    assert _one_by_one.make_rows(options, "mlp-mnist", 0) == whole
+    assert saved == [1, 2]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, file, folder = tmp_path / "whole.json", tmp_path / "a.json", tmp_path / "kept"
+    many = [*FEW[:2], "--points", "6", *FEW[4:]]
+    command = [sys.executable, "-m", "benchmarks", "run", "mlp-mnist", *many, "--json"]
+    subprocess.run([*command, str(whole)], check=True)
+    resumed = [*command, str(file), "--resume", str(folder)]
+    process = subprocess.Popen(resumed)
+    while not list(folder.glob("mlp-mnist/unfinished/*.npz")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert list(folder.glob("mlp-mnist/unfinished/*.npz"))
+    subprocess.run(resumed, check=True)
+    assert rows_of(file) == rows_of(whole)
+    assert not list(folder.glob("mlp-mnist/unfinished/*.npz"))
 
 
 def test_errors_are_those_of_networks_trained_one_by_one() -> None:
