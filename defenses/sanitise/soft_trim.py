@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bilevel import argmin
+from bilevel import Data, Point, argmin
 from bilevel.learners import AbstractLearner, Fitted
 from bilevel.problems import FixedPoint
 from bilevel.results import CONVERGED
@@ -13,6 +13,7 @@ from bilevel.solvers import Anderson
 from bilevel.tools import norm, require_count, stop_gradient, worst
 
 from .._arguments import balance_argument, positive_argument, share_argument
+from .._trial import trial
 from ._inspection import Inspection, reweighed
 from ._quotas import BALANCE, class_of, least_mass
 from ._sanitiser import AbstractSoftSanitiser
@@ -52,20 +53,31 @@ class SoftTrim(AbstractSoftSanitiser):
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):
-        used = lax.stop_gradient((data.weight > 0).astype(data.weight.dtype))
+        return self._search(data, key)[0]
+
+    def training(self, data, *, key=None):
+        # The search ends with the training on the shares found: its point is the solution.
+        seen, point = self._search(data, key)
+        return self.trained_on(seen, key, point)
+
+    def _search(self, data: Data, key: PRNGKeyArray | None) -> tuple[Inspection, Point | None]:
+        learner, given = self.learner, stop_gradient(data)
+        used = (given.weight > 0).astype(data.weight.dtype)
         count = (1 - self.contamination) * jnp.sum(used)
-        group = class_of(stop_gradient(data), self.learner.loss)
+        group = class_of(given, learner.loss)
         least = least_mass(group, used > 0, 1 - self.contamination, self.balance)
 
+        def shared(losses: Float[Array, " n"]) -> Float[Array, " n"]:
+            return soft_lowest(losses, used, count, self.sharpness, least)
+
         def judged(share: Float[Array, " n"], warm: PyTree) -> tuple[Float[Array, " n"], Fitted]:
-            fitted = self.learner.fit(reweighed(data, share), warm, key=key, throw=False)
-            return graded(self.learner.loss, data.y, fitted.model.decision(data.x)), fitted
+            fitted = learner.fit(reweighed(data, share), warm, key=key, throw=False)
+            return graded(learner.loss, data.y, fitted.model.decision(data.x)), fitted
 
         def settle(state):
             share, _, warm, step, code = state
             losses, fitted = judged(share, warm)
-            shares = soft_lowest(losses, used, count, self.sharpness, least)
-            return shares, share, fitted.warm, step + 1, worst(code, fitted.result)
+            return shared(losses), share, fitted.warm, step + 1, worst(code, fitted.result)
 
         def unsettled(state):
             share, before, _, step, _ = state
@@ -73,21 +85,23 @@ class SoftTrim(AbstractSoftSanitiser):
 
         # Turns of training and sharing go down, extrapolation need not: it is for the last digits.
         start = jnp.full_like(data.weight, 1 - self.contamination)
-        cold = self.learner.cold(data, key=key)
+        cold = learner.cold(data, key=key)
         state = start, jnp.zeros_like(start), cold, jnp.int32(0), jnp.int32(CONVERGED)
         near, _, warm, steps, code = lax.while_loop(unsettled, settle, stop_gradient(state))
         warm = stop_gradient(warm)
 
         def share_again(share: Float[Array, " n"], _) -> Float[Array, " n"]:
             # From so near, trainings end at rounding, not only within their tolerance.
-            return soft_lowest(judged(share, warm)[0], used, count, self.sharpness, least)
+            return shared(judged(share, warm)[0])
 
         share = argmin(
             FixedPoint(share_again, stop_gradient(near)),
             solver=Anderson(tol=1e-16, max_steps=self.max_trainings),
             throw=False,
         )
-        losses, fitted = judged(stop_gradient(share.value), warm)
+        last = trial(learner, reweighed(given, stop_gradient(share.value)), warm, key)
+        losses = graded(learner.loss, given.y, last.model.decision(given.x))
         trainings = steps + share.stats["steps"] + 1
-        result = worst(code, share.result, fitted.result)
-        return Inspection(reweighed(data, share.value), losses, trainings, result, group=group)
+        result = worst(code, share.result, last.result)
+        kept = reweighed(data, share.value)
+        return Inspection(kept, losses, trainings, result, group=group), last.point

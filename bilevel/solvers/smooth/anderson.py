@@ -1,7 +1,10 @@
 """Anderson acceleration for fixed points."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
@@ -14,6 +17,24 @@ from ...results import CONVERGED, MAX_STEPS, NON_FINITE
 
 STALL = 4
 """Steps without progress after which the rounding of the map is measured."""
+FIRST, EXTRAPOLATED, PLAIN, PROBE = map(np.int32, range(4))
+"""What a point is tried as: the start, a step of one kind or the other, or to measure rounding."""
+
+
+class _State(NamedTuple):
+    """The point that is tried next; the last step; the history; the best; and counts."""
+
+    at: Array
+    role: Array | np.int32
+    w: Array
+    r: Array
+    dw: Array
+    dr: Array
+    best: Array
+    best_r: Array
+    noise: Array
+    stall: Array
+    steps: Array
 
 
 class Anderson(AbstractSolver):
@@ -43,54 +64,61 @@ class Anderson(AbstractSolver):
     def run(self, problem: FixedPoint, warm: PyTree) -> Point:
         w, unravel = ravel_pytree(warm)
         eps = jnp.finfo(w.dtype).eps
+        # One unit of rounding, up and down in turn.
+        unit = 1 + eps * jnp.where(jnp.arange(w.size) % 2 == 0, 1, -1).astype(w.dtype)
 
-        def residual(w):
-            return ravel_pytree(problem.map(unravel(w), problem.args))[0] - w
+        def body(s: _State) -> _State:
+            # The map is evaluated here alone, whatever for: a copy of it costs its compilation.
+            r = ravel_pytree(problem.map(unravel(s.at), problem.args))[0] - s.at
+            size, moved = norm(r), norm(s.at - s.w)
+            # An extrapolation gives way to the plain step if the residual grows, or if it moves
+            # further than a contraction of rate 1 - 1e-6 can: |r| / (1 - rate).
+            bad = ~((size < 2 * norm(s.r)) & (moved < 1e6 * norm(s.r)))
+            bad &= s.role == EXTRAPOLATED
+            first, probe = s.role == FIRST, s.role == PROBE
+            step = ~(bad | probe)
 
-        def rounding(w, r):
-            """How far the map moves if w does by one unit; at most half the digits count."""
-            signs = jnp.where(jnp.arange(w.size) % 2 == 0, 1, -1).astype(w.dtype)
-            moved = norm(residual(w * (1 + eps * signs)) - r)
-            return jnp.clip(moved, eps * norm(w), 0.01 * eps**0.5 * norm(w))
+            slot = s.steps % self.memory
+            turn = step & ~first
+            dw = jnp.where(turn, s.dw.at[slot].set(s.at - s.w), s.dw)
+            dr = jnp.where(turn, s.dr.at[slot].set(r - s.r), s.dr)
+            better = first | (step & (size < norm(s.best_r)))
+            best, best_r = jnp.where(better, s.at, s.best), jnp.where(better, r, s.best_r)
+            stall = jnp.where(better, 0, jnp.where(step, s.stall + 1, s.stall))
+            # How far the map moves if w does by one unit; at most half the digits count.
+            low = eps * norm(best)
+            measured = jnp.clip(norm(r - best_r), low, 0.01 * eps**0.5 * norm(best))
+            noise = jnp.where(better, low, jnp.where(probe, measured, s.noise))
+            w, r = jnp.where(step, s.at, s.w), jnp.where(step, r, s.r)
 
-        def body(state):
-            w, r, dw, dr, best, best_r, noise, stall, step = state
             # Least squares by regularised normal equations: the history becomes nearly dependent.
             gram = dr @ dr.T
             ridge = 1e-14 * jnp.trace(gram) + jnp.finfo(w.dtype).tiny
             mix = jnp.linalg.solve(gram + ridge * jnp.eye(self.memory, dtype=w.dtype), dr @ r)
-            new = w + self.damping * r - mix @ (dw + self.damping * dr)
-            new_r = residual(new)
-            # Replace an extrapolation by the plain step if the residual grows, or if it moves
-            # further than a contraction of rate 1 - 1e-6 can: |r| / (1 - rate).
-            bad = ~((norm(new_r) < 2 * norm(r)) & (norm(new - w) < 1e6 * norm(r)))
-            new = jnp.where(bad, w + self.damping * r, new)
-            new_r = lax.cond(bad, lambda: residual(new), lambda: new_r)
-            slot = step % self.memory
-            dw, dr = dw.at[slot].set(new - w), dr.at[slot].set(new_r - r)
-            better = norm(new_r) < norm(best_r)
-            best, best_r = jnp.where(better, new, best), jnp.where(better, new_r, best_r)
-            stall = jnp.where(better, 0, stall + 1)
-            noise = jnp.where(better, eps * norm(best), noise)
-            noise = lax.cond(stall == STALL, lambda: rounding(best, best_r), lambda: noise)
-            return new, new_r, dw, dr, best, best_r, noise, stall, step + 1
+            plain = w + self.damping * r
+            asks = step & (stall == STALL)
+            at = jnp.where(bad, plain, plain - mix @ (dw + self.damping * dr))
+            at = jnp.where(asks, best * unit, at)
+            role = jnp.where(asks, PROBE, jnp.where(bad, PLAIN, EXTRAPOLATED))
+            steps = jnp.where(turn, s.steps + 1, s.steps)
+            return _State(at, role, w, r, dw, dr, best, best_r, noise, stall, steps)
 
-        def go(state):
-            _, _, _, _, best, best_r, noise, stall, step = state
+        def go(s: _State) -> Array:
+            size = norm(s.best_r)
             # A stall ends the iteration only near rounding.
-            floor = (stall >= STALL) & (norm(best_r) <= 1e3 * noise)
-            return (norm(best_r) > self.tol * norm(best)) & (step < self.max_steps) & ~floor
+            floor = (s.stall >= STALL) & (size <= 1e3 * s.noise)
+            more = (size > self.tol * norm(s.best)) & (s.steps < self.max_steps) & ~floor
+            return more | (s.role == PROBE) | (s.role == FIRST)
 
-        r = residual(w)
-        blank = jnp.zeros((self.memory, w.size), w.dtype)
-        start = (w, r, blank, blank, w, r, eps * norm(w), jnp.int32(0), jnp.int32(0))
-        *_, w, r, noise, _, steps = lax.while_loop(go, body, start)
-        size = norm(r)
-        close = size <= 100 * jnp.maximum(self.tol * norm(w), noise)
+        blank, none = jnp.zeros((self.memory, w.size), w.dtype), jnp.int32(0)
+        start = _State(w, FIRST, w, w, blank, blank, w, w, jnp.zeros((), w.dtype), none, none)
+        end = lax.while_loop(go, body, start)
+        size = norm(end.best_r)
+        close = size <= 100 * jnp.maximum(self.tol * norm(end.best), end.noise)
         result = jnp.where(close, CONVERGED, MAX_STEPS)
         result = jnp.where(jnp.isfinite(size), result, NON_FINITE).astype(jnp.int32)
-        w = unravel(w)
-        return Point(w, w, w, result, {"steps": steps, "residual": size})
+        w = unravel(end.best)
+        return Point(w, w, w, result, {"steps": end.steps, "residual": size})
 
     def conditions(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> PyTree:
         return tree_sub(unknowns, problem.map(unknowns, problem.args))
