@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from ._program import program
 from ._tree import concrete
 
 
@@ -62,13 +63,20 @@ def append(
 
     Raises `ValueError` as `Data` does.
     """
-    more = jnp.ones(jnp.shape(y), data.weight.dtype) if weight is None else weight
-    if jnp.issubdtype(data.y.dtype, jnp.integer):
-        y = jnp.round(y)  # a cast alone cuts 1.999... to 1
-    return Data(
-        jnp.concatenate([data.x, x]),
-        jnp.concatenate([data.y, y.astype(data.y.dtype)]),
-        jnp.concatenate([data.weight, more]),
+    x, y = _numbers("x", x), _numbers("y", y)
+    more = jnp.ones(y.shape, data.weight.dtype) if weight is None else _numbers("weight", weight)
+    return Data(*_joined(data.x, data.y, data.weight, x, y, more))
+
+
+@program
+def _joined(x: Array, y: Array, weight: Array, *more: Array) -> tuple[Array, Array, Array]:
+    more_x, more_y, more_weight = more
+    if jnp.issubdtype(y.dtype, jnp.integer):
+        more_y = jnp.round(more_y)  # a cast alone cuts 1.999... to 1
+    return (
+        jnp.concatenate([x, more_x]),
+        jnp.concatenate([y, more_y.astype(y.dtype)]),
+        jnp.concatenate([weight, more_weight]),
     )
 
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .._program import program
+
 
 class Units(eqx.Module):
     """x = origin + scale * u for rows x in the user's units and u in the solver's.
@@ -25,12 +27,12 @@ class Units(eqx.Module):
         return w, bias - self.origin @ w
 
 
+@program
 def units(
     x: Float[Array, "n d"],
     share: Float[Array, " n"],
     l2: Float[Array, ""],
     l2_bias: Float[Array, ""],
-    *,
     scaled: bool,
 ) -> Units:
     """Units for rows of these shares, in which squares with the penalty have curvature one along

@@ -154,7 +154,7 @@ class FairLogistic(AbstractLearner):
         dtype = data.x.dtype
         share = data.weight / jnp.sum(data.weight)
         strengths = self.l2.astype(dtype), self.l2_bias.astype(dtype)
-        own = units(data.x, share, *strengths, scaled=True)
+        own = units(data.x, share, *strengths, True)
         x = own.rows(data.x)
         groups = data.x[:, jnp.array(self.protected)]
         centred = groups - (share @ groups)[None, :]

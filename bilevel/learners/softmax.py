@@ -111,7 +111,7 @@ class Softmax(AbstractLearner):
         start = jnp.zeros((d, self.classes), dtype), jnp.zeros(self.classes, dtype)
         own = identity(data.x)
         if self.solver.converges:
-            own = units(data.x, share, *strengths, scaled=True)
+            own = units(data.x, share, *strengths, True)
         args = own.rows(data.x), data.y, share, *strengths, own
         problem = Smooth(_objective, start, args, _hessian)
         valid = validity(data, *strengths)
