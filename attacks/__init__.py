@@ -17,7 +17,16 @@ from .capabilities import (
     WithTrigger,
     stamp,
 )
-from .domains import AbstractDomain, Box, Columns, L1Ball, L2Ball, LinfBall
+from .domains import (
+    AbstractDomain,
+    Box,
+    Columns,
+    L1Ball,
+    L2Ball,
+    LinfBall,
+    half_grey,
+    watermarked,
+)
 from .goals import (
     AbstractGoal,
     backdoor,
@@ -38,6 +47,7 @@ from .recipes import (
     anchor_random,
     b_flip,
     cancel_gradients,
+    collide_features,
     corrupted,
     descend_ascend,
     flip_by_hypergradient,

@@ -28,4 +28,5 @@ from ._maximize import Optimized, State, Step, maximize, minimize, value_only
 from ._solution import Solution, SolveError
 from ._solver import AbstractSolver, Point
 from ._sweep import Item, Swept, sweep
+from ._together import Together
 from .study import Method, check, compare, lag

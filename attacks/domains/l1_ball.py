@@ -12,10 +12,10 @@ from .box import Box
 class L1Ball(AbstractBall):
     """sum_j |x_ij - centre_ij| <= radius for each row i, inside a box. See `AbstractBall`.
 
-    - `centre` (m, d), `radius` > 0, `inside`: a `Box` that contains the centre.
+    - `centre` (m, ...), `radius` > 0, `inside`: a `Box` that contains the centre.
     """
 
-    centre: Float[Array, "m d"]
+    centre: Float[Array, "m ..."]
     radius: Float[Array, ""]
     inside: Box
 

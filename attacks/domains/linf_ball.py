@@ -1,5 +1,7 @@
 """l-infinity balls."""
 
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,10 +12,10 @@ from .box import Box
 class LinfBall(AbstractBall):
     """|x_ij - centre_ij| <= radius for all features j of each row i, inside a box.
 
-    - `centre` (m, d), `radius` > 0, `inside`: a `Box` that contains the centre.
+    - `centre` (m, ...), `radius` > 0, `inside`: a `Box` that contains the centre.
     """
 
-    centre: Float[Array, "m d"]
+    centre: Float[Array, "m ..."]
     radius: Float[Array, ""]
     inside: Box
 
@@ -26,10 +28,10 @@ class LinfBall(AbstractBall):
     def direction(self, steepest, gradient):
         """The sign of the gradient (Goodfellow et al. 2015), which moves all features equally."""
         del steepest
-        return jnp.sign(gradient) / gradient.shape[-1] ** 0.5
+        return jnp.sign(gradient) / math.prod(gradient.shape[1:]) ** 0.5
 
     def size(self):
-        return self.radius * self.centre.shape[1] ** 0.5
+        return self.radius * math.prod(self.centre.shape[1:]) ** 0.5
 
     def shrink(self, size, cap, radius):
         return jnp.minimum(jnp.minimum(size, cap), radius)

@@ -13,6 +13,7 @@ from ._planted import Planted
 from ._recipe import Recipe
 from .anchoring import anchor_popular, anchor_random
 from .classifier_poisoning import poison_classifier
+from .collision import collide_features
 from .fairness_influence import influence_fairness
 from .fairness_poisoning import poison_fairness
 from .feature_selection import (

@@ -87,6 +87,20 @@ def test_projection_without_a_box_is_the_known_one():
     np.testing.assert_allclose(L1Ball(CENTRE, 0.7, free).project(z), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", NORMS)
+def test_a_ball_of_images_is_that_of_their_pixels(kind):
+    z, shape = jnp.asarray(np.random.default_rng(9).normal(size=(M, D))), (M, 1, 2, 3)
+    flat = kind(CENTRE, 0.3, Box(0.0, 1.0))
+    images = kind(CENTRE.reshape(shape), 0.3, Box(0.0, 1.0))
+    images.check(shape)
+    np.testing.assert_array_equal(images.project(z.reshape(shape)), flat.project(z).reshape(shape))
+    np.testing.assert_allclose(images.size(), flat.size(), rtol=1e-12)
+    along = images.direction(z.reshape(shape), z.reshape(shape))
+    np.testing.assert_allclose(along, flat.direction(z, z).reshape(shape), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"in row 1 by 1 in feature 0, 1, 2; widen the box"):
+        kind(np.ones(shape) + (np.arange(18) == 11).reshape(shape), 0.3, Box(0.0, 1.0))
+
+
 def test_projection_in_many_dimensions_meets_the_radius_with_most_features_capped():
     rng = np.random.default_rng(2)
     centre = jnp.asarray(rng.uniform(0, 1, (M, 2000)))
