@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks list`, `python -m benchmarks run NAME [options]`."""
+"""The command line: `python -m benchmarks list`, `run NAME [options]`, `judge`, `board`."""
 
 import dataclasses
 import difflib
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -14,7 +15,31 @@ from .registry import EXPERIMENTS, TIMED
 
 USAGE = """usage: python -m benchmarks list
        python -m benchmarks run NAME [options] [--json FILE] [--out DIR] [--resume DIR]
-       python -m benchmarks run NAME --help"""
+       python -m benchmarks run NAME --help
+       python -m benchmarks judge POISON.npz ... [--known white grey black] [--json FILE]
+       python -m benchmarks board RESULTS.json ... [--out FILE]"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """Which files of poison are judged, by which victims."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """npz files, as `run poisoning-benchmark --out` writes them, or another tool."""
+    known: tuple[Literal["white", "grey", "black"], ...] = ("white", "grey", "black")
+    """What the victim's network has in common with the attacker's."""
+    json: Path | None = None
+    """Write the verdicts to this file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Boarding:
+    """Which results the board shows."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """JSON files of `run poisoning-benchmark`, or folders of them."""
+    out: Path = Path("board.html")
+    """The page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +112,48 @@ def run(name: str, arguments: Sequence[str]) -> int:
     return 0
 
 
+def judge(arguments: Sequence[str]) -> int:
+    """Judge files of poison, as given on the command line."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    keep_programs()
+    from .poisons import judge as judged
+    from .poisons.layout import load
+    from .report import Report, UsageError
+
+    options = tyro.cli(Judging, args=arguments, prog="python -m benchmarks judge")
+    try:
+        report = Report("judge", options, json_path=options.json)
+        for file in options.files:
+            poisons = load(file)
+            for known in options.known:
+                report.row(
+                    file=file.name, setting=poisons.setting, victim=known,
+                    **judged(poisons, known).row(), digest=poisons.digest(),
+                )  # fmt: skip
+        report.finish()
+    except UsageError as error:
+        return _refuse(str(error))
+    return 0
+
+
+def board(arguments: Sequence[str]) -> int:
+    """Write the board, as given on the command line."""
+    from .poisons import board as page
+    from .report import UsageError
+
+    options = tyro.cli(Boarding, args=arguments, prog="python -m benchmarks board")
+    try:
+        text = page(options.files)
+    except UsageError as error:
+        return _refuse(str(error))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text)
+    print(f"board: {options.out}")
+    return 0
+
+
 def main(arguments: Sequence[str]) -> int:
     """Return the exit status."""
     match list(arguments):
@@ -95,13 +162,17 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         case ["run", name, *rest] if name in EXPERIMENTS:
             return run(name, rest)
+        case ["judge", *rest]:
+            return judge(rest)
+        case ["board", *rest]:
+            return board(rest)
         case ["run", name, *_] if not name.startswith("-"):
             return _unknown(name, list(EXPERIMENTS), "experiment")
         case [] | ["-h" | "--help", *_] | ["run", *_]:
             print(f"{USAGE}\n\n{HELP}\n\n{listing()}")
             return 0 if arguments else 2
         case [word, *_]:
-            return _unknown(word, ["list", "run"], "command")
+            return _unknown(word, ["list", "run", "judge", "board"], "command")
     return 2
 
 

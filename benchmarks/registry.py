@@ -116,6 +116,8 @@ TABLE = (
      "No attack: one l2 penalty per feature tuned by hypergradient, against grid search"),
     ("hypergradients", "hypergradient-peers",
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
+    ("targeted", "poisoning-benchmark",
+     "The field's benchmark of clean-label poison: attacks x defenses x victims, controls, files"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

@@ -1,0 +1,128 @@
+"""Networks whose features are frozen, and victims: who is trained on poison, and how."""
+
+import functools
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bilevel import Data
+from bilevel.learners import AbstractDeepModel, AbstractLearner, Logistic, Network, OnFeatures
+from bilevel.networks import AbstractArchitecture, ConvNet, Outputs, ResNet
+from bilevel.solvers import Descent
+
+from .setting import ALL, Images, Setting, own, whole
+
+Known = Literal["white", "grey", "black"]
+KNOWN: tuple[Known, ...] = ("white", "grey", "black")
+"""What the attacker's network has in common with the victim's: weights, architecture, nothing."""
+SHIFT = 4
+"""Largest shift of an image, in pixels."""
+
+
+def augmented(key: jax.Array, x: jax.Array) -> jax.Array:
+    """Images shifted by up to 4 pixels, with black edges, half of them mirrored."""
+    of_shift, of_mirror = jax.random.split(key)
+    wide = jnp.pad(x, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+    corners = jax.random.randint(of_shift, (len(x), 2), 0, 2 * SHIFT + 1)
+
+    def cut(image, corner):
+        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), x.shape[1:])
+
+    shifted = jax.vmap(cut)(wide, corners)
+    mirrored = jax.random.bernoulli(of_mirror, shape=(len(x), 1, 1, 1))
+    return jnp.where(mirrored, shifted[:, :, ::-1], shifted)
+
+
+def architecture(setting: Setting, known: Known, outputs: int) -> AbstractArchitecture:
+    """Of a victim's network: the attacker's for white and grey, another for black."""
+    other = known == "black"
+    if len(setting.classes) == len(ALL):
+        return ResNet((48, 96, 192) if other else (64, 128, 256), 1, outputs=outputs)
+    if other:
+        return ConvNet((48, 96), 3, (96,), outputs, jax.nn.relu, stride=2)
+    return ConvNet((32, 64), 5, (128,), outputs, jax.nn.relu, stride=2)
+
+
+def of_extractor(setting: Setting) -> Images:
+    """What the frozen networks are trained on: the classes that do not take part; if all do, the
+    images that no victim has.
+    """
+    train, _ = whole(setting.data)
+    left = ~np.isin(train.y, setting.classes)
+    if not left.any():
+        left[:] = True
+        left[own(setting)] = False
+    return train.take(np.flatnonzero(left))
+
+
+@functools.lru_cache(8)
+def extractor(setting: Setting, known: Known, passes: int | None = None) -> AbstractDeepModel:
+    """A trained network. `passes`: over its images, by default 8 over digits and 20 over others."""
+    images = of_extractor(setting)
+    classes = np.unique(images.y)
+    data = Data(images.x, np.searchsorted(classes, images.y).astype(np.int32))
+    digits = setting.data == "mnist"
+    passes = (8 if digits else 20) if passes is None else passes
+    steps = passes * (data.rows // 64)
+    learner = Network(
+        architecture(setting, known, len(classes)), l2=5e-4, batch=64,
+        augment=None if digits else augmented,
+        solver=Descent(optax.sgd(optax.cosine_decay_schedule(0.05, steps), momentum=0.9), steps),
+    )  # fmt: skip
+    seed = {"white": 0, "grey": 1, "black": 0}[known]
+    model = learner.fit(data, key=jax.random.key(seed)).model
+    assert isinstance(model, AbstractDeepModel)
+    return model
+
+
+class Head(AbstractArchitecture):
+    """A new last layer of a network that stays: the victim of the paper's transfer setting.
+
+    - `model`: the trained network. `outputs`: number of classes.
+    """
+
+    model: AbstractDeepModel
+    outputs: int = eqx.field(static=True)
+
+    def init(self, key, row):
+        zero = jax.ShapeDtypeStruct((1, *row.shape), row.dtype)
+        features = jax.eval_shape(self.model.features, zero)
+        weight = jax.random.normal(key, (features.shape[1], self.outputs), row.dtype)
+        return {
+            "weight": weight / features.shape[1] ** 0.5,
+            "bias": jnp.zeros(self.outputs, row.dtype),
+        }
+
+    def apply(self, parameters, x, key=None):
+        del key
+        features = self.model.features(x)
+        return Outputs(features @ parameters["weight"] + parameters["bias"][None, :])
+
+
+def victim(setting: Setting, known: Known) -> AbstractLearner:
+    """Who is trained on the images of a trial.
+
+    Two classes, labels -1 and +1: logistic regression on frozen features. Ten: the paper's last
+    layer (SGD of momentum .9 and rate .01, a tenth from pass 30 of 40, batches of 128, weight decay
+    2e-4, shifted and mirrored images); from scratch a network with one rise and fall of the rate.
+    """
+    if len(setting.classes) == 2:
+        return OnFeatures(extractor(setting, known), Logistic(1e-2))
+    batch = 128
+    if setting.scratch:
+        steps = 40 * (setting.rows // batch)
+        rate = optax.cosine_onecycle_schedule(steps, 0.2, pct_start=0.2)
+        return Network(
+            architecture(setting, known, len(setting.classes)), l2=5e-4, batch=batch,
+            augment=augmented, solver=Descent(optax.sgd(rate, momentum=0.9, nesterov=True), steps),
+        )  # fmt: skip
+    passes = setting.rows // batch
+    rate = optax.piecewise_constant_schedule(0.01, {30 * passes: 0.1})
+    return Network(
+        Head(extractor(setting, known), len(setting.classes)), l2=2e-4, batch=batch,
+        augment=augmented, solver=Descent(optax.sgd(rate, momentum=0.9), 40 * passes),
+    )  # fmt: skip

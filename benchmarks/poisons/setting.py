@@ -1,0 +1,144 @@
+"""What an attack may know and change, and what victims train on."""
+
+import functools
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ..data import cifar10, mnist
+from ..report import UsageError
+
+LEVELS = 255
+"""Grey levels of a pixel above 0."""
+SLACK = 1
+"""Grey levels by which poison may exceed the limit: images are saved in whole ones."""
+
+
+class Images(NamedTuple):
+    """Images (n, height, width, channels) in [0, 1], and their classes (n,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Images":
+        return Images(self.x[rows], self.y[rows])
+
+
+class Setting(NamedTuple):
+    """A setting of the benchmark.
+
+    - `classes`: classes that take part, wanted or true; of two, the first is wanted and targets are
+      of the second.
+    - `rows`: training images of a trial, alike of each class. `poisons`: those that are replaced.
+    - `levels`: largest change of a pixel, in grey levels of 255.
+    - `trials`: number of targets.
+    - `scratch`: whether victims are trained from initial weights; else a last layer on features.
+    """
+
+    name: str
+    data: Literal["mnist", "cifar"]
+    classes: tuple[int, ...]
+    rows: int
+    poisons: int
+    levels: int
+    trials: int
+    scratch: bool = False
+
+    @property
+    def each(self) -> int:
+        """Training images of each class."""
+        return self.rows // len(self.classes)
+
+    @property
+    def eps(self) -> float:
+        """The largest change of a pixel, in [0, 1]."""
+        return self.levels / LEVELS
+
+
+ALL = tuple(range(10))
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting("small", "mnist", (9, 4), 100, 5, 102, 30),
+        Setting("small-cifar", "cifar", (6, 8), 110, 5, 26, 30),
+        Setting("transfer", "cifar", ALL, 2500, 25, 8, 100),
+        Setting("scratch", "cifar", ALL, 50_000, 500, 8, 20, scratch=True),
+    )
+}
+"""`transfer` and `scratch` are the paper's; `small` needs no download and no accelerator."""
+TEST = 100
+"""Test digits of each class; the others are training digits. CIFAR-10 has its own."""
+
+
+def named(name: str) -> Setting:
+    """The setting of this name; UsageError for another."""
+    if name not in SETTINGS:
+        raise UsageError(f"setting: got {name!r}, expected one of {', '.join(SETTINGS)}")
+    return SETTINGS[name]
+
+
+@functools.cache
+def whole(data: str) -> tuple[Images, Images]:
+    """All training and test images."""
+    if data == "cifar":
+        train, test = cifar10()
+        return _floating(train.x, train.y), _floating(test.x, test.y)
+    digits = mnist()
+    order = np.random.default_rng(0).permutation(len(digits.labels))
+    x, y = digits.images[order].reshape(-1, 28, 28, 1), digits.labels[order]
+    rank = _rank(y)
+    return _floating(x[rank >= TEST], y[rank >= TEST]), _floating(x[rank < TEST], y[rank < TEST])
+
+
+def _floating(x: np.ndarray, y: np.ndarray) -> Images:
+    return Images((x / 255.0).astype(np.float32), y.astype(np.int32))
+
+
+def _rank(y: np.ndarray) -> np.ndarray:
+    """Of each image, how many of its class come before it."""
+    rank = np.empty(len(y), int)
+    for number in np.unique(y):
+        rank[y == number] = np.arange(np.sum(y == number))
+    return rank
+
+
+def own(setting: Setting) -> np.ndarray:
+    """Rows of the training images that victims may train on: of the paper's `transfer` the first of
+    each class, else all of the classes. Networks whose features are frozen see none of them.
+    """
+    _, y = train = whole(setting.data)[0]
+    rows = np.flatnonzero(np.isin(train.y, setting.classes))
+    first = len(setting.classes) == len(ALL) and not setting.scratch
+    return rows[_rank(y)[rows] < setting.each] if first else rows
+
+
+class Trials(NamedTuple):
+    """Numbers of images, of t trials.
+
+    - `target` (t,): of the test images. `wanted` (t,): the class that victims are to give it.
+    - `base` (t, m): of the training images that poison replaces, all of the wanted class.
+    - `clean` (t, n): of the other training images.
+    """
+
+    target: np.ndarray
+    wanted: np.ndarray
+    base: np.ndarray
+    clean: np.ndarray
+
+
+def trials(setting: Setting, seed: int = 0) -> Trials:
+    """Trials drawn at random: the same seed draws the same."""
+    rng = np.random.default_rng([seed, setting.rows])
+    test, pool = whole(setting.data)[1].y, own(setting)
+    y = whole(setting.data)[0].y[pool]
+    drawn = []
+    for _ in range(setting.trials):
+        pair = setting.classes if len(setting.classes) == 2 else rng.permutation(setting.classes)
+        wanted, true = int(pair[0]), int(pair[1])
+        taken = [int(row[0]) for row in drawn]
+        target = rng.choice(np.setdiff1d(np.flatnonzero(test == true), taken))
+        of_class = {c: rng.permutation(pool[y == c])[: setting.each] for c in setting.classes}
+        base, kept = np.split(of_class[wanted], [setting.poisons])
+        clean = np.concatenate([kept, *(v for c, v in of_class.items() if c != wanted)])
+        drawn.append((target, wanted, base, np.sort(clean)))
+    return Trials(*(np.asarray(part) for part in zip(*drawn, strict=True)))

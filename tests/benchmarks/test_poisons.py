@@ -1,0 +1,194 @@
+"""Files of poison, their judge and the board: what breaks a rule is named, and roles are kept."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.poisons import SETTINGS, Judged, Poisons, judge
+from benchmarks.poisons.layout import check, load
+from benchmarks.poisons.setting import own, trials, whole
+from benchmarks.report import UsageError
+from bilevel.learners import AbstractModel, Logistic, OnFeatures
+
+SMALL = SETTINGS["small"]
+TINY = SMALL._replace(rows=12, poisons=2, trials=4)
+
+
+class Pixels(AbstractModel):
+    """Features that are the pixels."""
+
+    def decision(self, x, *, key=None):
+        return x.reshape(x.shape[0], -1)[:, 0]
+
+    def features(self, x):
+        return x.reshape(x.shape[0], -1)
+
+
+@pytest.fixture
+def poisons(monkeypatch) -> Poisons:
+    """The base images themselves, in a setting of few images whose victims see pixels."""
+    monkeypatch.setitem(SETTINGS, "small", TINY)
+    monkeypatch.setattr(
+        "benchmarks.poisons.judging.victim", lambda *_: OnFeatures(Pixels(), Logistic(1e-2))
+    )
+    drawn = trials(TINY)
+    return Poisons.of(TINY, drawn, whole("mnist")[0].x[drawn.base])
+
+
+@pytest.mark.parametrize("name", ["small"])
+def test_trials_keep_the_rules_they_are_judged_by(name) -> None:
+    setting, drawn = SETTINGS[name], trials(SETTINGS[name])
+    train, test = whole(setting.data)
+    check(Poisons.of(setting, drawn, train.x[drawn.base]))
+    assert len(set(drawn.target)) == setting.trials
+    assert set(test.y[drawn.target]) == {4}
+    assert set(train.y[drawn.base].ravel()) == {9}
+    assert np.isin(drawn.clean, own(setting)).all()
+    np.testing.assert_array_equal(trials(setting).base, drawn.base)
+    assert np.any(trials(setting, 1).base != drawn.base)
+
+
+def test_a_file_keeps_what_was_saved_and_its_digest(poisons, tmp_path) -> None:
+    digest = poisons.save(tmp_path / "a" / "poison.npz")
+    held = load(tmp_path / "a" / "poison.npz")
+    assert held.digest() == digest == poisons.digest()
+    np.testing.assert_array_equal(held.images, whole("mnist")[0].x[poisons.base])
+    moved = poisons._replace(x=np.where(poisons.x > 0, poisons.x - 1, 1).astype(np.uint8))
+    assert moved.digest() != digest
+    as_floats = poisons._replace(x=poisons.images)
+    as_floats.save(tmp_path / "floats.npz")
+    np.testing.assert_array_equal(load(tmp_path / "floats.npz").images, poisons.images)
+
+
+def broken(poisons: Poisons, name: str) -> Poisons:
+    """The poison with one rule broken, in trial 1."""
+    arrays = {k: np.array(v) for k, v in poisons._asdict().items() if k != "setting"}
+    base, clean, x = arrays["base"], arrays["clean"], arrays["x"].astype(np.int32)
+    y = whole("mnist")[0].y
+    if name == "too far":
+        x[1, 0, 0, 0, 0] += TINY.levels + 2
+    elif name == "label":
+        arrays["y"][1, 1] = 4
+    elif name == "base left in":
+        clean[1, np.flatnonzero(y[clean[1]] == 9)[0]] = base[1, 0]
+    elif name == "twice":
+        clean[1, 0] = clean[1, 1]
+    elif name == "other class":
+        arrays["wanted"][1] = 3
+    elif name == "true class":
+        arrays["wanted"][1] = 4
+        base[1], clean[1] = np.flatnonzero(y == 4)[:2], clean[1]
+        arrays["y"][1] = 4
+    elif name == "not in the setting":
+        clean[1, 0] = np.flatnonzero(y == 0)[0]
+    elif name == "counts":
+        spare = np.setdiff1d(np.flatnonzero(y == 9), np.r_[base[1], clean[1]])
+        clean[1, np.flatnonzero(y[clean[1]] == 4)[0]] = spare[0]
+    elif name == "no such image":
+        base[1, 0] = 10**6
+    return Poisons(poisons.setting, *(arrays[k] for k in Poisons._fields[1:5]),
+                   x.astype(np.uint8), arrays["y"])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("too far", r"x: in trial 1 poison 0 differs .* by 104.0/255, at most 103/255"),
+        ("label", r"y: in trial 1 poison 1 has the label 4, but image \d+ is of class 9"),
+        ("base left in", r"clean: in trial 1 has the image \d+, whose poison replaces it"),
+        ("twice", r"base, clean: in trial 1 an image comes twice"),
+        ("other class", r"base: in trial 1 has images of class 9, expected 3"),
+        ("true class", r"wanted: in trial 1 it is 4, the true class"),
+        ("not in the setting", r"base, clean: in trial 1 has the image \d+, which is not among"),
+        ("counts", r"base, clean: in trial 1 they have \[7, 5\] images of the classes \[9, 4\]"),
+        ("no such image", r"base: got the image 1000000, expected 0 to 3999"),
+    ],
+)
+def test_poison_that_breaks_a_rule_is_refused_in_a_sentence(poisons, name, sentence) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        check(broken(poisons, name))
+
+
+def test_files_that_hold_no_poison_are_refused(poisons, tmp_path) -> None:
+    (tmp_path / "text.npz").write_text("no")
+    with pytest.raises(UsageError, match="cannot be read as npz"):
+        load(tmp_path / "text.npz")
+    np.savez(tmp_path / "some.npz", x=poisons.x)
+    with pytest.raises(UsageError, match="lacks setting, target, wanted, base, clean, y"):
+        load(tmp_path / "some.npz")
+    for change, sentence in (
+        ({"setting": "huge"}, "setting: got 'huge', expected one of small"),
+        ({"x": poisons.x[:, :1]}, r"x: got shape \(4, 1, 28, 28, 1\), expected \(4, 2,"),
+        ({"y": poisons.y.astype(float)}, "y: got float64, expected whole numbers"),
+        ({"x": poisons.images * np.nan}, "x: in trial 0 there are 1568 pixels outside"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            check(poisons._replace(**change))
+
+
+def test_victims_of_the_target_itself_are_hit_and_those_of_the_base_are_not(poisons) -> None:
+    """Poison far beyond any limit: the target with the wanted label, and its mirror image."""
+    test = whole("mnist")[1]
+    clean = judge(poisons, "white")
+    assert clean.right.any()
+    assert not (clean.hit & clean.right).any()
+    np.testing.assert_array_equal(clean.error, clean.clean_error)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.poisons.judging.check", lambda _: None)
+        image = np.repeat(test.x[poisons.target][:, None], TINY.poisons, axis=1)
+        reached = judge(poisons._replace(x=image), "white")
+    assert reached.hit.all()
+    np.testing.assert_array_equal(reached.right, clean.right)
+    np.testing.assert_array_equal(reached.control, clean.control)
+    row = reached.row()
+    assert row["success"] == 1
+    assert row["n"] == clean.right.sum()
+    assert row["test_err"] == pytest.approx(np.mean(reached.error))
+
+
+def test_only_targets_that_were_right_count() -> None:
+    right, hit = jnp.array([True, True, False, True]), jnp.array([True, False, True, False])
+    row = Judged(*map(np.asarray, (hit, ~hit, right, jnp.ones(4), jnp.zeros(4)))).row()
+    assert (row["success"], row["random"], row["n"]) == (
+        pytest.approx(1 / 3),
+        pytest.approx(2 / 3),
+        3,
+    )
+    assert row["low"] < 1 / 3 < row["high"]
+
+
+def test_the_board_shows_every_row_and_escapes_what_it_shows(tmp_path, capsys) -> None:
+    row = {
+        "setting": "small", "attack": "<b>", "victim": "white", "defense": "trim", "success": 0.5,
+        "low": 0.3, "high": 0.7, "n": 20, "random": 0.05, "adaptive": 0.9, "certified": None,
+        "test_err": 0.081, "clean_test_err": 0.07, "seconds": 1.25, "digest": "0123456789abcdef",
+    }  # fmt: skip
+    others = [row | {"attack": "first", "success": 0.75}, row | {"setting": "transfer"}]
+    text = json.dumps({"experiment": "poisoning-benchmark", "rows": [row, *others]})
+    (tmp_path / "a.json").write_text(text)
+    (tmp_path / "b.json").write_text(json.dumps({"experiment": "svm-mnist", "rows": [{"x": 1}]}))
+    out = tmp_path / "pages" / "board.html"
+    assert main(["board", str(tmp_path), "--out", str(out)]) == 0
+    page = out.read_text()
+    assert page.count("<tr>") == 4
+    assert "<td>&lt;b&gt;</td>" in page
+    assert page.index("first") < page.index("&lt;b&gt;") < page.index("transfer")
+    for cell in ("0.30 to 0.70", "0.90", "8.1 %", "–", "<code>0123456789ab</code>"):
+        assert f"<td>{cell}</td>" in page
+    assert main(["board", str(tmp_path / "b.json")]) == 2
+    assert "hold no results" in capsys.readouterr().err
+    assert main(["board", str(tmp_path / "none.json")]) == 2
+
+
+def test_the_judge_refuses_a_file_by_its_name(poisons, tmp_path, capsys) -> None:
+    broken(poisons, "label").save(tmp_path / "mine.npz")
+    assert main(["judge", str(tmp_path / "mine.npz")]) == 2
+    assert "mine.npz: y: in trial 1" in capsys.readouterr().err
+    poisons.save(tmp_path / "mine.npz")
+    out = tmp_path / "verdict.json"
+    assert main(["judge", str(tmp_path / "mine.npz"), "--known", "white", "--json", str(out)]) == 0
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["success"], row["digest"]) == (0, poisons.digest())
