@@ -337,4 +337,24 @@ MUTANTS = (
         "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
         "[version(), plain(unit)]", "tests/benchmarks/experiments/test_network_experiments.py",
     ),
+    (
+        "benchmarks/poisons/layout.py", "change[i] > most + 1e-3",
+        "change[i] > most + 9", "tests/benchmarks/test_poisons.py",
+    ),
+    (
+        "benchmarks/poisons/layout.py", "left = np.intersect1d(base, clean)",
+        "left = np.intersect1d(base, clean[:0])", "tests/benchmarks/test_poisons.py",
+    ),
+    (
+        "benchmarks/poisons/judging.py", "float(part[self.right].mean())",
+        "float(part.mean())", "tests/benchmarks/test_poisons.py",
+    ),
+    (
+        "benchmarks/poisons/judging.py", "control == wanted, plain == truth",
+        "control == wanted, plain == wanted", "tests/benchmarks/test_poisons.py",
+    ),
+    (
+        "benchmarks/poisons/setting.py", "np.setdiff1d(np.flatnonzero(test == true), taken)",
+        "np.flatnonzero(test == true)", "tests/benchmarks/test_poisons.py",
+    ),
 )  # fmt: skip
