@@ -2,6 +2,7 @@
 
 from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
+from .align import Align
 from .backdoor import backdoor
 from .cancelling import Cancelling
 from .colliding import Colliding
