@@ -116,6 +116,12 @@ TABLE = (
      "No attack: one l2 penalty per feature tuned by hypergradient, against grid search"),
     ("hypergradients", "hypergradient-peers",
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
+    ("targeted", "gradient-matching",
+     "One test digit misread, no label wrong, networks from scratch: matched gradients and noise"),
+    ("backdoors", "sleeper",
+     "Digits of the target class that make stamped digits of another one misread, from scratch"),
+    ("targeted", "metapoison",
+     "MetaPoison: two unrolled steps of networks at many epochs; matched gradients at its cost"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
