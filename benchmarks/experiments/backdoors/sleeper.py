@@ -2,10 +2,11 @@
 
 Souri et al., NeurIPS 2022: some training digits of the target class are moved until their gradient,
 in the weights of networks that the attacker has trained, points where that of digits of the source
-class with the trigger, labelled as the target, does. The networks are trained anew on the moved
-digits some times in between. Fresh networks, with other initial weights, are then trained on all
-digits; what counts is the share of source digits that they read right, and as the target with the
-trigger. Controls: random noise of the same size on the same digits, and clean digits.
+class with the trigger, labelled as the target, does. With `--rounds` the networks are trained anew
+on the moved digits in between, as in the paper. Fresh networks, with other initial weights, are
+then trained on all digits; what counts is the share of source digits that they read right, and as
+the target with the trigger. Controls: random noise of the same size on the same digits, and clean
+digits.
 """
 
 import dataclasses
@@ -46,16 +47,16 @@ class Options(Setting):
     seeds: Count = 1
     """Splits of the digits, each with networks of its own."""
     size: Count = 8
-    """Pixels of a side of the trigger, a random square."""
+    """Pixels of a side of the trigger, a white square."""
     distance: Count = 4
     """Of the trigger from the lower right corner. The network skips the last three pixels."""
     sources: Count = 50
     """Source digits of the attacker, from the training digits."""
     members: Count = 4
     """Networks of the attacker, over which the alignment is averaged."""
-    rounds: Count = 2
+    rounds: Count = 1
     """Ascents, each on networks of its own: of the clean digits, then of those moved so far."""
-    steps: Count = 50
+    steps: Count = 100
     """Steps of a round."""
     step: Positive = 0.1
     """Length of the first steps of a round, in every pixel."""
@@ -87,10 +88,9 @@ def pairs(options: Options, of: Digits, seed: int) -> Pairs:
     )  # fmt: skip
 
 
-def trigger(options: Options, seed: int) -> Patch:
-    """A square of random pixels."""
-    colours = np.random.default_rng([seed, 2]).uniform(size=SHAPE)
-    return square(SHAPE, options.size, colours, options.distance)
+def trigger(options: Options) -> Patch:
+    """A white square."""
+    return square(SHAPE, options.size, distance=options.distance)
 
 
 def sleepers(options: Options, of: Digits, chosen: Pairs, patch: Patch) -> tuple[Array, Array]:
@@ -128,7 +128,7 @@ def judged(of: Digits, patch: Patch, source: int, target: int, fitted: Fitted) -
 
 def make_rows(options: Options, seed: int) -> dict[str, Any]:
     """A row for each pair and kind: moved digits, noise, clean digits."""
-    of, patch = digits(options, seed, options.members), trigger(options, seed)
+    of, patch = digits(options, seed, options.members), trigger(options)
     chosen = pairs(options, of, seed)
     moved, alignment = sleepers(options, of, chosen, patch)
     shaken = batch(lambda rows, key: near(options, of.train, rows).noise(key))(
