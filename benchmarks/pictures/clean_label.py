@@ -9,9 +9,9 @@ from .style import QUIET, new_figure
 SHOWN = 7
 
 
-def draw(base: ArrayLike, moved: ArrayLike, target: ArrayLike) -> Figure:
+def draw(base: ArrayLike, moved: ArrayLike, target: ArrayLike, name: str = "target") -> Figure:
     """For each of k attacks its digits (k, n, ...) before and after, their difference, and, to the
-    left, the first of the rows (k, m, ...) that it is for.
+    left and under `name`, the first of the rows (k, m, ...) that it is for.
     """
     base, moved, target = (np.asarray(images) for images in (base, moved, target))
     count = min(SHOWN, base.shape[1])
@@ -26,10 +26,10 @@ def draw(base: ArrayLike, moved: ArrayLike, target: ArrayLike) -> Figure:
         lines = (
             ("before", base[k], digits), ("after", moved[k], digits), ("change", change, differing)
         )  # fmt: skip
-        for line, (name, images, look) in zip(grid[3 * k :], lines, strict=False):
+        for line, (title, images, look) in zip(grid[3 * k :], lines, strict=False):
             for axes, image in zip(line[1:], images, strict=False):
                 axes.imshow(np.squeeze(image), **look)
-            line[1].set_title(name, fontsize=10, color=QUIET)
+            line[1].set_title(title, fontsize=10, color=QUIET)
         grid[3 * k, 0].imshow(np.squeeze(target[k, 0]), **digits)
-        grid[3 * k, 0].set_title("target", fontsize=10, color=QUIET)
+        grid[3 * k, 0].set_title(name, fontsize=10, color=QUIET)
     return fig

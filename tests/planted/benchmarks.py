@@ -337,4 +337,16 @@ MUTANTS = (
         "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
         "[version(), plain(unit)]", "tests/benchmarks/experiments/test_network_experiments.py",
     ),
+    (
+        "benchmarks/clean_label.py", "self.high - self.low)[None]", "self.high)[None]",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/clean_label.py", "for k in (3, 5, 7)})", "for k in (3, 5)})",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/clean_label.py", "np.std(values, ddof=1)", "np.std(values)",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
 )  # fmt: skip

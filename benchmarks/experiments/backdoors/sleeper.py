@@ -163,7 +163,7 @@ def run(options: Options, report: Report) -> None:
     if report.out is not None:
         from benchmarks.pictures.clean_label import draw
 
-        report.figure("sleeper", draw(*made[0]["images"]))
+        report.figure("sleeper", draw(*made[0]["images"], name="source, stamped"))
 
 
 def _notes(options: Options, report: Report) -> None:

@@ -58,7 +58,7 @@ class Options(Setting):
     """Steps of an attack."""
     step: Positive = 0.1
     """Length of the first steps, in every pixel."""
-    restarts: Count = 4
+    restarts: Count = 15
     """Random starts of gradient matching, whose other options are its own."""
 
 
