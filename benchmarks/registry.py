@@ -118,6 +118,12 @@ TABLE = (
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
     ("targeted", "poisoning-benchmark",
      "The field's benchmark of clean-label poison: attacks x defenses x victims, controls, files"),
+    ("targeted", "gradient-matching",
+     "One test digit misread, no label wrong, networks from scratch: matched gradients and noise"),
+    ("backdoors", "sleeper",
+     "Digits of the target class that make stamped digits of another one misread, from scratch"),
+    ("targeted", "metapoison",
+     "MetaPoison: two unrolled steps of networks at many epochs; matched gradients at its cost"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

@@ -25,6 +25,7 @@ from ._data import Data, append
 from ._draws import Expected, Fresh, Frozen
 from ._iteration import AbstractIteration
 from ._maximize import Optimized, State, Step, maximize, minimize, value_only
+from ._members import Members
 from ._solution import Solution, SolveError
 from ._solver import AbstractSolver, Point
 from ._sweep import Item, Swept, sweep

@@ -2,11 +2,10 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
-from ._batch import batch
 from ._bilevel import AbstractObjective, Info
+from ._members import Members
 
 
 class Frozen(eqx.Module):
@@ -48,13 +47,10 @@ class Expected(AbstractObjective):
         return self.objective.direction(gradient)
 
     def cold(self, z):
-        return jax.vmap(lambda key: self.objective.keyed(key).cold(z))(self.keys)
+        return self._members().cold(z)
 
     def evaluate(self, z, warm=None) -> tuple[Float[Array, ""], tuple[PyTree, Info]]:
-        warm = self.cold(z) if warm is None else warm
-        values, (warm, info) = batch(lambda key, warm: self.objective.keyed(key).evaluate(z, warm))(
-            self.keys, warm
-        )
-        touched = None if info.touched is None else jnp.any(info.touched)
-        whole = Info(jnp.max(info.result), info.stats, touched)
-        return jnp.mean(values), (warm, whole)
+        return self._members().evaluate(z, warm)
+
+    def _members(self) -> Members:
+        return Members(self.objective.keyed, self.keys)

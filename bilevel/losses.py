@@ -94,3 +94,33 @@ class CrossEntropy(eqx.Module):
 
     def check(self, y: Array, name: str = "y") -> None:
         _require(y, name, lambda y: (y < 0) | (y != np.round(y)), "class numbers 0, 1, ...")
+
+
+class CarliniWagner(eqx.Module):
+    """max(max_{j != y} f_j - f_y, -margin): falls until class y leads all others by `margin`
+    (Carlini & Wagner 2017, their loss f6). y has class numbers and f (n, k) a column per class.
+
+    For goals: unlike the cross-entropy it does not vanish with the softmax of a sure network.
+    """
+
+    margin: float = 0.0
+
+    def __check_init__(self):
+        if not 0 <= self.margin < float("inf"):
+            raise ValueError(f"margin: got {self.margin}, expected a finite number >= 0")
+
+    def __call__(self, y: Real[Array, " n"], f: Float[Array, "n k"]) -> Float[Array, " n"]:
+        return jnp.maximum(self._behind(y, f)[0], -self.margin)
+
+    def check(self, y: Array, name: str = "y") -> None:
+        CrossEntropy().check(y, name)
+
+    def kinks(self, y: Real[Array, " n"], f: Float[Array, "n k"]) -> Float[Array, " n"]:
+        behind, tie = self._behind(y, f)
+        return jnp.minimum(jnp.abs(behind + self.margin), tie)
+
+    def _behind(self, y: Array, f: Array) -> tuple[Array, Array]:
+        """How far class y is behind the first of the others, and that one before the second."""
+        own = jax.nn.one_hot(jnp.round(y).astype(jnp.int32), f.shape[1], dtype=bool)
+        first, second = jax.lax.top_k(jnp.where(own, -jnp.inf, f), 2)[0].T
+        return first - jnp.sum(jnp.where(own, f, 0), axis=1), first - second

@@ -2,6 +2,7 @@
 
 from ._goal import AbstractGoal
 from ._rows import AbstractRowGoal
+from .align import Align
 from .backdoor import backdoor
 from .bullseye import Bullseye
 from .cancelling import Cancelling

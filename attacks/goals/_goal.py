@@ -38,10 +38,10 @@ class AbstractGoal(eqx.Module):
         return jnp.zeros(0, jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))[0].dtype)
 
 
-def require_alike(x: Float[Array, "n ..."], data: Data) -> None:
+def require_alike(x: Float[Array, "n ..."], data: Data, name: str = "x") -> None:
     """ValueError unless the rows x of a goal have the shape of the training rows."""
     if x.shape[1:] != data.x.shape[1:]:
         raise ValueError(
-            f"x: got rows of shape {x.shape[1:]}, expected {data.x.shape[1:]}, as in the training "
-            "rows"
+            f"{name}: got rows of shape {x.shape[1:]}, expected {data.x.shape[1:]}, as in the "
+            "training rows"
         )

@@ -1,4 +1,6 @@
-"""Hidden trigger: the 9s before and after, and the 4s without and with the trigger."""
+"""Hidden trigger: images of the target class before and after, of the source class stamped."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -7,13 +9,12 @@ from matplotlib.figure import Figure
 from .style import QUIET, new_figure
 
 
-def draw(*rows: ArrayLike) -> Figure:
-    """Rows of images: 9s, moved 9s, 4s, stamped 4s; eight of each."""
-    names = ("9s", "moved 9s, labelled 9", "4s", "stamped 4s, read as 9")
+def draw(rows: Mapping[str, ArrayLike]) -> Figure:
+    """Named lines of images in [0, 1], eight of each."""
     fig = new_figure(9.0, 5.4)
-    for line, name, images in zip(fig.subplots(4, 8), names, rows, strict=True):
-        for axes, image in zip(line, np.asarray(images)[:8], strict=True):
-            axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+    for line, (name, images) in zip(fig.subplots(len(rows), 8), rows.items(), strict=True):
+        for axes, image in zip(line, np.asarray(images)[:8], strict=False):
+            axes.imshow(np.squeeze(image), cmap="gray_r", vmin=0, vmax=1)
             axes.set_axis_off()
         line[0].set_title(name, fontsize=10, color=QUIET)
     return fig

@@ -185,4 +185,16 @@ MUTANTS = (
         "attacks/capabilities/with_trigger.py", "x = self.reach.present(z, x, key=key)", "",
         "tests/attacks/test_colliding.py",
     ),
+    (
+        "attacks/goals/align.py", "world.shown(self.target.x, key=key)", "self.target.x",
+        "tests/attacks/test_align.py",
+    ),
+    (
+        "attacks/goals/align.py", "x = self.augment(key, x)", "self.augment(key, x)",
+        "tests/attacks/test_align.py",
+    ),
+    (
+        "attacks/goals/align.py", "jnp.where(square > 0, square, 1)", "square",
+        "tests/attacks/test_align.py",
+    ),
 )  # fmt: skip

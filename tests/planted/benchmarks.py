@@ -356,5 +356,15 @@ MUTANTS = (
     (
         "benchmarks/poisons/setting.py", "np.setdiff1d(np.flatnonzero(test == true), taken)",
         "np.flatnonzero(test == true)", "tests/benchmarks/test_poisons.py",
+        "benchmarks/clean_label.py", "self.high - self.low)[None]", "self.high)[None]",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/clean_label.py", "for k in (3, 5, 7)})", "for k in (3, 5)})",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/clean_label.py", "np.std(values, ddof=1)", "np.std(values)",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
     ),
 )  # fmt: skip

@@ -336,4 +336,12 @@ MUTANTS = (
         "bilevel/solvers/_moments.py", "total = _of_rows(x[-left:]", "total = _of_rows(x[:left]",
         "tests/bilevel/test_moments.py",
     ),
+    (
+        "bilevel/_members.py", "return objective if key is None else objective.keyed(key)",
+        "return objective", "tests/attacks/test_align.py",
+    ),
+    (
+        "bilevel/losses.py", "jnp.maximum(self._behind(y, f)[0], -self.margin)",
+        "self._behind(y, f)[0]", "tests/bilevel/test_carlini_wagner.py",
+    ),
 )  # fmt: skip

@@ -3,21 +3,25 @@
 Saha, Subramanya & Pirsiavash, AAAI 2020: training 9s are moved by little until a frozen network
 gives them the features of 4s with a trigger; no training row shows the trigger, and no label is
 wrong. The network is trained on the eight other digits; a logistic head on its features is
-retrained on the 4s and 9s. Controls are heads of the clean digits, shown the same stamped 4s.
+retrained on the 4s and 9s. Controls are heads of the clean digits, shown the same stamped 4s. With
+`--data cifar-10` 9s are ships, 4s frogs, and the square has random colours, each 0 or 1.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import ArrayLike
 
 from attacks import AllToOne, Attack, Box, Perturb, WithTrigger, compose, shown, victims
 from attacks.goals import Colliding
 from attacks.triggers import square
-from benchmarks.data import mnist
+from benchmarks.data import cifar10, mnist
 from benchmarks.options import Count, Positive, check
 from benchmarks.report import Report, UsageError, band
 from benchmarks.rows import column
@@ -33,19 +37,19 @@ from bilevel.learners import (
 from bilevel.networks import ConvNet
 from bilevel.solvers import Descent
 
-SOURCE, TARGET = 4, 9
 LABELS = AllToOne(1, sources=-1)
-SHAPE = (28, 28, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The trigger, the change of the digits, and sizes."""
+    """The trigger, the change of the images, and sizes; the defaults are for MNIST."""
 
+    data: Literal["mnist", "cifar-10"] = "mnist"
+    """Digits, or the images of the folder in `BILEVEL_DATA`."""
     poisons: Count = 100
-    """9s that are moved."""
+    """Images of the target class that are moved."""
     train: Count = 400
-    """Training digits, half 4s and half 9s."""
+    """Training images of the head, half of the source and half of the target class."""
     eps: Positive = 0.2
     """Largest change of a pixel."""
     size: Count = 8
@@ -57,7 +61,7 @@ class Options:
     l2: Positive = 1e-2
     """Penalty of the head."""
     passes: Count = 8
-    """Passes of the network over the eight other digits."""
+    """Passes of the network over the eight other classes."""
     seeds: Count = 10
     """Random networks and splits."""
 
@@ -72,8 +76,43 @@ class Options:
             )
 
 
+class Images(NamedTuple):
+    """Images (n, height, width, channels) of bytes, their classes, the names of source and target
+    class, the colours of the trigger, and the step length of the network's training by its steps.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    source: int
+    target: int
+    names: tuple[str, str]
+    colours: ArrayLike
+    rate: Callable[[int], float | optax.Schedule]
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """Some images in [0, 1]."""
+        return (self.pixels[rows] / 255.0).astype(np.float32)
+
+
+@functools.cache
+def images(data: str) -> Images:
+    """All images of a data set."""
+    if data == "mnist":
+        digits = mnist()
+        return Images(
+            digits.images.reshape(-1, 28, 28, 1), digits.labels, 4, 9, ("4s", "9s"), 1.0,
+            lambda steps: 0.05,
+        )  # fmt: skip
+    x, y = (np.concatenate(parts) for parts in zip(*cifar10(), strict=True))
+    colours = np.random.default_rng(0).integers(0, 2, x.shape[1:]).astype(float)
+    rate = functools.partial(optax.cosine_decay_schedule, 0.05)
+    return Images(x, y, 6, 8, ("frogs", "ships"), colours, rate)
+
+
 class Case(NamedTuple):
-    """Digits of three roles, +1 for 9 and -1 for 4; the attacker's 4s; and the frozen network."""
+    """Images of three roles, +1 for the target and -1 for the source class; the attacker's source
+    images; and the frozen network.
+    """
 
     train: Data
     test: Data
@@ -82,13 +121,13 @@ class Case(NamedTuple):
 
 
 def frozen(options: Options, seed: int) -> AbstractDeepModel:
-    """A network trained on the eight other digits."""
-    digits = mnist()
-    rows = np.flatnonzero(~np.isin(digits.labels, (SOURCE, TARGET)))
-    names = np.setdiff1d(np.arange(10), (SOURCE, TARGET))
-    data = Data(images(rows), np.searchsorted(names, digits.labels[rows]).astype(np.int32))
+    """A network trained on the eight other classes."""
+    held = images(options.data)
+    rows = np.flatnonzero(~np.isin(held.labels, (held.source, held.target)))
+    names = np.setdiff1d(np.arange(10), (held.source, held.target))
+    data = Data(held.rows(rows), np.searchsorted(names, held.labels[rows]).astype(np.int32))
     steps = options.passes * (data.rows // 50)
-    solver = Descent(optax.sgd(0.05, momentum=0.9), steps)
+    solver = Descent(optax.sgd(held.rate(steps), momentum=0.9), steps)
     net = Network(
         ConvNet((16, 32), 5, (64,), 8, jax.nn.relu, stride=2), l2=1e-4, batch=50, solver=solver
     )
@@ -97,41 +136,39 @@ def frozen(options: Options, seed: int) -> AbstractDeepModel:
     return model
 
 
-def images(rows: np.ndarray) -> np.ndarray:
-    """Digits as images in [0, 1]."""
-    return (mnist().images[rows] / 255.0).astype(np.float32).reshape(-1, *SHAPE)
-
-
 def case(options: Options, seed: int) -> Case:
-    """Random digits, and the network."""
-    rng, labels, half = np.random.default_rng(seed), mnist().labels, options.train // 2
-    fours, nines = (rng.permutation(np.flatnonzero(labels == k)) for k in (SOURCE, TARGET))
+    """Random images, and the network."""
+    rng, held, half = np.random.default_rng(seed), images(options.data), options.train // 2
+    source, target = (
+        rng.permutation(np.flatnonzero(held.labels == k)) for k in (held.source, held.target)
+    )
     ends = [half, half + options.poisons]
-    (of_train, attacker, of_test), (nines_train, _, nines_test) = (
-        np.split(rows, ends) for rows in (fours, nines)
+    (of_train, attacker, of_test), (target_train, _, target_test) = (
+        np.split(rows, ends) for rows in (source, target)
     )
 
-    def data(fours: np.ndarray, nines: np.ndarray) -> Data:
-        y = np.r_[-np.ones(len(fours)), np.ones(len(nines))].astype(np.int32)
-        return Data(images(np.r_[fours, nines]), y)
+    def data(source: np.ndarray, target: np.ndarray) -> Data:
+        y = np.r_[-np.ones(len(source)), np.ones(len(target))].astype(np.int32)
+        return Data(held.rows(np.r_[source, target]), y)
 
-    sources = jnp.asarray(images(attacker))
     return Case(
-        data(of_train, nines_train), data(of_test, nines_test), sources, frozen(options, seed)
-    )
+        data(of_train, target_train), data(of_test, target_test),
+        jnp.asarray(held.rows(attacker)), frozen(options, seed),
+    )  # fmt: skip
 
 
 def capability(options: Options, of: Case) -> WithTrigger:
-    """The first training 9s may move; digits shown to the model have a white square."""
+    """The first training images of the target class may move; images shown have the square."""
     rows = options.train // 2 + np.arange(options.poisons)
     x = np.asarray(of.train.x)[rows]
     near = Box(np.maximum(x - options.eps, 0), np.minimum(x + options.eps, 1))
-    trigger = square(SHAPE, options.size, distance=options.distance)
+    colours = images(options.data).colours
+    trigger = square(x.shape[1:], options.size, colours, options.distance)
     return WithTrigger(Perturb(rows, near), trigger)
 
 
 def collide(options: Options, of: Case, reach: WithTrigger) -> Optimized:
-    """Move the 9s towards the features of stamped 4s."""
+    """Move the images towards the features of stamped source images."""
     attack = compose(Fixed(of.network), reach, Colliding(of.sources), of.train)
     pace = optax.exponential_decay(options.eps / 5, options.steps, 0.05)
     start = reach.example(of.train)
@@ -164,7 +201,7 @@ def run(options: Options, report: Report) -> None:
     """A row for each network and split."""
     units = [{"seed": seed} for seed in range(options.seeds)]
     report.each(make_rows, options, units, "hidden-trigger")
-    _notes(report)
+    _notes(options, report)
     if report.out is not None:
         from benchmarks.pictures.hidden_trigger import draw
 
@@ -172,10 +209,16 @@ def run(options: Options, report: Report) -> None:
         reach = capability(options, of)
         moved = collide(options, of, reach).z
         stamped = reach.present(moved, of.sources)
-        report.figure("hidden-trigger", draw(reach.example(of.train), moved, of.sources, stamped))
+        source, target = images(options.data).names
+        lines = {
+            target: reach.example(of.train), f"moved {target}, labelled {target}": moved,
+            source: of.sources, f"stamped {source}, read as {target}": stamped,
+        }  # fmt: skip
+        report.figure("hidden-trigger", draw(lines))
 
 
-def _notes(report: Report) -> None:
+def _notes(options: Options, report: Report) -> None:
+    source, target = images(options.data).names
     success, clean, err, clean_err, far, start = (
         column(report.rows, name)
         for name in (
@@ -184,9 +227,9 @@ def _notes(report: Report) -> None:
     )  # fmt: skip
     times = np.mean(success) / max(float(np.mean(clean)), 1e-9)
     report.note(
-        f"stamped 4s read as 9: {band(success, 3)}, by clean heads {band(clean, 3)}: {times:.0f} "
-        f"times; clean error {band([100 * e for e in err])} %, of clean heads "
+        f"stamped {source} read as {target}: {band(success, 3)}, by clean heads {band(clean, 3)}: "
+        f"{times:.0f} times; clean error {band([100 * e for e in err])} %, of clean heads "
         f"{band([100 * e for e in clean_err])} %; squared distance of the features to those of "
-        f"stamped 4s {band(start, 2)} before, {band(far, 2)} after; {len(success)} networks and "
-        "splits"
+        f"stamped {source} {band(start, 2)} before, {band(far, 2)} after; {len(success)} networks "
+        "and splits"
     )

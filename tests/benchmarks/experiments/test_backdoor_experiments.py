@@ -12,6 +12,7 @@ import pytest
 from attacks import stamp
 from attacks.triggers import corner_pattern
 from benchmarks.__main__ import main
+from benchmarks.data import Images
 from benchmarks.experiments.backdoors import (
     badnets_mnist,
     hidden_trigger,
@@ -199,6 +200,21 @@ def test_moved_nines_stay_near_and_their_labels_stay() -> None:
     parts = [*(np.asarray(part.x) for part in of[:2]), np.asarray(of.sources)]
     assert [len(part) for part in parts] == [40, 1000 - 40 - 20, 10]
     assert len({row.tobytes() for part in parts for row in part}) > 965
+
+
+def test_images_are_of_all_files_and_their_trigger_has_colours(monkeypatch) -> None:
+    x, y = np.arange(2 * 8 * 8 * 3).reshape(2, 8, 8, 3).astype(np.uint8), np.asarray([6, 8])
+    parts = Images(x, y), Images(x[:1], y[:1])
+    monkeypatch.setattr(hidden_trigger, "cifar10", lambda: parts)
+    held = hidden_trigger.images.__wrapped__("cifar-10")
+    np.testing.assert_array_equal(held.labels, [6, 8, 6])
+    np.testing.assert_allclose(held.rows(np.asarray([2]))[0], x[0] / 255, rtol=1e-6)
+    assert (held.source, held.target, held.names) == (6, 8, ("frogs", "ships"))
+    assert set(np.unique(held.colours)) == {0.0, 1.0}
+    assert np.shape(held.colours) == (8, 8, 3)
+    digits = hidden_trigger.images("mnist")
+    assert digits.rows(np.arange(2)).shape == (2, 28, 28, 1)
+    assert (digits.source, digits.target, digits.colours) == (4, 9, 1.0)
 
 
 @pytest.mark.slow
