@@ -61,7 +61,7 @@ def judge(poisons: Poisons, known: Known, defend: Defend = lambda learner: learn
     setting = named(poisons.setting)
     train, test = whole(setting.data)
     learner = victim(setting, known)
-    if len(setting.classes) == 2:
+    if setting.pairwise:
         learner = learner.around(defend(learner.learner))  # pyright: ignore
     targets, wanted = jnp.asarray(test.x[poisons.target]), labels(setting, poisons.wanted)
     base, moved = jnp.asarray(train.x[poisons.base]), jnp.asarray(poisons.images)
@@ -94,7 +94,7 @@ def labels(setting: Setting, y: np.ndarray) -> Array:
     """As victims have them: of two classes +1 for the wanted and -1 for the other; of ten their
     numbers.
     """
-    if len(setting.classes) == 2:
+    if setting.pairwise:
         return jnp.asarray(np.where(y == setting.classes[0], 1, -1).astype(np.int32))
     return jnp.asarray(y.astype(np.int32))
 

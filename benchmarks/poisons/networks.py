@@ -10,11 +10,20 @@ import numpy as np
 import optax
 
 from bilevel import Data
-from bilevel.learners import AbstractDeepModel, AbstractLearner, Logistic, Network, OnFeatures
+from bilevel.learners import (
+    AbstractDeepModel,
+    AbstractLearner,
+    AbstractModel,
+    Logistic,
+    Network,
+    OnFeatures,
+    ensemble,
+)
 from bilevel.networks import AbstractArchitecture, ConvNet, Outputs, ResNet
 from bilevel.solvers import Descent
+from bilevel.tools import unstacked
 
-from .setting import ALL, Images, Setting, own, whole
+from .setting import Images, Setting, own, trials, whole
 
 Known = Literal["white", "grey", "black"]
 KNOWN: tuple[Known, ...] = ("white", "grey", "black")
@@ -40,7 +49,10 @@ def augmented(key: jax.Array, x: jax.Array) -> jax.Array:
 def architecture(setting: Setting, known: Known, outputs: int) -> AbstractArchitecture:
     """Of a victim's network: the attacker's for white and grey, another for black."""
     other = known == "black"
-    if len(setting.classes) == len(ALL):
+    if setting.scratch and setting.data == "mnist":
+        channels, kernel, units = ((12, 24), 3, 48) if other else ((8, 16), 5, 32)
+        return ConvNet(channels, kernel, (units,), outputs, jax.nn.relu, stride=2)
+    if not setting.pairwise:
         return ResNet((48, 96, 192) if other else (64, 128, 256), 1, outputs=outputs)
     if other:
         return ConvNet((48, 96), 3, (96,), outputs, jax.nn.relu, stride=2)
@@ -103,15 +115,36 @@ class Head(AbstractArchitecture):
         return Outputs(features @ parameters["weight"] + parameters["bias"][None, :])
 
 
+@functools.lru_cache(4)
+def surrogates(setting: Setting, seed: int, count: int) -> list[AbstractModel]:
+    """The attacker's networks: the frozen one; from scratch so many, trained on the clean images of
+    the trials with initial weights of their own.
+    """
+    if not setting.scratch:
+        return [extractor(setting, "white")]
+    drawn = trials(setting, seed)
+    train = whole(setting.data)[0].take(np.concatenate([drawn.base[0], drawn.clean[0]]))
+    keys = jax.random.split(jax.random.key(seed), count)
+    return unstacked(ensemble(victim(setting, "white"), Data(train.x, train.y), keys).model)
+
+
 def victim(setting: Setting, known: Known) -> AbstractLearner:
     """Who is trained on the images of a trial.
 
     Two classes, labels -1 and +1: logistic regression on frozen features. Ten: the paper's last
     layer (SGD of momentum .9 and rate .01, a tenth from pass 30 of 40, batches of 128, weight decay
-    2e-4, shifted and mirrored images); from scratch a network with one rise and fall of the rate.
+    2e-4, shifted and mirrored images). From scratch a network whose rate falls to zero, for images
+    of CIFAR-10 after one rise.
     """
-    if len(setting.classes) == 2:
+    if setting.pairwise:
         return OnFeatures(extractor(setting, known), Logistic(1e-2))
+    if setting.scratch and setting.data == "mnist":
+        steps = 30 * (setting.rows // 50)
+        rate = optax.cosine_decay_schedule(0.05, steps)
+        return Network(
+            architecture(setting, known, len(setting.classes)), l2=1e-4, batch=50,
+            solver=Descent(optax.sgd(rate, momentum=0.9), steps),
+        )  # fmt: skip
     batch = 128
     if setting.scratch:
         steps = 40 * (setting.rows // batch)

@@ -45,6 +45,11 @@ class Setting(NamedTuple):
     scratch: bool = False
 
     @property
+    def pairwise(self) -> bool:
+        """Whether two classes take part."""
+        return len(self.classes) == 2
+
+    @property
     def each(self) -> int:
         """Training images of each class."""
         return self.rows // len(self.classes)
@@ -61,11 +66,12 @@ SETTINGS = {
     for setting in (
         Setting("small", "mnist", (9, 4), 100, 5, 102, 30),
         Setting("small-cifar", "cifar", (6, 8), 110, 5, 26, 30),
+        Setting("small-scratch", "mnist", ALL, 1000, 20, 77, 30, scratch=True),
         Setting("transfer", "cifar", ALL, 2500, 25, 8, 100),
         Setting("scratch", "cifar", ALL, 50_000, 500, 8, 20, scratch=True),
     )
 }
-"""`transfer` and `scratch` are the paper's; `small` needs no download and no accelerator."""
+"""`transfer` and `scratch` are the paper's; those of digits need no download and no accelerator."""
 TEST = 100
 """Test digits of each class; the others are training digits. CIFAR-10 has its own."""
 
@@ -106,10 +112,10 @@ def own(setting: Setting) -> np.ndarray:
     """Rows of the training images that victims may train on: of the paper's `transfer` the first of
     each class, else all of the classes. Networks whose features are frozen see none of them.
     """
-    _, y = train = whole(setting.data)[0]
+    train, _ = whole(setting.data)
     rows = np.flatnonzero(np.isin(train.y, setting.classes))
-    first = len(setting.classes) == len(ALL) and not setting.scratch
-    return rows[_rank(y)[rows] < setting.each] if first else rows
+    first = not (setting.pairwise or setting.scratch)
+    return rows[_rank(train.y)[rows] < setting.each] if first else rows
 
 
 class Trials(NamedTuple):
@@ -127,18 +133,18 @@ class Trials(NamedTuple):
 
 
 def trials(setting: Setting, seed: int = 0) -> Trials:
-    """Trials drawn at random: the same seed draws the same."""
+    """Trials drawn at random, all with the same training images: the same seed draws the same."""
     rng = np.random.default_rng([seed, setting.rows])
     test, pool = whole(setting.data)[1].y, own(setting)
     y = whole(setting.data)[0].y[pool]
+    of_class = {c: rng.permutation(pool[y == c])[: setting.each] for c in setting.classes}
     drawn = []
     for _ in range(setting.trials):
-        pair = setting.classes if len(setting.classes) == 2 else rng.permutation(setting.classes)
+        pair = setting.classes if setting.pairwise else rng.permutation(setting.classes)
         wanted, true = int(pair[0]), int(pair[1])
         taken = [int(row[0]) for row in drawn]
         target = rng.choice(np.setdiff1d(np.flatnonzero(test == true), taken))
-        of_class = {c: rng.permutation(pool[y == c])[: setting.each] for c in setting.classes}
-        base, kept = np.split(of_class[wanted], [setting.poisons])
-        clean = np.concatenate([kept, *(v for c, v in of_class.items() if c != wanted)])
-        drawn.append((target, wanted, base, np.sort(clean)))
+        base = rng.permutation(of_class[wanted])[: setting.poisons]
+        clean = np.setdiff1d(np.concatenate(list(of_class.values())), base)
+        drawn.append((target, wanted, base, clean))
     return Trials(*(np.asarray(part) for part in zip(*drawn, strict=True)))
