@@ -21,7 +21,6 @@ from bilevel.learners import (
 )
 from bilevel.networks import AbstractArchitecture, ConvNet, Outputs, ResNet
 from bilevel.solvers import Descent
-from bilevel.tools import unstacked
 
 from .setting import Images, Setting, own, trials, whole
 
@@ -116,16 +115,14 @@ class Head(AbstractArchitecture):
 
 
 @functools.lru_cache(4)
-def surrogates(setting: Setting, seed: int, count: int) -> list[AbstractModel]:
-    """The attacker's networks: the frozen one; from scratch so many, trained on the clean images of
-    the trials with initial weights of their own.
+def members(setting: Setting, seed: int, count: int) -> AbstractModel:
+    """The attacker's networks from scratch, as one model with a leading axis: trained on the clean
+    images of the trials, with initial weights of their own.
     """
-    if not setting.scratch:
-        return [extractor(setting, "white")]
     drawn = trials(setting, seed)
     train = whole(setting.data)[0].take(np.concatenate([drawn.base[0], drawn.clean[0]]))
     keys = jax.random.split(jax.random.key(seed), count)
-    return unstacked(ensemble(victim(setting, "white"), Data(train.x, train.y), keys).model)
+    return ensemble(victim(setting, "grey"), Data(train.x, train.y), keys).model
 
 
 def victim(setting: Setting, known: Known) -> AbstractLearner:

@@ -29,13 +29,14 @@ from benchmarks.clock import timed
 from benchmarks.options import Count, Numbers, check, refuse
 from benchmarks.poisons import SETTINGS, Poisons, judge
 from benchmarks.poisons.judging import fitted, labels
-from benchmarks.poisons.networks import KNOWN, Known, surrogates, victim
+from benchmarks.poisons.networks import KNOWN, Known, extractor, members, victim
 from benchmarks.poisons.setting import trials, whole
 from benchmarks.report import Report
 from benchmarks.rows import column, distinct, where
 from bilevel import Data, batch, maximize
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Logistic as LogisticLoss
+from bilevel.tools import unstacked
 from defenses import Filter, Partition, Trim
 from defenses.ensemble import VotingModel
 from defenses.scores import Neighbours
@@ -118,8 +119,8 @@ class Crafted(NamedTuple):
 def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callable[..., Array]:
     """(target, wanted label, numbers of the clean images, base images, key) -> poison."""
     setting = SETTINGS[options.setting]
-    networks = surrogates(setting, seed, options.members)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
+    stacked = members(setting, seed, options.members) if setting.scratch else None
+    networks = [extractor(setting, "white")] if stacked is None else unstacked(stacked)
     everything = whole(setting.data)[0]
     x, y = jnp.asarray(everything.x), labels(setting, everything.y)
     m = setting.poisons
@@ -150,6 +151,7 @@ def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callab
 
     def align(target, wanted, clean, base, key) -> Array:
         del clean
+        assert stacked is not None  # the options see to it
         low, high = jnp.maximum(base - setting.eps, 0), jnp.minimum(base + setting.eps, 1)
         reach, data = Reach(jnp.arange(m), low, high), Data(base, jnp.full(m, wanted))
         starts = reach.starts(key, RESTARTS)
@@ -197,7 +199,8 @@ def certified(options: Options, known: Known, defense: str, seed: int) -> float 
         model = fitted(learner, x[clean], y[clean], base, wanted, jax.random.key(0))
         assert isinstance(model.head, VotingModel)  # pyright: ignore
         right = model.predict(target[None])[0] != wanted
-        return right, model.head.certify(model.features(target[None]))[0]  # pyright: ignore
+        features = model.features(target[None]).astype(float)  # as the head is trained
+        return right, model.head.certify(features)[0]  # pyright: ignore
 
     right, rows = batch(borne)(
         jnp.asarray(test.x[drawn.target]), labels(setting, drawn.wanted),

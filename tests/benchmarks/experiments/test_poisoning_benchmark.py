@@ -1,0 +1,115 @@
+"""The field's benchmark in small: its rows, its files, and the shapes of the paper's settings."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.experiments.targeted import poisoning_benchmark
+from benchmarks.experiments.targeted.poisoning_benchmark import Options, run
+from benchmarks.poisons import SETTINGS, networks
+from benchmarks.poisons.layout import load
+from benchmarks.poisons.setting import ALL, Setting, trials, whole
+from benchmarks.report import Report, UsageError
+from bilevel import Data
+from bilevel.learners import NetworkModel
+
+IMAGE = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Networks with their initial weights, in settings of few digits."""
+
+    def extractor(setting, known):
+        of = networks.architecture(setting, known, 8)
+        row = jax.ShapeDtypeStruct(whole(setting.data)[0].x.shape[1:], jnp.float32)
+        return NetworkModel(of.init(jax.random.key(KEYS[known]), row), of)
+
+    poisoning_benchmark.crafted.cache_clear()
+    networks.members.cache_clear()
+    for module in (networks, poisoning_benchmark):
+        monkeypatch.setattr(module, "extractor", extractor)
+    monkeypatch.setitem(SETTINGS, "small", Setting("small", "mnist", (9, 4), 40, 3, 102, 3))
+    tiny = Setting("small-scratch", "mnist", ALL, 100, 3, 77, 2, scratch=True)
+    monkeypatch.setitem(SETTINGS, "small-scratch", tiny)
+
+
+KEYS = {"white": 0, "grey": 1, "black": 0}
+
+
+@pytest.mark.slow
+def test_every_attack_meets_every_defense_and_its_files_are_judged_alike(untrained, tmp_path):
+    options = Options(
+        attacks=("bullseye", "through the head"), defenses=("none", "partition"),
+        victims=("white", "black"), steps=3,
+    )  # fmt: skip
+    report = Report("poisoning-benchmark", options, out=tmp_path)
+    run(options, report)
+    assert len(report.rows) == 8
+    for row in report.rows:
+        assert 0 <= row["low"] <= row["success"] <= row["high"] <= 1
+        assert (row["certified"] is not None) == (row["defense"] == "partition")
+        knows = row["attack"] == "through the head" and row["defense"] != "none"
+        assert (row["adaptive"] is not None) == knows
+    for attack in ("bullseye", "through-the-head"):
+        held = load(tmp_path / f"small-{attack}-0.npz")
+        digests = {r["digest"] for r in report.rows if r["attack"] == attack.replace("-", " ")}
+        assert digests == {held.digest()}
+        assert np.any(held.images != whole("mnist")[0].x[held.base])
+
+
+@pytest.mark.slow
+def test_from_scratch_gradients_are_aligned(untrained):
+    options = Options("small-scratch", steps=4, members=2)
+    report = Report("poisoning-benchmark", options)
+    run(options, report)
+    assert [(r["attack"], r["victim"]) for r in report.rows] == [
+        ("bullseye", "grey"), ("bullseye", "black"), ("alignment", "grey"), ("alignment", "black"),
+    ]  # fmt: skip
+
+
+def test_what_a_setting_does_not_admit_is_refused():
+    for wrong, sentence in (
+        ({"attacks": ("alignment",)}, "--attacks: got alignment, expected some of frogs, "),
+        ({"attacks": ()}, "--attacks: got none"),
+        (
+            {"setting": "transfer", "defenses": ("trim",)},
+            "--defenses: got trim, expected some of none",
+        ),
+        (
+            {"setting": "scratch", "victims": ("white",)},
+            "--victims: got white, expected some of grey",
+        ),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            Options(**wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["transfer", "scratch"])
+def test_the_paper_s_victims_have_their_shapes(name, monkeypatch):
+    """A dry run: the programs for CIFAR-10 are traced, and nothing is computed."""
+    image = jax.ShapeDtypeStruct((32, 32, 3), jnp.float32)
+    of = networks.ResNet((4, 8), 1, outputs=10)
+    start = of.init(jax.random.key(0), image)
+    monkeypatch.setattr(networks, "extractor", lambda *_: NetworkModel(start, of))
+    monkeypatch.setattr(networks, "architecture", lambda *_: of)
+    setting = SETTINGS[name]
+    learner = networks.victim(setting, "grey")
+
+    def trained(x, y, key):
+        return learner.fit(Data(x, y), key=key, throw=False).model.decision(x[:5])
+
+    rows = jax.ShapeDtypeStruct((setting.rows, *image.shape), image.dtype)
+    y = jax.ShapeDtypeStruct((setting.rows,), jnp.int32)
+    out = jax.eval_shape(trained, rows, y, jax.random.key(0))
+    assert out.shape == (5, 10)
+    steps = learner.solver.steps  # pyright: ignore[reportAttributeAccessIssue]
+    assert steps == 40 * (setting.rows // 128)
+
+
+def test_all_trials_have_the_same_training_images():
+    drawn = trials(SETTINGS["small"])
+    sets = {tuple(sorted([*b, *c])) for b, c in zip(drawn.base, drawn.clean, strict=True)}
+    assert len(sets) == 1
