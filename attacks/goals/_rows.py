@@ -54,7 +54,8 @@ class AbstractRowGoal(AbstractGoal):
                 f"number per row, {self.y.shape}; a loss is a function of labels (n,) and "
                 "decisions (n,) or (n, k)"
             )
-        return jnp.sum(self.weight * loss) / jnp.sum(self.weight)
+        weight = self.weight.astype(loss.dtype)  # a head in float64 on images in float32
+        return jnp.sum(weight * loss) / jnp.sum(weight)
 
     def kinks(self, model, world):
         where = getattr(self.loss, "kinks", None)
