@@ -14,80 +14,116 @@ from bilevel.learners import AbstractLearner, AbstractModel
 
 from .layout import Poisons, check
 from .networks import Known, victim
-from .setting import Setting, named, whole
+from .setting import Setting, Trials, named, whole
 
 Defend = Callable[[AbstractLearner], AbstractLearner]
 TEST = 400
 """Test images on which the error of each victim is counted."""
 
 
+class Controls(NamedTuple):
+    """What victims of each trial (t,) do without the attack.
+
+    - `random`: whether one gives the target the wanted class when the images of the attack are
+      moved at random, by the largest change allowed. `right`: whether one gives the target its true
+      class when no image is moved. `error`: its share of wrong predictions on other test images.
+    """
+
+    random: np.ndarray
+    right: np.ndarray
+    error: np.ndarray
+
+
 class Judged(NamedTuple):
     """Of the victim of each trial (t,).
 
-    - `hit`: whether it gives the target the wanted class. `control`: whether it does when the same
-      images are moved at random, by the largest change allowed. `right`: whether it gives the
-      target its true class when no image is moved; only these targets count.
-    - `error`, `clean_error`: share of wrong predictions on other test images, with and without the
-      poison.
+    - `hit`: whether it gives the target the wanted class. `error`: share of wrong predictions on
+      other test images.
+    - `controls`: only the targets that are right there count.
     """
 
     hit: np.ndarray
-    control: np.ndarray
-    right: np.ndarray
     error: np.ndarray
-    clean_error: np.ndarray
+    controls: Controls
 
     def row(self) -> dict[str, float | int]:
         """As cells: shares of the targets that count, with Wilson's 95 % interval."""
-        n = int(self.right.sum())
-        hit, control = (
-            float(part[self.right].mean()) if n else float("nan")
-            for part in (self.hit, self.control)
+        right = self.controls.right
+        n = int(right.sum())
+        hit, random = (
+            float(part[right].mean()) if n else float("nan")
+            for part in (self.hit, self.controls.random)
         )
         low, high = Rates(jnp.array([hit]), jnp.array([n])).interval if n else (0.0, 1.0)
         return {
-            "success": hit, "low": low, "high": high, "random": control, "n": n,
-            "test_err": float(self.error.mean()), "clean_test_err": float(self.clean_error.mean()),
+            "success": hit, "low": low, "high": high, "random": random, "n": n,
+            "test_err": float(self.error.mean()),
+            "clean_test_err": float(self.controls.error.mean()),
         }  # fmt: skip
 
 
-def judge(poisons: Poisons, known: Known, defend: Defend = lambda learner: learner) -> Judged:
-    """Train three victims for each trial. UsageError for poison that breaks a rule of its setting.
+def undefended(learner: AbstractLearner) -> AbstractLearner:
+    """The learner itself."""
+    return learner
+
+
+def controls(
+    setting: Setting, drawn: Trials, known: Known, defend: Defend = undefended
+) -> Controls:
+    """Two victims for each trial, see `judge`."""
+    base = jnp.asarray(whole(setting.data)[0].x[drawn.base])
+    noise = jax.random.rademacher(jax.random.key(1), base.shape, base.dtype)
+    moved = jnp.clip(base + setting.eps * noise, 0, 1)
+    random, _ = _read(setting, drawn, moved, known, defend)
+    plain, error = _read(setting, drawn, base, known, defend)
+    true = np.asarray(labels(setting, whole(setting.data)[1].y[drawn.target]))
+    return Controls(random == _wanted(setting, drawn), plain == true, error)
+
+
+def judge(
+    poisons: Poisons, known: Known, defend: Defend = undefended, beside: Controls | None = None
+) -> Judged:
+    """Train a victim for each trial. UsageError for poison that breaks a rule of its setting.
 
     - `known`: what the attacker's network, the white one, has in common with the victims'.
     - `defend`: wraps what a victim trains on the frozen features, for settings of two classes.
+    - `beside`: `controls` of the same trials, victims and defense, if they are made already.
     """
     check(poisons)
     setting = named(poisons.setting)
+    drawn = Trials(poisons.target, poisons.wanted, poisons.base, poisons.clean)
+    read, error = _read(setting, drawn, jnp.asarray(poisons.images), known, defend)
+    beside = controls(setting, drawn, known, defend) if beside is None else beside
+    return Judged(read == _wanted(setting, drawn), error, beside)
+
+
+def _wanted(setting: Setting, drawn: Trials) -> np.ndarray:
+    return np.asarray(labels(setting, drawn.wanted))
+
+
+def _read(
+    setting: Setting, drawn: Trials, rows: Array, known: Known, defend: Defend
+) -> tuple[np.ndarray, np.ndarray]:
+    """The label that the victim of each trial gives its target, and its error elsewhere, when the
+    images (t, m, ...) take the place of the base.
+    """
     train, test = whole(setting.data)
     learner = victim(setting, known)
     if setting.pairwise:
         learner = learner.around(defend(learner.learner))  # pyright: ignore
-    targets, wanted = jnp.asarray(test.x[poisons.target]), labels(setting, poisons.wanted)
-    base, moved = jnp.asarray(train.x[poisons.base]), jnp.asarray(poisons.images)
-    noise = jax.random.rademacher(jax.random.key(1), base.shape, base.dtype)
-    random = jnp.clip(base + setting.eps * noise, 0, 1)
-    others = _others(setting, poisons.target, test.y)
+    others = _others(setting, drawn.target, test.y)
     rest, rest_y = jnp.asarray(test.x[others]), labels(setting, test.y[others])
-    keys = jax.random.split(jax.random.key(2), len(wanted))
-    truth = labels(setting, test.y[poisons.target])
-    clean_x, clean_y = jnp.asarray(train.x), labels(setting, train.y)
+    x, y = jnp.asarray(train.x), labels(setting, train.y)
 
-    def judged(target, wanted, clean, rows, key) -> tuple[Array, Array]:
-        model = fitted(learner, clean_x[clean], clean_y[clean], rows, wanted, key)
+    def read(target, wanted, clean, rows, key) -> tuple[Array, Array]:
+        model = fitted(learner, x[clean], y[clean], rows, wanted, key)
         return model.predict(target[None])[0], jnp.mean(model.predict(rest) != rest_y)
 
-    run = batch(judged)
-    clean = jnp.asarray(poisons.clean)
-    hit, error = run(targets, wanted, clean, moved, keys)
-    control, _ = run(targets, wanted, clean, random, keys)
-    plain, clean_error = run(targets, wanted, clean, base, keys)
-    return Judged(
-        *(
-            np.asarray(part)
-            for part in (hit == wanted, control == wanted, plain == truth, error, clean_error)
-        )
-    )
+    label, error = batch(read)(
+        jnp.asarray(test.x[drawn.target]), labels(setting, drawn.wanted),
+        jnp.asarray(drawn.clean), rows, jax.random.split(jax.random.key(2), len(drawn.wanted)),
+    )  # fmt: skip
+    return np.asarray(label), np.asarray(error)
 
 
 def labels(setting: Setting, y: np.ndarray) -> Array:

@@ -346,16 +346,18 @@ MUTANTS = (
         "left = np.intersect1d(base, clean[:0])", "tests/benchmarks/test_poisons.py",
     ),
     (
-        "benchmarks/poisons/judging.py", "float(part[self.right].mean())",
+        "benchmarks/poisons/judging.py", "float(part[right].mean())",
         "float(part.mean())", "tests/benchmarks/test_poisons.py",
     ),
     (
-        "benchmarks/poisons/judging.py", "control == wanted, plain == truth",
-        "control == wanted, plain == wanted", "tests/benchmarks/test_poisons.py",
+        "benchmarks/poisons/judging.py", "plain == true, error",
+        "plain != true, error", "tests/benchmarks/test_poisons.py",
     ),
     (
         "benchmarks/poisons/setting.py", "np.setdiff1d(np.flatnonzero(test == true), taken)",
         "np.flatnonzero(test == true)", "tests/benchmarks/test_poisons.py",
+    ),
+    (
         "benchmarks/clean_label.py", "self.high - self.low)[None]", "self.high)[None]",
         "tests/benchmarks/experiments/test_clean_label_experiments.py",
     ),

@@ -28,7 +28,7 @@ from benchmarks.clean_label import Reach, aligned
 from benchmarks.clock import timed
 from benchmarks.options import Count, Numbers, check, refuse
 from benchmarks.poisons import SETTINGS, Poisons, judge
-from benchmarks.poisons.judging import fitted, labels
+from benchmarks.poisons.judging import Controls, controls, fitted, labels
 from benchmarks.poisons.networks import KNOWN, Known, extractor, members, victim
 from benchmarks.poisons.setting import trials, whole
 from benchmarks.report import Report
@@ -182,6 +182,14 @@ def crafted(options: Options, attack: Attack, defense: str, seed: int) -> Crafte
     return Crafted(Poisons.of(setting, drawn, np.asarray(x)), seconds / setting.trials)
 
 
+@functools.lru_cache(32)
+def without(options: Options, known: Known, defense: Defense, seed: int) -> Controls:
+    """The controls, which all attacks share."""
+    setting = SETTINGS[options.setting]
+    return controls(setting, trials(setting, seed), known, DEFENSES[defense])
+
+
+@functools.lru_cache(32)
 def certified(options: Options, known: Known, defense: str, seed: int) -> float | None:
     """Share of the targets that a clean victim reads right, and would whatever images took the
     place of as many. None for a defense without certificate.
@@ -217,11 +225,14 @@ def make_rows(options: Options, attack: Attack, defense: Defense, seed: int) -> 
     knows = crafted(options, attack, defense, seed) if aware else None
     rows = []
     for known in options.victims or options.may_victims:
-        of = judge(unaware.poisons, known, DEFENSES[defense]).row()
-        adaptive = None if knows is None else judge(knows.poisons, known, DEFENSES[defense]).row()
+        beside = without(options, known, defense, seed)
+        of, adaptive = (
+            None if made is None else judge(made.poisons, known, DEFENSES[defense], beside).row()
+            for made in (unaware, knows)
+        )
         rows.append({
             "setting": options.setting, "attack": attack, "victim": known, "defense": defense,
-            **of, "adaptive": None if adaptive is None else adaptive["success"],
+            **(of or {}), "adaptive": adaptive and adaptive["success"],
             "certified": certified(options, known, defense, seed),
             "seconds": unaware.seconds, "digest": unaware.poisons.digest(), "seed": seed,
         })  # fmt: skip

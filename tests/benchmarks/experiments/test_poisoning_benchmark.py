@@ -26,8 +26,11 @@ def untrained(monkeypatch):
         row = jax.ShapeDtypeStruct(whole(setting.data)[0].x.shape[1:], jnp.float32)
         return NetworkModel(of.init(jax.random.key(KEYS[known]), row), of)
 
-    poisoning_benchmark.crafted.cache_clear()
-    networks.members.cache_clear()
+    for made in (
+        poisoning_benchmark.crafted, poisoning_benchmark.without, poisoning_benchmark.certified,
+        networks.members,
+    ):  # fmt: skip
+        made.cache_clear()
     for module in (networks, poisoning_benchmark):
         monkeypatch.setattr(module, "extractor", extractor)
     monkeypatch.setitem(SETTINGS, "small", Setting("small", "mnist", (9, 4), 40, 3, 102, 3))
@@ -83,7 +86,7 @@ def test_what_a_setting_does_not_admit_is_refused():
         ),
     ):
         with pytest.raises(UsageError, match=sentence):
-            Options(**wrong)
+            Options(**wrong)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.slow
