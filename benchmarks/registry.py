@@ -116,10 +116,14 @@ TABLE = (
      "No attack: one l2 penalty per feature tuned by hypergradient, against grid search"),
     ("hypergradients", "hypergradient-peers",
      "Error and time of hypergradients, beside jaxopt, optimistix and qpax"),
+    ("targeted", "polytope",
+     "Features of poison at those of a target: three rules, last layer or all, what was known"),
+    ("targeted", "last-layer",
+     "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
     "network-speed", "defense-speed", "hypergradients", "memory", "compilations", "scaling",
-    "throughput", "stochastic", "hypergradient-peers",
+    "throughput", "stochastic", "hypergradient-peers", "polytope",
 })  # fmt: skip
 """Experiments on time: their rows are made one after another, so that none takes the other's."""

@@ -1,0 +1,1 @@
+"""Targeted attacks: chosen rows are misread, and no training label is wrong."""
