@@ -120,6 +120,8 @@ TABLE = (
      "Features of poison at those of a target: three rules, last layer or all, what was known"),
     ("targeted", "last-layer",
      "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
+    ("targeted", "frogs",
+     "One poison image for one target, with a faint copy of it or at a price of the change"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

@@ -337,4 +337,28 @@ MUTANTS = (
         "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
         "[version(), plain(unit)]", "tests/benchmarks/experiments/test_network_experiments.py",
     ),
+    (
+        "benchmarks/experiments/targeted/polytope.py",
+        "np.mean(~found.right[control.right])",
+        "np.mean(~found.right)",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/last_layer.py",
+        "extra.weight.at[rows].add(-weight)",
+        "extra.weight",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/_transfer.py",
+        "x[rank >= TEST], y[rank >= TEST]",
+        "x[rank >= 0], y[rank >= 0]",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/frogs.py",
+        "domain=near, start=faint",
+        "domain=near, start=base",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
 )  # fmt: skip

@@ -336,4 +336,16 @@ MUTANTS = (
         "bilevel/solvers/_moments.py", "total = _of_rows(x[-left:]", "total = _of_rows(x[:left]",
         "tests/bilevel/test_moments.py",
     ),
+    (
+        "bilevel/_together.py",
+        "return jnp.mean(jnp.stack(values)), (warm, whole)",
+        "return jnp.sum(jnp.stack(values)), (warm, whole)",
+        "tests/attacks/test_collide.py",
+    ),
+    (
+        "bilevel/_together.py",
+        "p.keyed(k) for p, k",
+        "p for p, k",
+        "tests/attacks/test_collide.py",
+    ),
 )  # fmt: skip

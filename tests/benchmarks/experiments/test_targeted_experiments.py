@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from attacks import indiscriminate
 from benchmarks.__main__ import main
-from benchmarks.experiments.targeted import _transfer, last_layer, polytope
+from benchmarks.experiments.targeted import _transfer, frogs, last_layer, polytope
 from benchmarks.report import UsageError
 from bilevel import Data, append
 from bilevel.learners import Logistic, NetworkModel, OnFeatures
@@ -27,7 +27,7 @@ def frozen(seed: int = 0) -> NetworkModel:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small random networks in place of trained ones."""
-    for module in (polytope, last_layer):
+    for module in (polytope, last_layer, frogs):
         monkeypatch.setattr(
             module, "pretrained",
             lambda of, architecture=None, seed=0: _transfer.Pretrained(
@@ -77,6 +77,7 @@ def test_targets_count_that_the_same_victim_reads_right_if_nothing_is_moved(monk
     assert made[0]["high"] == pytest.approx(0.792, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untrained")
 def test_poison_stays_near_its_base_and_all_victims_are_judged(tmp_path: Path, capsys) -> None:
     few = ["--targets", "3", "--poisons", "2", "--train", "10", "--steps", "4", "--eps", "0.3",
@@ -91,7 +92,8 @@ def test_poison_stays_near_its_base_and_all_victims_are_judged(tmp_path: Path, c
     assert (tmp_path / "polytope.png").stat().st_size > 10_000
     options = polytope.Options(targets=3, poisons=2, train=10, steps=4, eps=0.3)
     of = polytope.case(options)
-    for rule, least in (("bullseye", 0.05), ("random", 0.29)):
+    pairs: tuple[tuple[polytope.Rule, float], ...] = ("bullseye", 0.05), ("random", 0.29)
+    for rule, least in pairs:
         moved = polytope.poison(options, rule, "linear").moved
         assert least < float(jnp.max(jnp.abs(moved - of.bases))) <= 0.3 + 1e-6
         assert float(jnp.min(moved)) >= 0
@@ -119,9 +121,10 @@ def test_predictions_without_training_are_those_of_the_two_equations() -> None:
 
     still = jnp.zeros_like(data.x)
     expected = (trained(still, h) - trained(still, 0.0)) / h
-    np.testing.assert_allclose(last_layer.swapped(of, goal, rows, z), expected, rtol=1e-4)
+    swapped = jax.jit(lambda z: last_layer.swapped(of, goal, rows, z))(z)
+    np.testing.assert_allclose(swapped, expected, rtol=1e-4)
     options = last_layer.Options(train=12, targets=1)
-    found, slope = last_layer.strongest(options, of, goal, 0.5)
+    found, slope = jax.jit(lambda: last_layer.strongest(options, of, goal, 0.5))()
     move = still.at[5, 3, 4, 0].set(1e-4)
     central = (trained(move, 0.0) - trained(-move, 0.0)) / 2
     np.testing.assert_allclose(slope[5, 3, 4, 0] * 1e-4, central, rtol=1e-5)
@@ -150,6 +153,23 @@ def test_half_a_grey_level_is_stored_alike_and_the_derivative_foretells(
     assert (tmp_path / "last-layer.png").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("untrained")
+def test_one_image_for_one_target_begins_with_a_faint_copy_or_pays_for_its_change(
+    tmp_path: Path,
+) -> None:
+    few = ["--train", "10", "--targets", "3", "--steps", "8", "--eps", "0.05"]
+    files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
+    assert main(["run", "frogs", *few, *files]) == 0
+    made = {row["poison"]: row for row in rows_of(tmp_path / "a.json")}
+    assert list(made) == list(frogs.KINDS)
+    assert made["base"]["change"] == made["base"]["success"] == 0
+    assert made["watermark alone"]["largest"] == pytest.approx(0.3, abs=1e-6)
+    assert made["watermark and ball"]["largest"] <= 0.35 + 1e-6
+    assert made["watermark and ball"]["distance"] < made["watermark alone"]["distance"]
+    assert made["priced"]["distance"] < made["base"]["distance"]
+    assert (tmp_path / "frogs.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("module", "wrong"),
     [
@@ -161,6 +181,8 @@ def test_half_a_grey_level_is_stored_alike_and_the_derivative_foretells(
         (last_layer, {"target": 9}),
         (last_layer, {"train": 2}),
         (last_layer, {"changed": 101}),
+        (frogs, {"opacity": 1.0}),
+        (frogs, {"targets": 100}),
     ],
 )
 def test_options_that_make_no_sense_are_sentences(module, wrong) -> None:
