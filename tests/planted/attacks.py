@@ -23,8 +23,8 @@ MUTANTS = (
         "goal.kinks(model, world) for goal in (self.rest,)", "tests/attacks/test_goals.py",
     ),
     (
-        "attacks/domains/linf_ball.py", "self.radius * self.centre.shape[1] ** 0.5", "self.radius",
-        "tests/attacks/test_domains.py",
+        "attacks/domains/linf_ball.py", "self.radius * math.prod(self.centre.shape[1:]) ** 0.5",
+        "self.radius", "tests/attacks/test_domains.py",
     ),
     (
         "attacks/goals/_rows.py", "jnp.sum(self.weight * loss) / jnp.sum(self.weight)",
@@ -262,5 +262,29 @@ MUTANTS = (
         "if float(classes[0]) == float(label):",
         "if False:",
         "tests/attacks/test_collide.py",
+    ),
+    (
+        "attacks/recipes/model_targeting.py",
+        "each = gap - (new - old) +",
+        "each = gap +",
+        "tests/attacks/test_model_targeting.py",
+    ),
+    (
+        "attacks/recipes/model_targeting.py",
+        "losses(model, train) + old",
+        "losses(model, train)",
+        "tests/attacks/test_model_targeting.py",
+    ),
+    (
+        "attacks/recipes/model_targeting.py",
+        "jnp.where(pool.weight > 0, here - there, -jnp.inf)",
+        "here - there",
+        "tests/attacks/test_model_targeting.py",
+    ),
+    (
+        "attacks/recipes/model_targeting.py",
+        "ROUNDING = 1e-10",
+        "ROUNDING = 0.0",
+        "tests/attacks/test_model_targeting.py",
     ),
 )  # fmt: skip
