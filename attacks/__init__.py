@@ -38,6 +38,7 @@ from .goals import (
 )
 from .label_maps import AbstractLabelMap, AllToNext, AllToOne, Given, ToRandom
 from .recipes import (
+    Approach,
     Greedy,
     Joint,
     LabelFlips,
@@ -45,6 +46,7 @@ from .recipes import (
     Recipe,
     anchor_popular,
     anchor_random,
+    approach_model,
     b_flip,
     cancel_gradients,
     collide_features,

@@ -124,10 +124,16 @@ TABLE = (
      "Digits of the target class that make stamped digits of another one misread, from scratch"),
     ("targeted", "metapoison",
      "MetaPoison: two unrolled steps of networks at many epochs; matched gradients at its cost"),
+    ("targeted", "polytope",
+     "Features of poison at those of a target: three rules, last layer or all, what was known"),
+    ("targeted", "last-layer",
+     "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
+    ("targeted", "frogs",
+     "One poison image for one target, with a faint copy of it or at a price of the change"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
     "network-speed", "defense-speed", "hypergradients", "memory", "compilations", "scaling",
-    "throughput", "stochastic", "hypergradient-peers",
+    "throughput", "stochastic", "hypergradient-peers", "polytope",
 })  # fmt: skip
 """Experiments on time: their rows are made one after another, so that none takes the other's."""

@@ -26,6 +26,7 @@ from .gradient_cancelling import cancel_gradients, corrupted
 from .gradient_descent_ascent import Joint, descend_ascend
 from .group_flips import flip_groups
 from .label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
+from .model_targeting import Approach, approach_model
 from .network_poisoning import Greedy, one_by_one, poison_network
 from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p
 from .svm_poisoning import poison_svm

@@ -73,6 +73,8 @@ def test_the_distances_are_the_published_ones():
     bullseye = np.linalg.norm(here.mean(0) - there) / size
     np.testing.assert_allclose(attack(Bullseye())(z), -bullseye, rtol=1e-12)
     c = Polytope().coefficients(jnp.asarray(here), jnp.asarray(there))
+    first = attack(Bullseye(), ("first",))(z)
+    np.testing.assert_allclose(attack(Bullseye(), "all")(z), (first - bullseye) / 2, rtol=1e-12)
     polytope = 0.5 * np.linalg.norm(c @ here - there) ** 2 / size**2
     np.testing.assert_allclose(attack(Polytope())(z), -polytope, rtol=1e-12)
     one = Perturb([4], Box(0.0, 1.0))  # one poison row to one target: all of them are one distance

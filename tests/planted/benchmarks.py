@@ -368,5 +368,27 @@ MUTANTS = (
     (
         "benchmarks/clean_label.py", "np.std(values, ddof=1)", "np.std(values)",
         "tests/benchmarks/experiments/test_clean_label_experiments.py",
+        "benchmarks/experiments/targeted/polytope.py",
+        "np.mean(~found.right[control.right])",
+        "np.mean(~found.right)",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/last_layer.py",
+        "extra.weight.at[rows].add(-weight)",
+        "extra.weight",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/_transfer.py",
+        "x[rank >= TEST], y[rank >= TEST]",
+        "x[rank >= 0], y[rank >= 0]",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/frogs.py",
+        "domain=near, start=faint",
+        "domain=near, start=base",
+        "tests/benchmarks/experiments/test_targeted_experiments.py",
     ),
 )  # fmt: skip

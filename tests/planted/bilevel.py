@@ -343,5 +343,15 @@ MUTANTS = (
     (
         "bilevel/losses.py", "jnp.maximum(self._behind(y, f)[0], -self.margin)",
         "self._behind(y, f)[0]", "tests/bilevel/test_carlini_wagner.py",
+        "bilevel/_together.py",
+        "return jnp.mean(jnp.stack(values)), (warm, whole)",
+        "return jnp.sum(jnp.stack(values)), (warm, whole)",
+        "tests/attacks/test_collide.py",
+    ),
+    (
+        "bilevel/_together.py",
+        "p.keyed(k) for p, k",
+        "p for p, k",
+        "tests/attacks/test_collide.py",
     ),
 )  # fmt: skip

@@ -1,0 +1,99 @@
+"""Rows that lead training to a chosen model: the rule, the bound, its promise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attacks import approach_model
+from bilevel import Data, append
+from bilevel.learners import SVM, LinearModel, Logistic, NetworkModel, OnFeatures, Ridge
+from bilevel.networks import MLP
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 3))
+TRAIN = Data(X, np.where(X[:, 0] + 0.5 * RNG.normal(size=40) > 0, 1.0, -1.0))
+POINTS = RNG.uniform(-2, 2, size=(30, 3))
+POOL = Data(np.concatenate([POINTS, POINTS]), np.repeat([1.0, -1.0], 30))
+LEARNER = Logistic(0.05)
+
+
+def reached(learner, rows):
+    """The model of training with these pool rows: one that can be reached."""
+    rows = jnp.asarray(rows)
+    return learner.fit(append(TRAIN, POOL.x[rows], POOL.y[rows])).model
+
+
+def test_rows_are_those_of_the_largest_gap_and_lead_to_the_model():
+    chosen = np.argsort(POINTS[:, 0])[-4:] + 30  # far right and labelled left
+    wanted = reached(LEARNER, np.repeat(chosen, 3))
+    made = approach_model(TRAIN, wanted, LEARNER, POOL, 12)
+    clean = LEARNER.fit(TRAIN).model
+    assert isinstance(made.model, LinearModel)
+
+    def loss(model, data):
+        return np.log1p(np.exp(-np.asarray(data.y * model.decision(data.x))))
+
+    apart = loss(clean, POOL) - loss(wanted, POOL)
+    assert int(made.rows[0]) == np.argmax(apart)
+    np.testing.assert_allclose(made.gap[0], np.max(apart), rtol=1e-8)
+    np.testing.assert_array_equal(made.x, POOL.x[made.rows])
+    np.testing.assert_array_equal(made.y, POOL.y[made.rows])
+    again = reached(LEARNER, made.rows)
+    np.testing.assert_allclose(made.model.w, again.w, rtol=1e-8)
+    distance = [float(jnp.linalg.norm(m.w - wanted.w)) for m in (clean, made.model)]
+    assert distance[1] < 0.3 * distance[0]
+    assert made.gap[-1] < 0.3 * made.gap[0]
+    # of the clean model alone, by hand: the first of the bounds
+    cost = 0.025 * float(wanted.w @ wanted.w - clean.w @ clean.w)
+    worse = np.sum(loss(wanted, TRAIN) - loss(clean, TRAIN)) + 40 * cost
+    assert 12 + 1e-6 >= made.fewest >= worse / (np.max(apart) - cost) - 1e-9
+
+
+@pytest.mark.parametrize("learner", [LEARNER, Ridge(0.05, l2_bias=0.1)])
+def test_no_model_that_some_rows_reach_is_said_to_need_more(learner):
+    rng = np.random.default_rng(1)
+    tight = 0.0
+    for number in (1, 12):
+        for same in (True, False):
+            rows = np.repeat(rng.choice(60), number) if same else rng.choice(60, number)
+            wanted = reached(learner, rows)
+            made = approach_model(TRAIN, wanted, learner, POOL, 12)
+            assert made.fewest <= number + 1e-6
+            tight = max(tight, float(made.fewest) / number)
+    assert tight > 0.4
+
+
+def test_models_out_of_reach_need_infinitely_many_rows_and_the_clean_one_none():
+    clean = LEARNER.fit(TRAIN).model
+    assert approach_model(TRAIN, clean, LEARNER, POOL, 12).fewest == 0
+    little = Data(POOL.x, POOL.y, jnp.zeros(60).at[0].set(1))  # one row, which fits the clean model
+    far = LEARNER.fit(Data(TRAIN.x, -TRAIN.y)).model
+    made = approach_model(TRAIN, far, LEARNER, little, 12)
+    np.testing.assert_array_equal(made.rows, 0)
+    assert made.fewest > 100
+
+
+def test_a_head_on_features_is_led_as_a_table_of_them_is():
+    net = MLP((4,), 2)
+    row = jax.ShapeDtypeStruct((3,), TRAIN.x.dtype)
+    model = NetworkModel(net.init(jax.random.key(0), row), net)
+    head = OnFeatures(model, LEARNER)
+    wanted = reached(head, [30, 31, 32])
+    made = approach_model(TRAIN, wanted, head, POOL, 5)
+    seen = [Data(model.features(data.x), data.y) for data in (TRAIN, POOL)]
+    table = approach_model(seen[0], wanted.head, LEARNER, seen[1], 5)
+    np.testing.assert_array_equal(made.rows, table.rows)
+    np.testing.assert_allclose(made.fewest, table.fewest, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("learner", "count", "sentence"),
+    [
+        (SVM(1.0), 3, r"^learner: got a SVM and a LinearModel, expected one of Ridge, Huber,"),
+        (LEARNER, 0, r"^count: got 0, expected a whole number"),
+    ],
+)
+def test_impossible_calls_are_a_sentence(learner, count, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        approach_model(TRAIN, LEARNER.fit(TRAIN).model, learner, POOL, count)
