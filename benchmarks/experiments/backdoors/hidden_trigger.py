@@ -69,10 +69,12 @@ class Options:
         check(self)
         if self.train % 2 or self.train > 600:
             raise UsageError(f"--train: got {self.train}, expected an even number of at most 600")
-        if self.poisons > self.train // 2:
+        most = min(self.train // 2, 450 - self.train // 2)
+        if self.poisons > most:
             raise UsageError(
-                f"--poisons: got {self.poisons}, expected at most {self.train // 2}, the number of "
-                "training 9s"
+                f"--poisons: got {self.poisons}, expected at most {most}: there are "
+                f"{self.train // 2} training images of the target class, and of 500 source images "
+                "50 are left for tests"
             )
 
 

@@ -30,7 +30,7 @@ from benchmarks.clean_label import (
     sign_adam,
 )
 from benchmarks.clock import timed
-from benchmarks.options import Count, Positive
+from benchmarks.options import Count, Positive, refuse
 from benchmarks.report import Report
 from benchmarks.rows import column
 from bilevel import Data, Members, batch, maximize
@@ -60,6 +60,11 @@ class Options(Setting):
     """Length of the first steps, in every pixel."""
     restarts: Count = 15
     """Random starts of gradient matching, whose other options are its own."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.clean > self.train:
+            refuse("clean", self.clean, f"at most --train, {self.train}")
 
 
 class Member(NamedTuple):

@@ -233,6 +233,7 @@ def test_stamped_fours_are_read_as_nines(tmp_path: Path) -> None:
         (optimised_trigger.Options, {"share": 0.0}),
         (hidden_trigger.Options, {"train": 401}),
         (hidden_trigger.Options, {"poisons": 201}),
+        (hidden_trigger.Options, {"poisons": 151, "train": 600}),
         (toy_backdoor.Options, {"splits": 0}),
         (toy_backdoor.Options, {"train": 901}),
         (toy_backdoor.Options, {"shares": ()}),
