@@ -90,7 +90,7 @@ def staggered(options: Options, of: Digits, seed: int) -> Member:
 
         start = whole.architecture.init(of_start, row)
         clean = jax.random.choice(of_clean, of.train.rows, (options.clean,), replace=False)
-        return Member(jax.lax.fori_loop(0, passes, one, start), clean)
+        return Member(jax.lax.fori_loop(0, passes, one, start), clean.astype(jnp.int32))
 
     passes = jnp.arange(1, options.members + 1) * options.passes // options.members
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), options.members)
