@@ -39,7 +39,7 @@ from bilevel.losses import CarliniWagner
 from bilevel.solvers import Descent
 
 from . import gradient_matching
-from ._pairs import Pairs, judged, pairs, shaken, summary
+from ._pairs import Pairs, judged, pairs, read, shaken, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,10 +134,16 @@ def make_rows(options: Options, seed: int) -> dict[str, Any]:
     met_z, _, met_cost = timed(lambda: met(options, of, chosen, members))
     (matched_z, _), _, matched_cost = timed(lambda: gradient_matching.matched(match, of, chosen))
     rows = [
-        *judged(options, of, chosen, "metapoison", met_z, seconds=_each(met_cost, chosen)),
-        *judged(options, of, chosen, "matched", matched_z, seconds=_each(matched_cost, chosen)),
-        *judged(options, of, chosen, "noise", shaken(options, of, chosen)),
-    ]
+        *judged(
+            of, chosen, "metapoison", read(options, of, chosen, met_z),
+            seconds=_each(met_cost, chosen),
+        ),
+        *judged(
+            of, chosen, "matched", read(options, of, chosen, matched_z),
+            seconds=_each(matched_cost, chosen),
+        ),
+        *judged(of, chosen, "noise", read(options, of, chosen, shaken(options, of, chosen))),
+    ]  # fmt: skip
     shown = [np.asarray(part[:3]) for part in (of.train.x[chosen.rows], met_z, chosen.x[:, None])]
     return {"rows": [{"seed": seed, **row} for row in rows], "images": shown}
 

@@ -94,7 +94,7 @@ def test_gradients_are_matched_and_noise_does_not_hit(tmp_path: Path, capsys) ->
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     assert main(["run", "gradient-matching", *few, *files]) == 0
     rows = rows_of(tmp_path / "a.json")
-    assert [row["kind"] for row in rows] == ["matched"] * 2 + ["noise"] * 2
+    assert [row["kind"] for row in rows] == ["matched"] * 2 + ["noise"] * 2 + ["clean"] * 2
     assert all(row["label"] != row["wanted"] for row in rows)
     assert all(row["hit"] <= row["misread"] for row in rows)
     assert all(row["alignment"] > 0.6 for row in rows[:2])
