@@ -4,7 +4,7 @@ Saha, Subramanya & Pirsiavash, AAAI 2020: training 9s are moved by little until 
 gives them the features of 4s with a trigger; no training row shows the trigger, and no label is
 wrong. The network is trained on the eight other digits; a logistic head on its features is
 retrained on the 4s and 9s. Controls are heads of the clean digits, shown the same stamped 4s. With
-`--data cifar-10` 9s are ships, 4s frogs, and the square has random colours, each 0 or 1.
+`--data cifar` 9s are ships, 4s frogs, and the square has random colours, each 0 or 1.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ LABELS = AllToOne(1, sources=-1)
 class Options:
     """The trigger, the change of the images, and sizes; the defaults are for MNIST."""
 
-    data: Literal["mnist", "cifar-10"] = "mnist"
+    data: Literal["mnist", "cifar"] = "mnist"
     """Digits, or the images of the folder in `BILEVEL_DATA`."""
     poisons: Count = 100
     """Images of the target class that are moved."""
