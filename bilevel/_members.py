@@ -21,14 +21,24 @@ class Members(AbstractObjective):
       `learners.ensemble`.
     - `keys`: (k,) typed keys for the randomness of each; None if each has its own, or none.
       `draws` of a run replace them.
+
+    Raises `ValueError` for arrays without a common leading axis.
     """
 
     objective: Callable[[PyTree], AbstractObjective]
     members: PyTree
     keys: Key[Array, " k"] | None = None
 
+    def __check_init__(self):
+        axes = self._axes()
+        if len(axes) != 1 or axes == {()}:
+            raise ValueError(
+                f"members: got arrays with leading axes {sorted(axes)}, expected one common length,"
+                " the number of members; `learners.ensemble` returns its models so"
+            )
+
     def keyed(self, key):
-        count = jax.tree.leaves(eqx.filter(self.members, eqx.is_array))[0].shape[0]
+        ((count,),) = self._axes()
         return Members(self.objective, self.members, jax.random.split(key, count))
 
     def project(self, z):
@@ -54,6 +64,10 @@ class Members(AbstractObjective):
         touched = None if info.touched is None else jnp.any(info.touched)
         whole = Info(jnp.max(info.result), info.stats, touched)
         return jnp.mean(values), (warm, whole)
+
+    def _axes(self) -> set[tuple[int, ...]]:
+        arrays = jax.tree.leaves(eqx.filter((self.members, self.keys), eqx.is_array))
+        return {leaf.shape[:1] for leaf in arrays}
 
     def _first(self) -> AbstractObjective:
         return self.objective(

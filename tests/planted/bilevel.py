@@ -120,7 +120,7 @@ MUTANTS = (
         "evaluated(s.z, s.warm, s.step)", "tests/bilevel/test_draws.py",
     ),
     (
-        "bilevel/_draws.py", "Info(jnp.max(info.result)", "Info(jnp.min(info.result)",
+        "bilevel/_members.py", "Info(jnp.max(info.result)", "Info(jnp.min(info.result)",
         "tests/bilevel/test_draws.py",
     ),
     (

@@ -4,7 +4,7 @@ Saha, Subramanya & Pirsiavash, AAAI 2020: training 9s are moved by little until 
 gives them the features of 4s with a trigger; no training row shows the trigger, and no label is
 wrong. The network is trained on the eight other digits; a logistic head on its features is
 retrained on the 4s and 9s. Controls are heads of the clean digits, shown the same stamped 4s. With
-`--data cifar-10` 9s are ships, 4s frogs, and the square has random colours, each 0 or 1.
+`--data cifar` 9s are ships, 4s frogs, and the square has random colours, each 0 or 1.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ LABELS = AllToOne(1, sources=-1)
 class Options:
     """The trigger, the change of the images, and sizes; the defaults are for MNIST."""
 
-    data: Literal["mnist", "cifar-10"] = "mnist"
+    data: Literal["mnist", "cifar"] = "mnist"
     """Digits, or the images of the folder in `BILEVEL_DATA`."""
     poisons: Count = 100
     """Images of the target class that are moved."""
@@ -69,10 +69,12 @@ class Options:
         check(self)
         if self.train % 2 or self.train > 600:
             raise UsageError(f"--train: got {self.train}, expected an even number of at most 600")
-        if self.poisons > self.train // 2:
+        most = min(self.train // 2, 450 - self.train // 2)
+        if self.poisons > most:
             raise UsageError(
-                f"--poisons: got {self.poisons}, expected at most {self.train // 2}, the number of "
-                "training 9s"
+                f"--poisons: got {self.poisons}, expected at most {most}: there are "
+                f"{self.train // 2} training images of the target class, and of 500 source images "
+                "50 are left for tests"
             )
 
 

@@ -32,7 +32,7 @@ from benchmarks.clean_label import (
     steepest,
     with_interval,
 )
-from benchmarks.options import Count, Positive
+from benchmarks.options import Count, Positive, refuse
 from benchmarks.report import Report
 from benchmarks.rows import column
 from bilevel import Data, batch
@@ -60,6 +60,13 @@ class Options(Setting):
     """Steps of a round."""
     step: Positive = 0.1
     """Length of the first steps of a round, in every pixel."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pairs > 90:
+            refuse("pairs", self.pairs, "at most 90, the pairs of two digits")
+        if self.sources > self.train // 20:
+            refuse("sources", self.sources, f"at most {self.train // 20}, half of a class")
 
 
 class Pairs(NamedTuple):

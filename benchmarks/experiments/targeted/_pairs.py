@@ -53,22 +53,34 @@ def shaken(setting: Setting, of: Digits, chosen: Pairs) -> Float[Array, "p n ...
     )
 
 
+def read(
+    setting: Setting, of: Digits, chosen: Pairs, z: Float[Array, "p n ..."]
+) -> Int[np.ndarray, "p victims t"]:
+    """What fresh victims of each attack read in the test digits."""
+    models = retrained(setting, of, chosen.rows, z).model
+    return np.asarray(batch(lambda models: predictions(models, of.test.x))(models))
+
+
+def read_clean(of: Digits, chosen: Pairs) -> Int[np.ndarray, "p victims t"]:
+    """The same of the clean victims, once for each attack."""
+    each = np.asarray(predictions(of.clean.model, of.test.x))
+    return np.repeat(each[None], len(chosen.keys), axis=0)
+
+
 def judged(
-    setting: Setting, of: Digits, chosen: Pairs, kind: str, z: Float[Array, "p n ..."], **cells: Any
+    of: Digits, chosen: Pairs, kind: str, seen: Int[np.ndarray, "p victims t"], **cells: Any
 ) -> list[dict[str, Any]]:
-    """A row for each pair. `hit`: share of fresh victims that read the target as wanted; `misread`:
+    """A row for each pair. `hit`: share of the victims that read the target as wanted; `misread`:
     as any wrong class. `cells`: (p,) each.
     """
-    models = retrained(setting, of, chosen.rows, z).model
-    read = np.asarray(batch(lambda models: predictions(models, of.test.x))(models))
     rows = []
     for i, index in enumerate(np.asarray(chosen.index)):
         label, wanted = int(of.test.y[index]), int(chosen.wanted[i])
         rows.append({
             "kind": kind, "target": int(index), "label": label, "wanted": wanted,
-            "hit": float(np.mean(read[i, :, index] == wanted)),
-            "misread": float(np.mean(read[i, :, index] != label)),
-            "test_err": float(np.mean(read[i] != np.asarray(of.test.y))),
+            "hit": float(np.mean(seen[i, :, index] == wanted)),
+            "misread": float(np.mean(seen[i, :, index] != label)),
+            "test_err": float(np.mean(seen[i] != np.asarray(of.test.y))),
             **{name: float(values[i]) for name, values in cells.items()},
         })  # fmt: skip
     return rows

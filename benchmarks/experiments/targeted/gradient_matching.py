@@ -4,7 +4,8 @@ Witches' Brew (Geiping et al., ICLR 2021): some training digits of the wanted cl
 their gradient, in the weights of networks that the attacker has trained, points where that of the
 test digit with the wanted label does. Networks with other initial weights are then trained from
 scratch on all digits. Targets are random test digits that all clean victims read right; the wanted
-class is a random other one. The control is random noise of the same size on the same digits.
+class is a random other one. Controls: random noise of the same size on the same digits, and the
+clean victims.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from benchmarks.options import Count, Positive
 from benchmarks.report import Report
 from bilevel import Data, batch
 
-from ._pairs import Pairs, judged, pairs, shaken, summary
+from ._pairs import Pairs, judged, pairs, read, read_clean, shaken, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,23 +50,24 @@ def matched(options: Options, of: Digits, chosen: Pairs) -> tuple[Array, Float[A
 
 
 def make_rows(options: Options, seed: int) -> dict[str, Any]:
-    """A row for each pair, with the moved digits and with noise."""
+    """A row for each pair, with the moved digits, with noise and with clean digits."""
     of = digits(options, seed, options.members)
     chosen = pairs(options, of, seed)
     moved, alignment = matched(options, of, chosen)
     rows = [
-        *judged(options, of, chosen, "matched", moved, alignment=alignment),
-        *judged(options, of, chosen, "noise", shaken(options, of, chosen)),
+        *judged(of, chosen, "matched", read(options, of, chosen, moved), alignment=alignment),
+        *judged(of, chosen, "noise", read(options, of, chosen, shaken(options, of, chosen))),
+        *judged(of, chosen, "clean", read_clean(of, chosen)),
     ]
     shown = [np.asarray(part[:3]) for part in (of.train.x[chosen.rows], moved, chosen.x[:, None])]
     return {"rows": [{"seed": seed, **row} for row in rows], "images": shown}
 
 
 def run(options: Options, report: Report) -> None:
-    """Two rows for each pair of a target and a class."""
+    """Three rows for each pair of a target and a class."""
     units = [{"seed": seed} for seed in range(options.seeds)]
     made = report.each(make_rows, options, units, "gradient-matching")
-    for kind in ("matched", "noise"):
+    for kind in ("matched", "noise", "clean"):
         report.note(summary(options, report.rows, kind))
     if report.out is not None:
         from benchmarks.pictures.clean_label import draw

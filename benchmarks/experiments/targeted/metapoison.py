@@ -30,7 +30,7 @@ from benchmarks.clean_label import (
     sign_adam,
 )
 from benchmarks.clock import timed
-from benchmarks.options import Count, Positive
+from benchmarks.options import Count, Positive, refuse
 from benchmarks.report import Report
 from benchmarks.rows import column
 from bilevel import Data, Members, batch, maximize
@@ -39,7 +39,7 @@ from bilevel.losses import CarliniWagner
 from bilevel.solvers import Descent
 
 from . import gradient_matching
-from ._pairs import Pairs, judged, pairs, shaken, summary
+from ._pairs import Pairs, judged, pairs, read, shaken, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Options(Setting):
     """Length of the first steps, in every pixel."""
     restarts: Count = 15
     """Random starts of gradient matching, whose other options are its own."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.clean > self.train:
+            refuse("clean", self.clean, f"at most --train, {self.train}")
 
 
 class Member(NamedTuple):
@@ -85,7 +90,7 @@ def staggered(options: Options, of: Digits, seed: int) -> Member:
 
         start = whole.architecture.init(of_start, row)
         clean = jax.random.choice(of_clean, of.train.rows, (options.clean,), replace=False)
-        return Member(jax.lax.fori_loop(0, passes, one, start), clean)
+        return Member(jax.lax.fori_loop(0, passes, one, start), clean.astype(jnp.int32))
 
     passes = jnp.arange(1, options.members + 1) * options.passes // options.members
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), options.members)
@@ -129,10 +134,16 @@ def make_rows(options: Options, seed: int) -> dict[str, Any]:
     met_z, _, met_cost = timed(lambda: met(options, of, chosen, members))
     (matched_z, _), _, matched_cost = timed(lambda: gradient_matching.matched(match, of, chosen))
     rows = [
-        *judged(options, of, chosen, "metapoison", met_z, seconds=_each(met_cost, chosen)),
-        *judged(options, of, chosen, "matched", matched_z, seconds=_each(matched_cost, chosen)),
-        *judged(options, of, chosen, "noise", shaken(options, of, chosen)),
-    ]
+        *judged(
+            of, chosen, "metapoison", read(options, of, chosen, met_z),
+            seconds=_each(met_cost, chosen),
+        ),
+        *judged(
+            of, chosen, "matched", read(options, of, chosen, matched_z),
+            seconds=_each(matched_cost, chosen),
+        ),
+        *judged(of, chosen, "noise", read(options, of, chosen, shaken(options, of, chosen))),
+    ]  # fmt: skip
     shown = [np.asarray(part[:3]) for part in (of.train.x[chosen.rows], met_z, chosen.x[:, None])]
     return {"rows": [{"seed": seed, **row} for row in rows], "images": shown}
 

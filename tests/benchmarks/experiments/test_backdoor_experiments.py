@@ -206,7 +206,7 @@ def test_images_are_of_all_files_and_their_trigger_has_colours(monkeypatch) -> N
     x, y = np.arange(2 * 8 * 8 * 3).reshape(2, 8, 8, 3).astype(np.uint8), np.asarray([6, 8])
     parts = Images(x, y), Images(x[:1], y[:1])
     monkeypatch.setattr(hidden_trigger, "cifar10", lambda: parts)
-    held = hidden_trigger.images.__wrapped__("cifar-10")
+    held = hidden_trigger.images.__wrapped__("cifar")
     np.testing.assert_array_equal(held.labels, [6, 8, 6])
     np.testing.assert_allclose(held.rows(np.asarray([2]))[0], x[0] / 255, rtol=1e-6)
     assert (held.source, held.target, held.names) == (6, 8, ("frogs", "ships"))
@@ -233,6 +233,7 @@ def test_stamped_fours_are_read_as_nines(tmp_path: Path) -> None:
         (optimised_trigger.Options, {"share": 0.0}),
         (hidden_trigger.Options, {"train": 401}),
         (hidden_trigger.Options, {"poisons": 201}),
+        (hidden_trigger.Options, {"poisons": 151, "train": 600}),
         (toy_backdoor.Options, {"splits": 0}),
         (toy_backdoor.Options, {"train": 901}),
         (toy_backdoor.Options, {"shares": ()}),

@@ -19,6 +19,8 @@ from benchmarks.clean_label import (
     steepest,
     with_interval,
 )
+from benchmarks.experiments.backdoors import sleeper
+from benchmarks.experiments.targeted import metapoison
 from benchmarks.report import UsageError
 from bilevel import Data
 from bilevel.learners import ensemble
@@ -92,7 +94,7 @@ def test_gradients_are_matched_and_noise_does_not_hit(tmp_path: Path, capsys) ->
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     assert main(["run", "gradient-matching", *few, *files]) == 0
     rows = rows_of(tmp_path / "a.json")
-    assert [row["kind"] for row in rows] == ["matched"] * 2 + ["noise"] * 2
+    assert [row["kind"] for row in rows] == ["matched"] * 2 + ["noise"] * 2 + ["clean"] * 2
     assert all(row["label"] != row["wanted"] for row in rows)
     assert all(row["hit"] <= row["misread"] for row in rows)
     assert all(row["alignment"] > 0.6 for row in rows[:2])
@@ -129,14 +131,17 @@ def test_sleepers_stand_beside_noise_and_clean_victims(tmp_path: Path, capsys) -
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("options", "wrong", "sentence"),
     [
-        ({"train": 99}, "--train: got 99, expected 100 to 4000"),
-        ({"share": 0.06}, "--share: got 0.06, expected at least one digit"),
-        ({"share": 0.001, "train": 100}, "--share: got 0.001"),
-        ({"eps": 0.0}, "--eps: got 0.0"),
+        (Setting, {"train": 99}, "--train: got 99, expected 100 to 4000"),
+        (Setting, {"share": 0.06}, "--share: got 0.06, expected at least one digit"),
+        (Setting, {"share": 0.001, "train": 100}, "--share: got 0.001"),
+        (Setting, {"eps": 0.0}, "--eps: got 0.0"),
+        (sleeper.Options, {"pairs": 91}, "--pairs: got 91, expected at most 90"),
+        (sleeper.Options, {"sources": 51}, "--sources: got 51, expected at most 50"),
+        (metapoison.Options, {"clean": 1001}, "--clean: got 1001, expected at most --train"),
     ],
 )
-def test_settings_that_make_no_sense_are_sentences(wrong, sentence) -> None:
+def test_settings_that_make_no_sense_are_sentences(options, wrong, sentence) -> None:
     with pytest.raises(UsageError, match=sentence):
-        Setting(**wrong)
+        options(**wrong)
