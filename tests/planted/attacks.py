@@ -2,8 +2,8 @@
 
 MUTANTS = (
     (
-        "attacks/goals/_rows.py", "jnp.sum(self.weight * loss) / jnp.sum(self.weight)",
-        "jnp.sum(self.weight * loss)", "tests/attacks/test_goals.py",
+        "attacks/goals/_rows.py", "jnp.sum(weight * loss) / jnp.sum(weight)",
+        "jnp.sum(weight * loss)", "tests/attacks/test_goals.py",
     ),
     (
         "attacks/capabilities/flip_labels.py", "boxed, soften(z, jnp.ones_like(z), total))",
@@ -27,8 +27,8 @@ MUTANTS = (
         "self.radius", "tests/attacks/test_domains.py",
     ),
     (
-        "attacks/goals/_rows.py", "jnp.sum(self.weight * loss) / jnp.sum(self.weight)",
-        "jnp.mean(self.weight * loss)", "tests/attacks/test_goals.py",
+        "attacks/goals/_rows.py", "jnp.sum(weight * loss) / jnp.sum(weight)",
+        "jnp.mean(weight * loss)", "tests/attacks/test_goals.py",
     ),
     (
         "attacks/capabilities/insert_near.py", "self.model.decision(x) + self.radius",
@@ -196,6 +196,8 @@ MUTANTS = (
     (
         "attacks/goals/align.py", "jnp.where(square > 0, square, 1)", "square",
         "tests/attacks/test_align.py",
+    ),
+    (
         "attacks/goals/collide.py",
         "self.collision.distance(a, jnp.mean(b, axis=0))",
         "self.collision.distance(a, b[0])",

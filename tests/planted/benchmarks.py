@@ -368,6 +368,8 @@ MUTANTS = (
     (
         "benchmarks/clean_label.py", "np.std(values, ddof=1)", "np.std(values)",
         "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
         "benchmarks/experiments/targeted/polytope.py",
         "np.mean(~found.right[control.right])",
         "np.mean(~found.right)",

@@ -343,6 +343,8 @@ MUTANTS = (
     (
         "bilevel/losses.py", "jnp.maximum(self._behind(y, f)[0], -self.margin)",
         "self._behind(y, f)[0]", "tests/bilevel/test_carlini_wagner.py",
+    ),
+    (
         "bilevel/_together.py",
         "return jnp.mean(jnp.stack(values)), (warm, whole)",
         "return jnp.sum(jnp.stack(values)), (warm, whole)",
