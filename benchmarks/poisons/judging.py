@@ -12,9 +12,10 @@ from attacks import Rates
 from bilevel import Data, batch
 from bilevel.learners import AbstractLearner, AbstractModel
 
+from ..pretraining import images
 from .layout import Poisons, check
 from .networks import Known, victim
-from .setting import Setting, Trials, named, whole
+from .setting import Setting, Trials, named
 
 Defend = Callable[[AbstractLearner], AbstractLearner]
 TEST = 400
@@ -71,12 +72,12 @@ def controls(
     setting: Setting, drawn: Trials, known: Known, defend: Defend = undefended
 ) -> Controls:
     """Two victims for each trial, see `judge`."""
-    base = jnp.asarray(whole(setting.data)[0].x[drawn.base])
+    base = jnp.asarray(images(setting.data)[0].x[drawn.base])
     noise = jax.random.rademacher(jax.random.key(1), base.shape, base.dtype)
     moved = jnp.clip(base + setting.eps * noise, 0, 1)
     random, _ = _read(setting, drawn, moved, known, defend)
     plain, error = _read(setting, drawn, base, known, defend)
-    true = np.asarray(labels(setting, whole(setting.data)[1].y[drawn.target]))
+    true = np.asarray(labels(setting, images(setting.data)[1].y[drawn.target]))
     return Controls(random == _wanted(setting, drawn), plain == true, error)
 
 
@@ -107,7 +108,7 @@ def _read(
     """The label that the victim of each trial gives its target, and its error elsewhere, when the
     images (t, m, ...) take the place of the base.
     """
-    train, test = whole(setting.data)
+    train, test = images(setting.data)
     learner = victim(setting, known)
     if setting.pairwise:
         learner = learner.around(defend(learner.learner))  # pyright: ignore

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..pretraining import images
 from ..report import UsageError
-from .setting import LEVELS, SLACK, Setting, Trials, named, own, whole
+from .setting import LEVELS, SLACK, Setting, Trials, named, own
 
 NAMES = ("setting", "target", "wanted", "base", "clean", "x", "y")
 
@@ -34,7 +35,7 @@ class Poisons(NamedTuple):
     def of(cls, setting: Setting, trials: Trials, x: np.ndarray) -> "Poisons":
         """Poison that keeps its labels, in whole grey levels as an image file has them."""
         levels = np.round(np.clip(np.asarray(x, float), 0, 1) * LEVELS).astype(np.uint8)
-        labels = whole(setting.data)[0].y[trials.base]
+        labels = images(setting.data)[0].y[trials.base]
         return cls(setting.name, *trials, levels, labels)
 
     @property
@@ -80,7 +81,7 @@ def load(path: Path) -> Poisons:
 def check(poisons: Poisons) -> None:
     """UsageError that names the first trial and image that break a rule of the setting."""
     setting = named(poisons.setting)
-    train, test = whole(setting.data)
+    train, test = images(setting.data)
     t, m = len(np.atleast_1d(poisons.target)), setting.poisons
     shapes = {
         "target": (t,), "wanted": (t,), "base": (t, m), "clean": (t, setting.rows - m),
@@ -153,13 +154,13 @@ def _check_rows(
 
 
 def _check_images(setting: Setting, poisons: Poisons, trial: int, x: np.ndarray) -> None:
-    images = poisons.images[trial]
-    outside = ~((images >= 0) & (images <= 1))  # NaN too
+    moved = poisons.images[trial]
+    outside = ~((moved >= 0) & (moved <= 1))  # NaN too
     if outside.any():
         raise UsageError(
             f"x: in trial {trial} there are {int(outside.sum())} pixels outside [0, 1] or NaN"
         )
-    change = np.abs(images - x[poisons.base[trial]]).reshape(len(images), -1).max(axis=1) * LEVELS
+    change = np.abs(moved - x[poisons.base[trial]]).reshape(len(moved), -1).max(axis=1) * LEVELS
     most = setting.levels + SLACK
     i = int(np.argmax(change))
     if change[i] > most + 1e-3:

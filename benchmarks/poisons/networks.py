@@ -22,11 +22,14 @@ from bilevel.learners import (
 from bilevel.networks import AbstractArchitecture, ConvNet, Outputs, ResNet
 from bilevel.solvers import Descent
 
-from .setting import Images, Setting, own, trials, whole
+from ..pretraining import OTHER, WIDE, Pretraining, images, pretrained
+from .setting import Setting, own, trials
 
 Known = Literal["white", "grey", "black"]
 KNOWN: tuple[Known, ...] = ("white", "grey", "black")
 """What the attacker's network has in common with the victim's: weights, architecture, nothing."""
+BATCH = 128
+"""Images of a step of networks for CIFAR-10."""
 SHIFT = 4
 """Largest shift of an image, in pixels."""
 
@@ -45,47 +48,38 @@ def augmented(key: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.where(mirrored, shifted[:, :, ::-1], shifted)
 
 
-def architecture(setting: Setting, known: Known, outputs: int) -> AbstractArchitecture:
-    """Of a victim's network: the attacker's for white and grey, another for black."""
+def architecture(setting: Setting, known: Known) -> AbstractArchitecture:
+    """A network of ten classes: the attacker's, or another for the black box."""
     other = known == "black"
-    if setting.scratch and setting.data == "mnist":
-        channels, kernel, units = ((12, 24), 3, 48) if other else ((8, 16), 5, 32)
-        return ConvNet(channels, kernel, (units,), outputs, jax.nn.relu, stride=2)
-    if not setting.pairwise:
-        return ResNet((48, 96, 192) if other else (64, 128, 256), 1, outputs=outputs)
-    if other:
-        return ConvNet((48, 96), 3, (96,), outputs, jax.nn.relu, stride=2)
-    return ConvNet((32, 64), 5, (128,), outputs, jax.nn.relu, stride=2)
+    if setting.data == "cifar":
+        return ResNet((48, 96, 192) if other else (64, 128, 256), 1)
+    channels, kernel, units = ((12, 24), 3, 48) if other else ((8, 16), 5, 32)
+    return ConvNet(channels, kernel, (units,), 10, jax.nn.relu, stride=2)
 
 
-def of_extractor(setting: Setting) -> Images:
-    """What the frozen networks are trained on: the classes that do not take part; if all do, the
-    images that no victim has.
+def extractor(setting: Setting, known: Known) -> AbstractDeepModel:
+    """A trained network whose features stay: of the classes that do not take part; if all do, of
+    the images that no victim has.
     """
-    train, _ = whole(setting.data)
-    left = ~np.isin(train.y, setting.classes)
-    if not left.any():
-        left[:] = True
-        left[own(setting)] = False
-    return train.take(np.flatnonzero(left))
-
-
-@functools.lru_cache(8)
-def extractor(setting: Setting, known: Known, passes: int | None = None) -> AbstractDeepModel:
-    """A trained network. `passes`: over its images, by default 8 over digits and 20 over others."""
-    images = of_extractor(setting)
-    classes = np.unique(images.y)
-    data = Data(images.x, np.searchsorted(classes, images.y).astype(np.int32))
-    digits = setting.data == "mnist"
-    passes = (8 if digits else 20) if passes is None else passes
-    steps = passes * (data.rows // 64)
-    learner = Network(
-        architecture(setting, known, len(classes)), l2=5e-4, batch=64,
-        augment=None if digits else augmented,
-        solver=Descent(optax.sgd(optax.cosine_decay_schedule(0.05, steps), momentum=0.9), steps),
-    )  # fmt: skip
     seed = {"white": 0, "grey": 1, "black": 0}[known]
-    model = learner.fit(data, key=jax.random.key(seed)).model
+    if setting.pairwise:
+        base, target = setting.classes
+        of = Pretraining(setting.data, base, target, 8 if setting.data == "mnist" else 20)
+        return pretrained(of, OTHER if known == "black" else WIDE, seed).model
+    return _residual(setting, known, seed)
+
+
+@functools.lru_cache(4)
+def _residual(setting: Setting, known: Known, seed: int) -> AbstractDeepModel:
+    train, _ = images(setting.data)
+    rest = train.take(np.setdiff1d(np.arange(len(train.y)), own(setting)))
+    steps = 20 * (len(rest.y) // BATCH)
+    rate = optax.cosine_onecycle_schedule(steps, 0.2, pct_start=0.2)
+    learner = Network(
+        architecture(setting, known), l2=5e-4, batch=BATCH, augment=augmented,
+        solver=Descent(optax.sgd(rate, momentum=0.9, nesterov=True), steps),
+    )  # fmt: skip
+    model = learner.fit(Data(rest.x, rest.y), key=jax.random.key(seed)).model
     assert isinstance(model, AbstractDeepModel)
     return model
 
@@ -120,7 +114,7 @@ def members(setting: Setting, seed: int, count: int) -> AbstractModel:
     images of the trials, with initial weights of their own.
     """
     drawn = trials(setting, seed)
-    train = whole(setting.data)[0].take(np.concatenate([drawn.base[0], drawn.clean[0]]))
+    train = images(setting.data)[0].take(np.concatenate([drawn.base[0], drawn.clean[0]]))
     keys = jax.random.split(jax.random.key(seed), count)
     return ensemble(victim(setting, "grey"), Data(train.x, train.y), keys).model
 
@@ -139,20 +133,19 @@ def victim(setting: Setting, known: Known) -> AbstractLearner:
         steps = 30 * (setting.rows // 50)
         rate = optax.cosine_decay_schedule(0.05, steps)
         return Network(
-            architecture(setting, known, len(setting.classes)), l2=1e-4, batch=50,
+            architecture(setting, known), l2=1e-4, batch=50,
             solver=Descent(optax.sgd(rate, momentum=0.9), steps),
         )  # fmt: skip
-    batch = 128
     if setting.scratch:
-        steps = 40 * (setting.rows // batch)
+        steps = 40 * (setting.rows // BATCH)
         rate = optax.cosine_onecycle_schedule(steps, 0.2, pct_start=0.2)
         return Network(
-            architecture(setting, known, len(setting.classes)), l2=5e-4, batch=batch,
+            architecture(setting, known), l2=5e-4, batch=BATCH,
             augment=augmented, solver=Descent(optax.sgd(rate, momentum=0.9, nesterov=True), steps),
         )  # fmt: skip
-    passes = setting.rows // batch
+    passes = setting.rows // BATCH
     rate = optax.piecewise_constant_schedule(0.01, {30 * passes: 0.1})
     return Network(
-        Head(extractor(setting, known), len(setting.classes)), l2=2e-4, batch=batch,
+        Head(extractor(setting, known), len(setting.classes)), l2=2e-4, batch=BATCH,
         augment=augmented, solver=Descent(optax.sgd(rate, momentum=0.9), 40 * passes),
     )  # fmt: skip

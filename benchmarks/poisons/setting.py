@@ -1,27 +1,16 @@
 """What an attack may know and change, and what victims train on."""
 
-import functools
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..data import cifar10, mnist
+from ..pretraining import Source, images, rank_in_class
 from ..report import UsageError
 
 LEVELS = 255
 """Grey levels of a pixel above 0."""
 SLACK = 1
 """Grey levels by which poison may exceed the limit: images are saved in whole ones."""
-
-
-class Images(NamedTuple):
-    """Images (n, height, width, channels) in [0, 1], and their classes (n,)."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-    def take(self, rows: np.ndarray) -> "Images":
-        return Images(self.x[rows], self.y[rows])
 
 
 class Setting(NamedTuple):
@@ -36,7 +25,7 @@ class Setting(NamedTuple):
     """
 
     name: str
-    data: Literal["mnist", "cifar"]
+    data: Source
     classes: tuple[int, ...]
     rows: int
     poisons: int
@@ -72,8 +61,6 @@ SETTINGS = {
     )
 }
 """`transfer` and `scratch` are the paper's; those of digits need no download and no accelerator."""
-TEST = 100
-"""Test digits of each class; the others are training digits. CIFAR-10 has its own."""
 
 
 def named(name: str) -> Setting:
@@ -83,39 +70,14 @@ def named(name: str) -> Setting:
     return SETTINGS[name]
 
 
-@functools.cache
-def whole(data: str) -> tuple[Images, Images]:
-    """All training and test images."""
-    if data == "cifar":
-        train, test = cifar10()
-        return _floating(train.x, train.y), _floating(test.x, test.y)
-    digits = mnist()
-    order = np.random.default_rng(0).permutation(len(digits.labels))
-    x, y = digits.images[order].reshape(-1, 28, 28, 1), digits.labels[order]
-    rank = _rank(y)
-    return _floating(x[rank >= TEST], y[rank >= TEST]), _floating(x[rank < TEST], y[rank < TEST])
-
-
-def _floating(x: np.ndarray, y: np.ndarray) -> Images:
-    return Images((x / 255.0).astype(np.float32), y.astype(np.int32))
-
-
-def _rank(y: np.ndarray) -> np.ndarray:
-    """Of each image, how many of its class come before it."""
-    rank = np.empty(len(y), int)
-    for number in np.unique(y):
-        rank[y == number] = np.arange(np.sum(y == number))
-    return rank
-
-
 def own(setting: Setting) -> np.ndarray:
     """Rows of the training images that victims may train on: of the paper's `transfer` the first of
     each class, else all of the classes. Networks whose features are frozen see none of them.
     """
-    train, _ = whole(setting.data)
+    train, _ = images(setting.data)
     rows = np.flatnonzero(np.isin(train.y, setting.classes))
     first = not (setting.pairwise or setting.scratch)
-    return rows[_rank(train.y)[rows] < setting.each] if first else rows
+    return rows[rank_in_class(train.y)[rows] < setting.each] if first else rows
 
 
 class Trials(NamedTuple):
@@ -135,8 +97,8 @@ class Trials(NamedTuple):
 def trials(setting: Setting, seed: int = 0) -> Trials:
     """Trials drawn at random, all with the same training images: the same seed draws the same."""
     rng = np.random.default_rng([seed, setting.rows])
-    test, pool = whole(setting.data)[1].y, own(setting)
-    y = whole(setting.data)[0].y[pool]
+    test, pool = images(setting.data)[1].y, own(setting)
+    y = images(setting.data)[0].y[pool]
     of_class = {c: rng.permutation(pool[y == c])[: setting.each] for c in setting.classes}
     drawn = []
     for _ in range(setting.trials):

@@ -9,7 +9,8 @@ from benchmarks.__main__ import main
 from benchmarks.poisons import SETTINGS, Judged, Poisons, judge
 from benchmarks.poisons.judging import Controls
 from benchmarks.poisons.layout import check, load
-from benchmarks.poisons.setting import own, trials, whole
+from benchmarks.poisons.setting import own, trials
+from benchmarks.pretraining import images
 from benchmarks.report import UsageError
 from bilevel.learners import AbstractModel, Logistic, OnFeatures
 
@@ -35,13 +36,13 @@ def poisons(monkeypatch) -> Poisons:
         "benchmarks.poisons.judging.victim", lambda *_: OnFeatures(Pixels(), Logistic(1e-2))
     )
     drawn = trials(TINY)
-    return Poisons.of(TINY, drawn, whole("mnist")[0].x[drawn.base])
+    return Poisons.of(TINY, drawn, images("mnist")[0].x[drawn.base])
 
 
 @pytest.mark.parametrize("name", ["small"])
 def test_trials_keep_the_rules_they_are_judged_by(name) -> None:
     setting, drawn = SETTINGS[name], trials(SETTINGS[name])
-    train, test = whole(setting.data)
+    train, test = images(setting.data)
     check(Poisons.of(setting, drawn, train.x[drawn.base]))
     assert len(set(drawn.target)) == setting.trials
     assert set(test.y[drawn.target]) == {4}
@@ -55,7 +56,7 @@ def test_a_file_keeps_what_was_saved_and_its_digest(poisons, tmp_path) -> None:
     digest = poisons.save(tmp_path / "a" / "poison.npz")
     held = load(tmp_path / "a" / "poison.npz")
     assert held.digest() == digest == poisons.digest()
-    np.testing.assert_array_equal(held.images, whole("mnist")[0].x[poisons.base])
+    np.testing.assert_array_equal(held.images, images("mnist")[0].x[poisons.base])
     moved = poisons._replace(x=np.where(poisons.x > 0, poisons.x - 1, 1).astype(np.uint8))
     assert moved.digest() != digest
     as_floats = poisons._replace(x=poisons.images)
@@ -67,7 +68,7 @@ def broken(poisons: Poisons, name: str) -> Poisons:
     """The poison with one rule broken, in trial 1."""
     arrays = {k: np.array(v) for k, v in poisons._asdict().items() if k != "setting"}
     base, clean, x = arrays["base"], arrays["clean"], arrays["x"].astype(np.int32)
-    y = whole("mnist")[0].y
+    y = images("mnist")[0].y
     if name == "too far":
         x[1, 0, 0, 0, 0] += TINY.levels + 2
     elif name == "label":
@@ -130,7 +131,7 @@ def test_files_that_hold_no_poison_are_refused(poisons, tmp_path) -> None:
 
 def test_victims_of_the_target_itself_are_hit_and_those_of_the_base_are_not(poisons) -> None:
     """Poison far beyond any limit: the target with the wanted label."""
-    test = whole("mnist")[1]
+    test = images("mnist")[1]
     clean = judge(poisons, "white")
     assert clean.controls.right.any()
     assert not (clean.hit & clean.controls.right).any()

@@ -382,7 +382,7 @@ MUTANTS = (
         "tests/benchmarks/experiments/test_targeted_experiments.py",
     ),
     (
-        "benchmarks/experiments/targeted/_transfer.py",
+        "benchmarks/pretraining.py",
         "x[rank >= TEST], y[rank >= TEST]",
         "x[rank >= 0], y[rank >= 0]",
         "tests/benchmarks/experiments/test_targeted_experiments.py",

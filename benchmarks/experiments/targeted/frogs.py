@@ -18,12 +18,12 @@ from attacks import Box, LinfBall, Perturb, Rates, collide_features, compose, wa
 from attacks.goals import Collide, Frogs, Resembling, Sum
 from attacks.recipes import Recipe
 from benchmarks.options import FRACTION, Count, Positive, Share, check
+from benchmarks.pretraining import Pretraining, pretrained
 from benchmarks.report import Report, UsageError
 from bilevel import Ascent, append, batch
 from bilevel.learners import AbstractModel, Fixed
 
 from . import polytope
-from ._transfer import Pretraining, pretrained
 
 Kind = Literal["priced", "watermark and ball", "watermark alone", "base"]
 KINDS: tuple[Kind, ...] = ("priced", "watermark and ball", "watermark alone", "base")

@@ -30,12 +30,11 @@ from attacks import (
 from attacks.goals import AbstractGoal
 from attacks.recipes import Recipe
 from benchmarks.options import Count, Positives, check, refuse
+from benchmarks.pretraining import Pretraining, images, pretrained
 from benchmarks.report import Report
 from benchmarks.rows import column, distinct, where
 from bilevel import Ascent, Data, append, batch, certify
 from bilevel.learners import Logistic, OnFeatures
-
-from ._transfer import Pretraining, images, pretrained
 
 STEPS = Ascent(share=0.5)
 

@@ -30,7 +30,8 @@ from benchmarks.options import Count, Numbers, check, refuse
 from benchmarks.poisons import SETTINGS, Poisons, judge
 from benchmarks.poisons.judging import Controls, controls, fitted, labels
 from benchmarks.poisons.networks import KNOWN, Known, extractor, members, victim
-from benchmarks.poisons.setting import trials, whole
+from benchmarks.poisons.setting import trials
+from benchmarks.pretraining import images
 from benchmarks.report import Report
 from benchmarks.rows import column, distinct, where
 from bilevel import Data, batch, maximize
@@ -121,7 +122,7 @@ def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callab
     setting = SETTINGS[options.setting]
     stacked = members(setting, seed, options.members) if setting.scratch else None
     networks = [extractor(setting, "white")] if stacked is None else unstacked(stacked)
-    everything = whole(setting.data)[0]
+    everything = images(setting.data)[0]
     x, y = jnp.asarray(everything.x), labels(setting, everything.y)
     m = setting.poisons
 
@@ -169,7 +170,7 @@ def crafted(options: Options, attack: Attack, defense: str, seed: int) -> Crafte
     """The poison of all targets, made at once for the white box."""
     setting = SETTINGS[options.setting]
     drawn = trials(setting, seed)
-    train, test = whole(setting.data)
+    train, test = images(setting.data)
     # Of a network from scratch one target is work enough for all cores.
     size = None if setting.scratch else setting.trials
     run = batch(crafter(options, attack, defense, seed), size)
@@ -200,7 +201,7 @@ def certified(options: Options, known: Known, defense: str, seed: int) -> float 
     learner = victim(setting, known)
     learner = learner.around(DEFENSES[defense](learner.learner))  # pyright: ignore
     drawn = trials(setting, seed)
-    train, test = whole(setting.data)
+    train, test = images(setting.data)
     x, y = jnp.asarray(train.x), labels(setting, train.y)
 
     def borne(target, wanted, clean, base) -> tuple[Array, Array]:

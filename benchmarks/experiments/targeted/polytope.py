@@ -24,14 +24,13 @@ from attacks import Box, LinfBall, Rates, collide_features
 from attacks.goals import Bullseye, Frogs, Polytope
 from benchmarks.clock import warm
 from benchmarks.options import Count, Positive, Share, check, refuse
+from benchmarks.pretraining import OTHER, WIDE, Pretraining, images, pretrained
 from benchmarks.report import Report, UsageError
 from benchmarks.rows import column, where
 from bilevel import Data, append, batch
 from bilevel.learners import AbstractDeepModel, AbstractModel, Logistic, Network, OnFeatures
 from bilevel.losses import Logistic as LogisticLoss
 from bilevel.solvers import Descent
-
-from ._transfer import OTHER, WIDE, Pretraining, images, pretrained
 
 Rule = Literal["frogs", "polytope", "bullseye", "random"]
 RULES = {"frogs": Frogs(), "polytope": Polytope(), "bullseye": Bullseye()}

@@ -9,10 +9,12 @@ from benchmarks.experiments.targeted import poisoning_benchmark
 from benchmarks.experiments.targeted.poisoning_benchmark import Options, run
 from benchmarks.poisons import SETTINGS, networks
 from benchmarks.poisons.layout import load
-from benchmarks.poisons.setting import ALL, Setting, trials, whole
+from benchmarks.poisons.setting import ALL, Setting, trials
+from benchmarks.pretraining import images
 from benchmarks.report import Report, UsageError
 from bilevel import Data
 from bilevel.learners import NetworkModel
+from bilevel.networks import ConvNet
 
 IMAGE = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
 
@@ -22,8 +24,8 @@ def untrained(monkeypatch):
     """Networks with their initial weights, in settings of few digits."""
 
     def extractor(setting, known):
-        of = networks.architecture(setting, known, 8)
-        row = jax.ShapeDtypeStruct(whole(setting.data)[0].x.shape[1:], jnp.float32)
+        of = ConvNet((8,), 5, (16,), 8, jax.nn.relu, stride=2)
+        row = jax.ShapeDtypeStruct(images(setting.data)[0].x.shape[1:], jnp.float32)
         return NetworkModel(of.init(jax.random.key(KEYS[known]), row), of)
 
     for made in (
@@ -59,7 +61,7 @@ def test_every_attack_meets_every_defense_and_its_files_are_judged_alike(untrain
         held = load(tmp_path / f"small-{attack}-0.npz")
         digests = {r["digest"] for r in report.rows if r["attack"] == attack.replace("-", " ")}
         assert digests == {held.digest()}
-        assert np.any(held.images != whole("mnist")[0].x[held.base])
+        assert np.any(held.images != images("mnist")[0].x[held.base])
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import pytest
 from jaxtyping import Array
 
 from attacks import indiscriminate
+from benchmarks import pretraining
 from benchmarks.__main__ import main
-from benchmarks.experiments.targeted import _transfer, frogs, last_layer, polytope
+from benchmarks.experiments.targeted import frogs, last_layer, polytope
 from benchmarks.report import UsageError
 from bilevel import Data, append
 from bilevel.learners import Logistic, NetworkModel, OnFeatures
@@ -30,8 +31,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (polytope, last_layer, frogs):
         monkeypatch.setattr(
             module, "pretrained",
-            lambda of, architecture=None, seed=0: _transfer.Pretrained(
-                frozen(seed + 7 * (architecture is _transfer.OTHER)), 0.5
+            lambda of, architecture=None, seed=0: pretraining.Pretrained(
+                frozen(seed + 7 * (architecture is pretraining.OTHER)), 0.5
             ),
         )  # fmt: skip
 
@@ -41,8 +42,8 @@ def rows_of(file: Path) -> list[dict]:
 
 
 def test_the_images_of_the_attackers_classes_are_apart() -> None:
-    train, test = _transfer.images("mnist")
-    assert np.all(np.bincount(test.y) == _transfer.TEST)
+    train, test = pretraining.images("mnist")
+    assert np.all(np.bincount(test.y) == pretraining.TEST)
     assert np.all(np.bincount(train.y) == 400)
     options = polytope.Options(targets=3, poisons=2, train=10)
     of = polytope.case(options)
@@ -59,7 +60,7 @@ def test_the_images_of_the_attackers_classes_are_apart() -> None:
 
     assert classes(of.targets) == {options.target}
     assert classes(of.bases.reshape(-1, 28, 28, 1)) == {options.base}
-    assert not set(_transfer.others(options)) & {options.base, options.target}
+    assert not set(pretraining.others(options)) & {options.base, options.target}
 
 
 def test_targets_count_that_the_same_victim_reads_right_if_nothing_is_moved(monkeypatch) -> None:

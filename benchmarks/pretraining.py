@@ -30,10 +30,13 @@ class Images(NamedTuple):
     x: np.ndarray
     y: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "Images":
+        """Those with these numbers."""
+        return Images(self.x[rows], self.y[rows])
+
     def of(self, *classes: int) -> "Images":
         """Those of some classes."""
-        chosen = np.isin(self.y, classes)
-        return Images(self.x[chosen], self.y[chosen])
+        return self.take(np.flatnonzero(np.isin(self.y, classes)))
 
 
 @functools.cache
@@ -45,10 +48,16 @@ def images(source: Source) -> tuple[Images, Images]:
     digits = mnist()
     order = np.random.default_rng(0).permutation(len(digits.labels))
     x, y = digits.images[order].reshape(-1, 28, 28, 1), digits.labels[order]
-    rank = np.empty(len(y), int)  # of an image among those of its class
-    for digit in range(10):
-        rank[y == digit] = np.arange(np.sum(y == digit))
+    rank = rank_in_class(y)
     return _floating(x[rank >= TEST], y[rank >= TEST]), _floating(x[rank < TEST], y[rank < TEST])
+
+
+def rank_in_class(y: np.ndarray) -> np.ndarray:
+    """Of each image, how many of its class come before it."""
+    rank = np.empty(len(y), int)
+    for number in np.unique(y):
+        rank[y == number] = np.arange(np.sum(y == number))
+    return rank
 
 
 def _floating(x: np.ndarray, y: np.ndarray) -> Images:
