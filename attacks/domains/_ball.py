@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bilevel.tools import concrete, require_finite
+from bilevel.tools import concrete, program, require_finite
 
 from ._bounds import spread
 from ._domain import AbstractDomain
@@ -46,6 +46,7 @@ class AbstractBall(AbstractDomain):
                 f"{name}.centre: got shape {self.centre.shape}, expected {shape}: one row each"
             )
 
+    @program
     def project(self, z):
         # In every feature, the move from the centre and its cap have the same sign, so that the
         # projection is that of magnitudes.

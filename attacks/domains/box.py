@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bilevel.tools import program
+
 from ._bounds import bounds, require_shape, spread, widths
 from ._domain import AbstractDomain
 
@@ -24,6 +26,7 @@ class Box(AbstractDomain):
         require_shape(f"{name}.lower", self.lower, shape)
         require_shape(f"{name}.upper", self.upper, shape)
 
+    @program
     def project(self, z):
         return jnp.clip(z, spread(self.lower, z), spread(self.upper, z))
 
