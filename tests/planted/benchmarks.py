@@ -349,4 +349,22 @@ MUTANTS = (
         "benchmarks/clean_label.py", "np.std(values, ddof=1)", "np.std(values)",
         "tests/benchmarks/experiments/test_clean_label_experiments.py",
     ),
+    (
+        "benchmarks/experiments/targeted/_pairs.py", "rng.integers(1, 10,", "rng.integers(0, 10,",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/_pairs.py", "np.all(np.asarray(predictions",
+        "np.any(np.asarray(predictions",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/_pairs.py", "index] == wanted", "index] != label",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/sleeper.py", "(source + step + 1) % 10",
+        "(source + step) % 10",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
 )  # fmt: skip
