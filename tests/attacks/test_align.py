@@ -145,8 +145,8 @@ def test_gradients_of_zero_give_a_score_of_zero_and_no_nan():
         (lambda: Align(Data(X, Y), Logistic()).check(DATA), r"^target\.y: got labels"),
         (lambda: compose(Fixed(MODEL), Evade(DATA.x, Box(0.0, 1.0)), Align(TARGETS, LOSS), DATA)(X),
          r"^reach: got a capability without training rows of its own"),
-        (lambda: Members(str, MODEL), r"^members: got arrays with leading axes \["),
-        (lambda: Members(str, None), r"^members: got arrays with leading axes \[\]"),
+        (lambda: Members(lambda model: model, MODEL), r"^members: got arrays with leading axes \["),
+        (lambda: Members(lambda model: model, ()), r"^members: got arrays with leading axes \[\]"),
     ],
 )  # fmt: skip
 def test_impossible_matches_are_a_sentence(make, sentence):

@@ -393,4 +393,22 @@ MUTANTS = (
         "domain=near, start=base",
         "tests/benchmarks/experiments/test_targeted_experiments.py",
     ),
+    (
+        "benchmarks/experiments/targeted/_pairs.py", "rng.integers(1, 10,", "rng.integers(0, 10,",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/_pairs.py", "np.all(np.asarray(predictions",
+        "np.any(np.asarray(predictions",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/_pairs.py", "index] == wanted", "index] != label",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/sleeper.py", "(source + step + 1) % 10",
+        "(source + step) % 10",
+        "tests/benchmarks/experiments/test_clean_label_experiments.py",
+    ),
 )  # fmt: skip

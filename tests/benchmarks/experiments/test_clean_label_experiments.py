@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from benchmarks.clean_label import (
     with_interval,
 )
 from benchmarks.experiments.backdoors import sleeper
-from benchmarks.experiments.targeted import metapoison
+from benchmarks.experiments.targeted import _pairs, metapoison
 from benchmarks.report import UsageError
 from bilevel import Data
 from bilevel.learners import ensemble
@@ -78,6 +79,51 @@ def test_the_rows_of_a_class_with_the_largest_gradients_are_chosen() -> None:
         of_label = np.arange(label, 100, 10)
         sizes = [np.mean([size(m, int(row)) for m in unstacked(models)]) for row in of_label]
         np.testing.assert_array_equal(rows, of_label[np.argsort(sizes)[::-1][:3]])
+
+
+DIGITS = SimpleNamespace(train=DATA, test=DATA, models=None, clean=SimpleNamespace(model=None))
+"""Of a seed, without networks."""
+
+
+def test_targets_are_read_right_by_all_clean_victims_and_other_classes_wanted(monkeypatch) -> None:
+    right = np.tile(np.asarray(DATA.y), (2, 1))
+    right[0, ::2], right[1, 5:50] = -1, -1
+    monkeypatch.setattr(_pairs, "predictions", lambda model, x: jnp.asarray(right))
+    monkeypatch.setattr(_pairs, "steepest", lambda models, data, labels, count: labels[:, None])
+    chosen = _pairs.pairs(Setting(pairs=25), DIGITS, 0)  # pyright: ignore
+    index = np.asarray(chosen.index)
+    assert set(index) <= {1, 3, *range(51, 100, 2)}
+    assert len(set(index)) == 25
+    np.testing.assert_array_equal(chosen.x, X[index])
+    wanted = np.asarray(chosen.wanted)
+    assert not np.any(wanted == index % 10)
+    assert len(set(wanted)) > 5
+    clean = _pairs.read_clean(DIGITS, chosen)  # pyright: ignore
+    np.testing.assert_array_equal(clean, np.tile(right, (25, 1, 1)))
+
+
+def test_a_hit_is_the_wanted_class_and_any_other_class_is_misread() -> None:
+    keys = jax.random.split(jax.random.key(0), 2)
+    chosen = _pairs.Pairs(
+        jnp.asarray([4, 7]), DATA.x[:2], jnp.asarray([9, 1]), jnp.zeros((2, 1), int), keys
+    )
+    seen = np.tile(np.asarray(DATA.y), (2, 4, 1))
+    seen[0, :3, 4], seen[1, 0, 4], seen[1, :, 7] = [9, 9, 0], 9, [7, 7, 7, 3]
+    one, two = _pairs.judged(DIGITS, chosen, "matched", seen, score=[0.5, 0.6])  # pyright: ignore
+    assert (one["hit"], one["misread"], one["test_err"]) == (0.5, 0.75, 3 / 400)
+    assert (two["hit"], two["misread"], two["test_err"]) == (0.0, 0.25, 2 / 400)
+    assert (one["label"], one["wanted"], two["target"], two["score"]) == (4, 9, 7, 0.6)
+
+
+def test_sleepers_are_for_different_pairs_and_their_sources_are_of_the_source(monkeypatch) -> None:
+    monkeypatch.setattr(sleeper, "steepest", lambda models, data, labels, count: labels[:, None])
+    options = sleeper.Options(train=100, pairs=90, sources=5)
+    chosen = sleeper.pairs(options, DIGITS, 0)  # pyright: ignore
+    source, target = np.asarray(chosen.source), np.asarray(chosen.target)
+    assert len(set(zip(source, target, strict=True))) == 90
+    assert not np.any(source == target)
+    for label, images in zip(source, np.asarray(chosen.x), strict=True):
+        assert {image.tobytes() for image in images} <= {row.tobytes() for row in X[label::10]}
 
 
 def test_the_interval_is_of_the_mean() -> None:
