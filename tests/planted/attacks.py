@@ -185,4 +185,24 @@ MUTANTS = (
         "attacks/capabilities/with_trigger.py", "x = self.reach.present(z, x, key=key)", "",
         "tests/attacks/test_colliding.py",
     ),
+    (
+        "attacks/goals/disparity.py", "share=jnp.sum(weight, axis=0) / jnp.sum(weight),",
+        "share=jnp.mean(inside.astype(f.dtype), axis=0),", "tests/attacks/test_fairness_goals.py",
+    ),
+    (
+        "attacks/fairness/measures.py", "a * b / (a + b) ** 2", "a * b",
+        "tests/attacks/test_fairness_goals.py",
+    ),
+    (
+        "attacks/capabilities/_capability.py", "jnp.sum(weight != 0)", "jnp.sum(weight)",
+        "tests/attacks/test_capabilities.py",
+    ),
+    (
+        "attacks/capabilities/_capability.py", "jnp.sum(share * measured, axis=0, keepdims=True)",
+        "jnp.mean(measured, axis=0, keepdims=True)", "tests/attacks/test_domains.py",
+    ),
+    (
+        "attacks/domains/columns.py", "jnp.where(grouped, jnp.minimum(upper, 1), upper)", "upper",
+        "tests/attacks/test_domains.py",
+    ),
 )  # fmt: skip

@@ -337,4 +337,12 @@ MUTANTS = (
         "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
         "[version(), plain(unit)]", "tests/benchmarks/experiments/test_network_experiments.py",
     ),
+    (
+        "benchmarks/experiments/flips/label_flips.py", "float(flips.values[budget - 1])",
+        "float(flips.values[-1])", "tests/benchmarks/experiments/test_flip_experiments.py",
+    ),
+    (
+        "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
+        "[version(), plain(options)]", "tests/benchmarks/experiments/test_network_experiments.py",
+    ),
 )  # fmt: skip
