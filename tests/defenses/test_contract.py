@@ -198,13 +198,11 @@ def test_a_training_that_fails_without_a_row_is_no_lesser_one():
 
 def test_a_failure_of_a_random_set_that_does_not_go_on_is_one_of_the_whole():
     """A set without the heavy row is too light to train on; the search from all rows is not."""
-    count, restarts = kept_count(jnp.ones(N, bool), 0.2), 4
+    used, restarts = np.ones(N, bool), 4
+    count = kept_count(used, 0.2)
     learner = brittle(least=int(count) + 3.5, most=2.0 * N)
     defense = Trim(learner, 0.2, restarts=restarts, balance=0)
-    used = jnp.ones(N, bool)
-    least = quota(jnp.asarray(Y), used, 0.8, 0)
-    rows = jnp.asarray(X), jnp.asarray(Y)
-    drawn = np.asarray(drawn_sets(*rows, used, count, restarts, 0, least))
+    drawn = drawn_sets(X, Y, used, count, restarts, 0, quota(Y, used, 0.8, 0))
     weights = 1 + 4 * np.eye(N)
     failed = [int(defense.inspect(Data(X, Y, w)).result) == MAX_STEPS for w in weights]
     assert np.all(np.array(failed) | drawn.all(axis=0))
