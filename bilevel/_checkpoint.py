@@ -90,4 +90,12 @@ def _restored(name: str, saved: np.ndarray, like):
             f"like: the checkpoint has {saved.dtype} {saved.shape} at {name}, expected {dtype} "
             f"{wanted.shape}; use the settings of the run that wrote it"
         )
-    return jax.random.wrap_key_data(jnp.asarray(saved)) if key else jnp.asarray(saved)
+    array = jnp.asarray(saved)
+    return jax.random.wrap_key_data(array, impl=_implementation(like)) if key else array
+
+
+def _implementation(like) -> Any:
+    """That of typed keys, of which there may be only shape and dtype."""
+    found = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), like)
+    return found[0]

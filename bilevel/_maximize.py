@@ -203,6 +203,7 @@ class _Settings(eqx.Module):
     floor: float
     tol: float
     reseed: Any
+    implementation: Any  # of its key, of which a state holds the data
     record: Callable[[Step], PyTree]
     draws: Any
 
@@ -228,11 +229,12 @@ def _run(objective, z0, sign: float, *, steps, patience, state, key, **options) 
         raise ValueError(f"floor: got {options['floor']}, expected a factor, at most 1")
     if not 0 <= options["tol"] < float("inf"):
         raise ValueError(f"tol: got {options['tol']}, expected a number >= 0")
-    settings = _Settings(steps=steps, patience=patience, **options)
-    data = jax.random.key_data(jax.random.key(0) if key is None else key)
+    key = jax.random.key(0) if key is None else key
+    kind = jax.random.key_impl(key)
+    settings = _Settings(steps=steps, patience=patience, implementation=kind, **options)
     optimized = _optimize(
-        objective.prepared(), None if state is not None else z0, state, data,
-        jnp.asarray(sign), settings,
+        objective.prepared(), None if state is not None else z0, state,
+        jax.random.key_data(key), jnp.asarray(sign), settings,
     )  # fmt: skip
     failed = (INNER_FAILED, NOT_FINITE)
     if concrete(optimized.status) and state is None:
@@ -342,7 +344,8 @@ def _optimize(
             updates, memory = optimizer.update(gradient, memory, z)
         moved = project(jax.tree.map(lambda a, u: a + (scale * u).astype(a.dtype), z, updates))
         if settings.reseed is not None:
-            new, subkey = jax.random.split(jax.random.wrap_key_data(key))
+            whole = jax.random.wrap_key_data(key, impl=settings.implementation)
+            new, subkey = jax.random.split(whole)
             key = jax.random.key_data(new)
             fresh = partial(settings.reseed, subkey, moved, signed(gradient))
             moved = lax.cond(_zero_parts(gradient), lambda: project(fresh()), lambda: moved)

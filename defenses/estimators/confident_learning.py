@@ -61,4 +61,5 @@ def _probabilities(model, rows: Rows) -> np.ndarray:
     if hasattr(model, "predict_proba"):
         return model.predict_proba(rows.given)
     f = decisions(model, rows)
-    return expit(2 * (f - f.mean(axis=1, keepdims=True))) if f.shape[1] == 2 else softmax(f, axis=1)
+    # Of two classes they are -f and f: their softmax would be the sigmoid of 2 f.
+    return expit(f - f.mean(axis=1, keepdims=True)) if f.shape[1] == 2 else softmax(f, axis=1)

@@ -292,9 +292,9 @@ def test_a_row_is_drawn_anew_only_where_all_of_its_gradient_is_zero():
         assert np.any(np.all(row == pool, axis=1))
 
 
-def test_rows_of_weight_zero_do_not_shorten_a_step():
+def test_rows_of_weight_zero_do_not_shorten_a_step_nor_do_heavy_ones():
     row, domain = jnp.asarray(RNG.normal(size=(1, D))), Box(0.0, 1.0)
     slots = jnp.zeros((3, D)).at[:1].set(row)
     alone = Insert([1.0], domain).direction(row)
-    among = Insert([1.0, 1.0, -1.0], domain, [1, 0, 0]).direction(slots)
+    among = Insert([1.0, 1.0, -1.0], domain, [4, 0, 0]).direction(slots)
     np.testing.assert_allclose(among[:1], alone, rtol=1e-12)

@@ -164,6 +164,12 @@ def test_levels_at_the_ends_are_exact_and_those_between_the_quotients_of_integer
     )
 
 
+def test_groups_are_relaxed_to_shares_whatever_their_bounds():
+    wide = Columns(-5.0, 5.0, groups=((0, 1),))
+    relaxed = wide.project(jnp.asarray([[4.0, -2.0, 7.0], [0.3, 1.5, -6.0]]))
+    np.testing.assert_array_equal(relaxed, [[1, 0, 5], [0.3, 1, -5]])
+
+
 def test_groups_take_the_largest_and_optional_ones_above_the_threshold_only():
     def hot(z):
         return np.asarray(place(jnp.asarray([np.r_[np.zeros(4), z]])))[0, 4:]
@@ -265,15 +271,17 @@ def test_impossible_domains_are_a_sentence(make, sentence):
 @pytest.mark.parametrize("kind", NORMS)
 def test_the_size_of_a_ball_is_its_longest_move_which_bounds_the_scale_of_an_attack(kind):
     """Among the moves towards all corners and along all axes; a narrow ball is the unit of steps,
-    a wide one leaves the spread of the rows.
+    a wide one leaves the spread of the rows by their weights.
     """
     corners = np.array(list(itertools.product([-1.0, 1.0], repeat=D)))
     far = np.concatenate([corners, np.eye(D)]) * 50
     domain = kind(np.full((len(far), D), 0.4), 0.3)
     moves = np.linalg.norm(np.asarray(domain.project(jnp.asarray(0.4 + far))) - 0.4, axis=1)
     np.testing.assert_allclose(domain.size(), moves.max(), rtol=1e-12)
-    data = Data(np.concatenate([np.zeros((4, D)), np.ones((4, D))]), np.arange(8.0))
+    ends = np.repeat([0.0, 1.0], 4)
+    data = Data(np.tile(ends[:, None], D), np.arange(8.0), 1 + 2 * ends)
     for radius in (1e-3, 50.0):
         ball = kind(CENTRE, radius)
         scale = Evade(jnp.asarray(CENTRE), ball).scale(jnp.asarray(CENTRE), data)
-        np.testing.assert_allclose(scale, min(float(ball.size()), 0.5 * D**0.5), rtol=1e-12)
+        spread = (0.25 * 0.75 * D) ** 0.5
+        np.testing.assert_allclose(scale, min(float(ball.size()), spread), rtol=1e-12)

@@ -58,12 +58,18 @@ def test_smooth_rates_are_weighted_means_of_sigmoids() -> None:
     soft, sides = 1 / (1 + np.exp(-F / 0.5)), (TWO < 1, TWO > 0)
     rates = [np.average(soft[side], weights=weight[side]) for side in sides]
     np.testing.assert_allclose(weighed.score(MODEL, WORLD), rates[0] - rates[1], rtol=1e-12)
+    shares = [weight[side].sum() / weight.sum() for side in sides]
+    np.testing.assert_allclose(weighed.rates(MODEL).share, shares, rtol=1e-12)
 
 
 def test_the_difference_of_mean_decisions_is_a_covariance() -> None:
     goal = disparity(X, Y, TWO, fairness.MeanDecision())
     expected = np.mean((TWO - TWO.mean()) * F)  # group 1 against group 0
     np.testing.assert_allclose(goal.score(MODEL, WORLD), -expected, rtol=1e-12)
+    three = disparity(X, Y, GROUP, fairness.MeanDecision(Between(2, 0)))
+    some = GROUP != 1  # the rows of other groups have no part in it
+    pair = disparity(X[some], Y[some], GROUP[some] // 2, fairness.MeanDecision(Between(1, 0)))
+    np.testing.assert_allclose(three.score(MODEL, WORLD), pair.score(MODEL, WORLD), rtol=1e-12)
 
 
 def test_group_loss_is_the_sum_of_the_paper() -> None:

@@ -10,7 +10,7 @@ from batched import many_roots, roots
 
 import bilevel
 from benchmarks.compile_events import counted
-from bilevel import Data, SolveError, _devices
+from bilevel import Data, SolveError, _devices, _hosts
 from bilevel.learners import Logistic
 from bilevel.solvers import Newton
 
@@ -168,3 +168,17 @@ def test_an_accelerator_runs_what_its_memory_holds(monkeypatch, free, least, mos
     result = bilevel.batch(wide)(x)
     np.testing.assert_allclose(result, [wide(one) for one in x], rtol=1e-9)
     assert least <= sizes[0] <= most
+
+
+def test_processes_compare_all_of_the_arrays_that_they_pass(monkeypatch):
+    digests = []
+
+    def exchanged(digest):
+        digests.append(int(digest[0]))
+        return digest[None]
+
+    monkeypatch.setattr(_hosts, "_exchanged", exchanged)
+    one, two = np.arange(3.0), np.ones((3, 2))
+    for args in ((one, two), (one + 1, two), (one, two + 1), (one, two.astype(np.float32))):
+        _hosts._require_same(args)
+    assert len(set(digests)) == 4

@@ -1,5 +1,7 @@
 """What a certificate says beside its bound, against plain NumPy on small problems."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -32,6 +34,7 @@ class Tuned(AbstractBilevel):
     y_val: Float[Array, " m"]
     target: Float[Array, " d"]
     before: Int[Array, ""] = eqx.field(default_factory=lambda: jnp.int32(CONVERGED))
+    after: Int[Array, ""] = eqx.field(default_factory=lambda: jnp.int32(CONVERGED))
     solver: AbstractSolver = Newton()
     derivative: AbstractDerivative = Implicit()
 
@@ -39,7 +42,8 @@ class Tuned(AbstractBilevel):
         def outcome(w):
             margins = 1 - self.y_val * (self.x_val @ w)
             far = 0.5 * jnp.sum((w - self.target) ** 2)
-            return Outcome(far + jnp.mean(jnp.maximum(margins, 0)), kinks=lambda: margins)
+            score = far + jnp.mean(jnp.maximum(margins, 0))
+            return Outcome(score, self.after, kinks=lambda: margins)
 
         return Posed(
             Smooth(squares, jnp.zeros(FEATURES), (self.x, self.y, z)), outcome, self.before
@@ -85,8 +89,10 @@ def case(seed, values=(10.0, 3.0, 1.0)):
             rng.normal(size=FEATURES)]  # fmt: skip
 
 
-def certified(arrays, log_l2, before=CONVERGED):
-    objective = Tuned(*(jnp.asarray(a) for a in arrays), before=jnp.int32(before))
+def certified(arrays, log_l2, **codes):
+    leaves: Any = [jnp.asarray(a) for a in arrays]
+    traced: Any = {name: jnp.int32(code) for name, code in codes.items()}
+    objective = Tuned(*leaves, **traced)
     return certify(objective, jnp.asarray(log_l2))
 
 
@@ -99,6 +105,8 @@ def test_condition_and_distance_to_the_next_kink(log_l2):
     margins = 1 - arrays[3] * (arrays[2] @ w)
     np.testing.assert_allclose(found.kink_margin, np.min(np.abs(margins)), rtol=1e-9)
     assert np.min(margins) < 0 < np.max(margins)
+    speeds = arrays[2] @ (np.exp(log_l2) * solve(hessian, w))
+    np.testing.assert_allclose(found.reach, np.min(np.abs(margins / speeds)), rtol=1e-5)
     np.testing.assert_allclose(found.gradient, gradient(arrays, log_l2), rtol=1e-10)
 
 
@@ -176,9 +184,11 @@ def test_zero_is_a_gradient_within_its_own_error_of_a_solved_problem():
         size = abs(float(found.gradient))
         assert bool(found.zero) == (size <= float(found.error_bound)) == zero
         assert size > 0
-    unsolved = certified([*arrays[:4], w], -1.0, MAX_STEPS)
-    assert not bool(unsolved.zero)
-    assert float(unsolved.error_bound) == np.inf
+    for part in ("before", "after"):
+        unsolved = certified([*arrays[:4], w], -1.0, **{part: MAX_STEPS})
+        assert int(unsolved.result) == MAX_STEPS
+        assert not bool(unsolved.zero)
+        assert float(unsolved.error_bound) == np.inf
 
 
 def test_zero_and_rounding_of_a_function():

@@ -12,6 +12,7 @@ STATE = {
     "x": jnp.arange(6, dtype=jnp.float32).reshape(3, 2),
     "half": jnp.asarray([1.5, -2.0], jnp.bfloat16),
     "key": jax.random.key(3),
+    "other": jax.random.key(4, impl="rbg"),
     "rule": jnp.tanh,
     "step": jnp.int32(7),
 }
@@ -30,9 +31,10 @@ def test_a_tree_comes_back_bit_for_bit(checkpoint):
     for name in ("x", "half", "step"):
         assert again[name].dtype == STATE[name].dtype
         np.testing.assert_array_equal(again[name], STATE[name])
-    np.testing.assert_array_equal(
-        jax.random.key_data(again["key"]), jax.random.key_data(STATE["key"])
-    )
+    for name in ("key", "other"):
+        assert again[name].dtype == STATE[name].dtype
+        found, wanted = (jax.random.key_data(tree[name]) for tree in (again, STATE))
+        np.testing.assert_array_equal(found, wanted)
     assert again["rule"] is jnp.tanh
     checkpoint.remove()
     assert checkpoint.load(STATE) is None
@@ -71,6 +73,8 @@ def test_files_of_other_runs_are_sentences(checkpoint):
     for name, leaf, sentence in (
         ("x", STATE["x"].astype(float), r"float32 \(3, 2\) at tree\['x'\], expected float64"),
         ("x", STATE["x"][:, :1], r"expected float32 \(3, 1\)"),
+        ("half", STATE["half"][0], r"bfloat16 \(2,\) at tree\['half'\], expected bfloat16 \(\)"),
+        ("step", jnp.zeros(1, jnp.int32), r"int32 \(\) at tree\['step'\], expected int32 \(1,\)"),
         ("z", jnp.zeros(1), r"only one of the two has: tree\['z'\]"),
     ):
         with pytest.raises(ValueError, match=sentence):

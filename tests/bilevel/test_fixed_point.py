@@ -147,6 +147,8 @@ def test_what_does_not_contract_is_reported(move, codes):
     problem = FixedPoint(move, jnp.asarray([0.3, 1.4]), jnp.asarray(0.0))
     failed = argmin(problem, solver=Anderson(max_steps=100), throw=False)
     assert int(failed.result) in codes
+    left = jnp.linalg.norm(move(failed.value, 0.0) - failed.value)  # of the point, not of the last
+    np.testing.assert_allclose(failed.stats["residual"], left, rtol=1e-6)
     with pytest.raises(SolveError):
         argmin(problem, solver=Anderson(max_steps=100))
 

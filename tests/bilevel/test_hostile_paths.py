@@ -66,3 +66,14 @@ def test_the_residual_of_a_stochastic_path_is_the_gradient_on_its_last_mini_batc
     drawn = jax.random.normal(jax.random.fold_in(key, STEPS - 1), (2,))
     slope = 2 * (np.asarray(solution.value) - [0.3, -0.2] - rows[-1] - np.asarray(drawn))
     np.testing.assert_allclose(solution.stats["residual"], np.linalg.norm(slope), rtol=1e-12)
+
+
+def test_a_truncated_path_ends_with_the_last_steps_of_the_path():
+    """Each step has a rate of its own, so that the first steps would lead elsewhere."""
+    problem = Smooth(lambda w, t: 0.5 * jnp.sum((w - t) ** 2), jnp.zeros(1), jnp.ones(1))
+    solver = Momentum(3, jnp.asarray([0.1, 0.2, 0.4]))
+    last, whole = (
+        argmin(problem, solver=solver, derivative=derivative).value
+        for derivative in (Truncated(1), Unroll())
+    )
+    np.testing.assert_allclose(last, whole, rtol=1e-13)

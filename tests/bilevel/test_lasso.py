@@ -232,13 +232,21 @@ def test_the_certificate_bounds_the_error_of_the_gradient():
     assert abs(found - exact) < 1e-8 * size
 
 
-def tie():
-    """A strength at which a feature is just about to enter."""
+def tie(times=1.0):
+    """A strength at which a feature is just about to enter, so many times."""
     a = arguments()
     w = np.asarray(solve(a["rows"], a["targets"], L1(a["strength"]), a["weights"]).value)
     off = int(np.flatnonzero(w == 0)[0])
     at = abs((WEIGHTS * (X @ w - Y)) @ X[:, off])
-    return a | {"strength": a["strength"].at[off].set(at)}
+    return a | {"strength": a["strength"].at[off].set(times * at)}
+
+
+def test_the_margin_is_in_units_of_the_weighted_lengths_of_column_and_targets():
+    a = tie(1.001)
+    off = int(np.argmax(a["strength"] != STRENGTHS))
+    lengths = np.sqrt((WEIGHTS @ X[:, off] ** 2) * (WEIGHTS @ Y**2))
+    beyond = float(a["strength"][off]) * (1 - 1 / 1.001)
+    np.testing.assert_allclose(certified(a).margin, beyond / lengths, rtol=1e-9)
 
 
 def test_a_feature_about_to_enter_is_reported():

@@ -73,6 +73,13 @@ def test_without_an_equality_it_is_a_clip() -> None:
     np.testing.assert_allclose(x, [1, 0, 0.3], atol=1e-12)
 
 
+def test_rows_whose_entries_cancel_have_a_rate_by_their_sizes() -> None:
+    Q = jnp.asarray([[1.0, -0.5, -0.5], [-0.5, 1.0, -0.4], [-0.5, -0.4, 1.0]])
+    qp = BoxQP(Q, jnp.asarray([0.4, 0.1, -0.2]), -jnp.ones(3), jnp.ones(3))
+    x, _ = argmin(qp, solver=ProjectedGradient(50), derivative=Unroll()).value
+    np.testing.assert_allclose(x, argmin(qp, solver=ActiveSet()).value[0], atol=1e-4)
+
+
 def test_an_implicit_derivative_is_refused_with_a_sentence() -> None:
     with pytest.raises(ValueError, match="ProjectedGradient is a path"):
         jax.grad(outer)(Z, 5, Implicit())

@@ -18,7 +18,7 @@ from bilevel.problems import BoxQP, Smooth
 from bilevel.results import MAX_STEPS, sentence
 from bilevel.solvers import ActiveSet, Descent, Newton
 from bilevel.study._differences import narrowed
-from bilevel.study._method import degrees
+from bilevel.study._method import degrees, relative
 from bilevel.study.check import _solve
 
 ROWS = np.random.default_rng(0).normal(size=(4, 30, 5))
@@ -351,7 +351,9 @@ def test_angles_are_exact_for_small_and_for_large_ones() -> None:
         turn = np.deg2rad(angle)
         b = {"x": jnp.array([np.cos(turn), 0.0]), "y": jnp.array([np.sin(turn)])}
         np.testing.assert_allclose(degrees(a, b), angle, rtol=1e-9)
-    assert np.isnan(degrees(a, jax.tree.map(jnp.zeros_like, a)))
+    zero = jax.tree.map(jnp.zeros_like, a)
+    assert np.isnan(degrees(a, zero))
+    assert (relative(a, zero), relative(zero, a), relative(zero, zero)) == (1, 1, 0)
 
 
 def test_compare_needs_something_to_compare() -> None:

@@ -1,9 +1,13 @@
 """Confident learning against a plain loop in NumPy, JAX and scikit-learn versions alike."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from test_estimators import labels
 
 from bilevel import Data
@@ -11,7 +15,8 @@ from bilevel.learners import Logistic, Ridge, Softmax
 from defenses import ConfidentLearning
 from defenses._hash import row_hash
 from defenses.estimators import ConfidentLearningClassifier
-from defenses.sanitise.confident_learning import folds_of, off_diagonal
+from defenses.estimators.confident_learning import _probabilities
+from defenses.sanitise.confident_learning import folds_of, off_diagonal, probabilities
 
 
 def joint_by_hand(p, own):
@@ -88,6 +93,14 @@ def test_both_versions_find_the_flips_in_any_order(classes):
     order = np.random.default_rng(1).permutation(90)
     moved = ConfidentLearningClassifier(PLANE, check=False).fit(x[order], y[order])
     np.testing.assert_array_equal(moved.scores_, estimator.scores_[order])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_decisions_are_as_sure_in_both_versions(classes):
+    x, y, _ = labels(classes=classes)
+    model, rows = RidgeClassifier().fit(x, y), cast(Any, SimpleNamespace(given=x))
+    ours = probabilities(jnp.asarray(model.decision_function(x)))
+    np.testing.assert_allclose(_probabilities(model, rows), ours, rtol=1e-12)
 
 
 def test_sentences():

@@ -27,6 +27,9 @@ from defenses import (
     Trim,
     VotingModel,
 )
+from defenses.sanitise._quotas import quota
+from defenses.sanitise._selection import kept_count
+from defenses.sanitise.trim import drawn_sets
 
 N, D = 40, 3
 RNG = np.random.default_rng(4)
@@ -185,6 +188,25 @@ def test_a_training_that_fails_on_the_way_reaches_the_result(name):
     if name == "trim":
         attack = compose(defense, reach, goal, data)
         assert int(attack.evaluate(jnp.ones((1, D)))[1][1].result) == MAX_STEPS
+
+
+def test_a_training_that_fails_without_a_row_is_no_lesser_one():
+    """Six rows are too few, seven are enough."""
+    seen = Roni(brittle(least=6.5), draws=1, train=6, validation=10).inspect(Data(X, Y))
+    assert int(seen.result) == MAX_STEPS
+
+
+def test_a_failure_of_a_random_set_that_does_not_go_on_is_one_of_the_whole():
+    """A set without the heavy row is too light to train on; the search from all rows is not."""
+    used, restarts = np.ones(N, bool), 4
+    count = kept_count(used, 0.2)
+    learner = brittle(least=int(count) + 3.5, most=2.0 * N)
+    defense = Trim(learner, 0.2, restarts=restarts, balance=0)
+    drawn = drawn_sets(X, Y, used, count, restarts, 0, quota(Y, used, 0.8, 0))
+    weights = 1 + 4 * np.eye(N)
+    failed = [int(defense.inspect(Data(X, Y, w)).result) == MAX_STEPS for w in weights]
+    assert np.all(np.array(failed) | drawn.all(axis=0))
+    assert not all(failed)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ def test_rows_of_weight_zero_take_no_room():
     learner = Partition(Ridge(0.1), 4)
     alone, beside = learner.fit(Data(X, Y)), learner.fit(Data(x, y, weight))
     np.testing.assert_allclose(beside.model.decision(AT), alone.model.decision(AT), rtol=1e-9)
+    more = room(len(y), 4) - room(len(Y), 4)
+    np.testing.assert_array_equal(beside.model.spare, alone.model.spare + more)
 
 
 def test_a_tie_is_minus_one_and_the_certificate_knows():

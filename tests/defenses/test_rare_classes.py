@@ -11,9 +11,10 @@ from sklearn.metrics import recall_score
 import defenses.estimators as estimators
 from bilevel import Data
 from bilevel.learners import Logistic, Softmax
+from bilevel.losses import CrossEntropy, Squares
 from defenses import Filter, MicroModels, Relabel, Roni, Sever, Trim
 from defenses.sanitise._inspection import class_gaps, quota_gaps
-from defenses.sanitise._quotas import by_quota, least_mass, quota
+from defenses.sanitise._quotas import by_quota, class_of, least_mass, quota
 from defenses.sanitise._selection import first_lowest, kept_count, lowest, soft_lowest
 
 N, D = 300, 4
@@ -83,6 +84,14 @@ def test_a_class_of_few_rows_is_never_emptied(contamination):
     kept = np.asarray(softmax.inspect(Data(X, y.astype(int))).kept)
     assert set(y[kept]) == {0, 1, 2}
     assert kept.sum() == trim.support_mask_.sum() == round((1 - contamination) * N)
+
+
+def test_labels_are_classes_if_those_that_count_are():
+    y, weight = np.array([1.0, -1.0, 0.5]), np.array([1.0, 2.0, 0.0])
+    data, whole = Data(np.ones((3, 1)), y, weight), Data(np.ones((3, 1)), y)
+    np.testing.assert_array_equal(class_of(data, Squares())[:2], y[:2])
+    np.testing.assert_array_equal(class_of(whole, Squares()), 0)
+    np.testing.assert_array_equal(class_of(whole, CrossEntropy()), y)
 
 
 def test_targets_of_a_regression_are_one_group():

@@ -299,4 +299,24 @@ MUTANTS = (
         "ROUNDING = 0.0",
         "tests/attacks/test_model_targeting.py",
     ),
+    (
+        "attacks/goals/disparity.py", "share=jnp.sum(weight, axis=0) / jnp.sum(weight),",
+        "share=jnp.mean(inside.astype(f.dtype), axis=0),", "tests/attacks/test_fairness_goals.py",
+    ),
+    (
+        "attacks/fairness/measures.py", "a * b / (a + b) ** 2", "a * b",
+        "tests/attacks/test_fairness_goals.py",
+    ),
+    (
+        "attacks/capabilities/_capability.py", "jnp.sum(weight != 0)", "jnp.sum(weight)",
+        "tests/attacks/test_capabilities.py",
+    ),
+    (
+        "attacks/capabilities/_capability.py", "jnp.sum(share * measured, axis=0, keepdims=True)",
+        "jnp.mean(measured, axis=0, keepdims=True)", "tests/attacks/test_domains.py",
+    ),
+    (
+        "attacks/domains/columns.py", "jnp.where(grouped, jnp.minimum(upper, 1), upper)", "upper",
+        "tests/attacks/test_domains.py",
+    ),
 )  # fmt: skip

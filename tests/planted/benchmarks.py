@@ -411,4 +411,12 @@ MUTANTS = (
         "(source + step) % 10",
         "tests/benchmarks/experiments/test_clean_label_experiments.py",
     ),
+    (
+        "benchmarks/experiments/flips/label_flips.py", "float(flips.values[budget - 1])",
+        "float(flips.values[-1])", "tests/benchmarks/experiments/test_flip_experiments.py",
+    ),
+    (
+        "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
+        "[version(), plain(options)]", "tests/benchmarks/experiments/test_network_experiments.py",
+    ),
 )  # fmt: skip

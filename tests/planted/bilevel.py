@@ -356,4 +356,44 @@ MUTANTS = (
         "p for p, k",
         "tests/attacks/test_collide.py",
     ),
+    (
+        "bilevel/solvers/smooth/anderson.py", "w = unravel(end.best)", "w = unravel(end.w)",
+        "tests/bilevel/test_fixed_point.py",
+    ),
+    (
+        "bilevel/solvers/path/projected_gradient.py", "jnp.max(jnp.sum(jnp.abs(Q), axis=1))",
+        "jnp.max(jnp.sum(Q, axis=1))", "tests/bilevel/test_projected_gradient.py",
+    ),
+    (
+        "bilevel/solvers/sparse/working_set.py", "(weights @ problem.rows**2) * (weights @",
+        "jnp.mean(problem.rows**2, axis=0) * (weights @", "tests/bilevel/test_lasso.py",
+    ),
+    (
+        "bilevel/learners/softmax.py", "(data.y < self.classes)", "(data.y <= self.classes)",
+        "tests/test_hostile.py",
+    ),
+    (
+        "bilevel/derivatives/truncated.py", "first = solver.steps - self.last", "first = 0",
+        "tests/bilevel/test_hostile_paths.py",
+    ),
+    (
+        "bilevel/_certify.py", "jnp.minimum(*reach)", "reach[0]",
+        "tests/bilevel/test_certificate_fields.py",
+    ),
+    (
+        "bilevel/_certify.py", "worst(posed.result, point.result, finished)",
+        "worst(posed.result, point.result)", "tests/bilevel/test_certificate_fields.py",
+    ),
+    (
+        "bilevel/_hosts.py", "zlib.crc32(array.tobytes(), digest)", "zlib.crc32(array.tobytes())",
+        "tests/bilevel/test_batch.py",
+    ),
+    (
+        "bilevel/_checkpoint.py", " or saved.ndim != wanted.ndim", "",
+        "tests/bilevel/test_checkpoint.py",
+    ),
+    (
+        "bilevel/study/_method.py", "else float(norm(a) > 0)", "else 0.0",
+        "tests/bilevel/test_study.py",
+    ),
 )  # fmt: skip

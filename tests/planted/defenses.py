@@ -155,4 +155,30 @@ MUTANTS = (
         "return loss(y, f)",
         "tests/defenses/test_trim.py",
     ),
+    (
+        "defenses/sanitise/roni.py", "worst(without.result, joined.result)", "joined.result",
+        "tests/defenses/test_contract.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "worst(jnp.max(tried.result), jnp.max(ends.result))",
+        "jnp.max(ends.result)", "tests/defenses/test_contract.py",
+    ),
+    (
+        "defenses/sanitise/_quotas.py", "(jnp.abs(y) == 1) | (data.weight == 0)", "jnp.abs(y) == 1",
+        "tests/defenses/test_rare_classes.py",
+    ),
+    (
+        "defenses/ensemble/partition.py",
+        "jnp.where(data.weight > 0, self.places(data), self.partitions)", "self.places(data)",
+        "tests/defenses/test_partition.py",
+    ),
+    (
+        "defenses/estimators/roni.py", "mean_impact(harm.reshape(made.shape), made, hashes[0])",
+        "mean_impact(harm.reshape(made.shape), used, hashes[0])",
+        "tests/defenses/test_estimators_rows.py",
+    ),
+    (
+        "defenses/estimators/confident_learning.py", "expit(f - f.mean", "expit(2 * f - 2 * f.mean",
+        "tests/defenses/test_confident_learning.py",
+    ),
 )  # fmt: skip

@@ -43,6 +43,9 @@ def test_label_flips_reports_errors_and_trainings(tmp_path: Path) -> None:
         assert row["ranked_trainings"] == 6 * row["budget"]
         assert row["ranked_val_loss"] >= 0.99 * row["greedy_val_loss"]
         assert row["ranked_val_err"] >= row["clean_val_err"]
+    for few, many in (rows[:2], rows[2:]):
+        for name in ("greedy", "ranked"):
+            assert few[f"{name}_val_loss"] < many[f"{name}_val_loss"]
     assert (tmp_path / "label-flips.png").stat().st_size > 10_000
 
 

@@ -74,6 +74,7 @@ def test_an_interrupted_split_goes_on_after_its_last_point(tmp_path: Path, monke
     assert len(list(tmp_path.glob("*.npz"))) == 1
     other = dataclasses.replace(options, steps=7)
     assert not checkpoint(other, data="mlp-mnist", split=0).path.exists()  # pyright: ignore
+    assert not checkpoint(options, data="mlp-mnist", split=1).path.exists()  # pyright: ignore
     monkeypatch.setattr(Checkpoint, "save", lambda self, tree: saved.append(len(tree.y)))
     assert _one_by_one.make_rows(options, "mlp-mnist", 0) == whole
     assert saved == [1, 2]
