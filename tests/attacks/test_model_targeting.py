@@ -75,14 +75,15 @@ def test_models_out_of_reach_need_infinitely_many_rows_and_the_clean_one_none():
 
 
 def test_a_head_on_features_is_led_as_a_table_of_them_is():
-    net = MLP((4,), 2)
-    row = jax.ShapeDtypeStruct((3,), TRAIN.x.dtype)
+    net = MLP((3,), 2)  # as many features as columns: one program serves both tables
+    row = jax.ShapeDtypeStruct((3,), "float32")
     model = NetworkModel(net.init(jax.random.key(0), row), net)
     head = OnFeatures(model, LEARNER)
-    wanted = reached(head, [30, 31, 32])
-    made = approach_model(TRAIN, wanted, head, POOL, 5)
-    seen = [Data(model.features(data.x), data.y) for data in (TRAIN, POOL)]
-    table = approach_model(seen[0], wanted.head, LEARNER, seen[1], 5)
+    train, pool = (Data(data.x.astype("float32"), data.y) for data in (TRAIN, POOL))
+    wanted = head.fit(append(train, pool.x[30:33], pool.y[30:33])).model
+    made = approach_model(train, wanted, head, pool, 12)
+    seen = [Data(model.features(data.x).astype(float), data.y) for data in (train, pool)]
+    table = approach_model(seen[0], wanted.head, LEARNER, seen[1], 12)
     np.testing.assert_array_equal(made.rows, table.rows)
     np.testing.assert_allclose(made.fewest, table.fewest, rtol=1e-6)
 

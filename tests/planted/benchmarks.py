@@ -355,10 +355,4 @@ MUTANTS = (
         "x[rank >= 0], y[rank >= 0]",
         "tests/benchmarks/experiments/test_targeted_experiments.py",
     ),
-    (
-        "benchmarks/experiments/targeted/frogs.py",
-        "domain=near, start=faint",
-        "domain=near, start=base",
-        "tests/benchmarks/experiments/test_targeted_experiments.py",
-    ),
 )  # fmt: skip
