@@ -87,10 +87,11 @@ def _approached(
         terms = losses(wanted, train) + new, losses(model, train) + old
         # `wanted` is worse by so much on the clean rows, and a row makes up for at most `each`. At
         # the wanted model both are rounding, which must not raise the bound.
-        clean = train.weight @ (terms[0] - terms[1] - ROUNDING * (terms[0] + terms[1]))
+        worse = terms[0] - terms[1] - ROUNDING * (terms[0] + terms[1])
+        clean = train.weight.astype(worse.dtype) @ worse
         each = gap - (new - old) + ROUNDING * (jnp.max(here + there) + new + old)
         fewest = jnp.where(each > 0, clean / jnp.where(each > 0, each, 1), jnp.inf)
-        return row, gap, jnp.where(clean > 0, fewest, 0)
+        return row, gap, jnp.where(clean > 0, fewest, 0).astype(float)
 
     def step(state, slot):
         data, warm, most = state
@@ -106,7 +107,7 @@ def _approached(
 
     first = jnp.zeros(count, jnp.int32)  # slots of weight zero
     slots = append(train, pool.x[first], pool.y[first], jnp.zeros(count, train.weight.dtype))
-    start = slots, learner.cold(slots), jnp.zeros((), pool.weight.dtype)
+    start = slots, learner.cold(slots), jnp.zeros(())
     (data, warm, most), (rows, gaps) = lax.scan(step, start, jnp.arange(count))
     model = learner.fit(data, warm).model
     _, gap, fewest = measured(model)

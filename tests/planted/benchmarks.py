@@ -388,12 +388,6 @@ MUTANTS = (
         "tests/benchmarks/experiments/test_targeted_experiments.py",
     ),
     (
-        "benchmarks/experiments/targeted/frogs.py",
-        "domain=near, start=faint",
-        "domain=near, start=base",
-        "tests/benchmarks/experiments/test_targeted_experiments.py",
-    ),
-    (
         "benchmarks/experiments/targeted/_pairs.py", "rng.integers(1, 10,", "rng.integers(0, 10,",
         "tests/benchmarks/experiments/test_clean_label_experiments.py",
     ),

@@ -134,6 +134,7 @@ def test_predictions_without_training_are_those_of_the_two_equations() -> None:
     assert found.tolist() == [int(jnp.argmax(gain))]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untrained")
 def test_half_a_grey_level_is_stored_alike_and_the_derivative_foretells(
     tmp_path: Path, capsys
@@ -154,6 +155,7 @@ def test_half_a_grey_level_is_stored_alike_and_the_derivative_foretells(
     assert (tmp_path / "last-layer.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untrained")
 def test_one_image_for_one_target_begins_with_a_faint_copy_or_pays_for_its_change(
     tmp_path: Path,
