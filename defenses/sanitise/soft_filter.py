@@ -56,4 +56,6 @@ class SoftFilter(AbstractSoftSanitiser):
             kept = soft_lowest(score, used, count, self.sharpness)
             share = jnp.where(inside, kept, share)
             scores = jnp.where(inside, score, scores)
-        return Inspection(reweighed(data, share), scores, jnp.int32(0))
+        given = lax.stop_gradient(data)
+        group = given.targets() if self.classes else jnp.zeros_like(given.weight)
+        return Inspection(reweighed(data, share), scores, jnp.int32(0), group=group)

@@ -4,7 +4,7 @@ import numpy as np
 
 from bilevel import Data
 from bilevel.learners import Ridge
-from defenses import Filter
+from defenses import Filter, SoftFilter
 from defenses.sanitise._message import sentence
 
 USED = np.array([True, True, True, True, True, False, False, False])
@@ -50,3 +50,13 @@ def test_a_defense_says_of_its_rows_what_it_says_without_those_of_weight_zero():
     defense = Filter(Ridge(0.1), contamination=0.2)
     whole, few = Data(x, y, weight), Data(x[some], y[some])
     assert defense.inspect(whole).message(whole) == defense.inspect(few).message(few)
+
+
+def test_a_soft_filter_tells_the_classes_as_a_hard_one_does():
+    rng = np.random.default_rng(1)
+    data = Data(rng.normal(size=(12, 2)), np.where(np.arange(12) % 3, 1.0, -1.0))
+    soft, hard = (kind(Ridge(0.1)).inspect(data) for kind in (SoftFilter, Filter))
+    np.testing.assert_array_equal(soft.group, hard.group)
+    assert "of class -1" in soft.message(data)
+    regression = SoftFilter(Ridge(0.1), classes=()).inspect(data)
+    assert "class" not in regression.message(data)
