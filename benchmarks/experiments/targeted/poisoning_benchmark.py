@@ -118,7 +118,7 @@ class Crafted(NamedTuple):
 
 
 def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callable[..., Array]:
-    """(target, wanted label, numbers of the clean images, base images, key) -> poison."""
+    """(target, wanted label, numbers of the clean images, base images, start, key) -> poison."""
     setting = SETTINGS[options.setting]
     stacked = members(setting, seed, options.members) if setting.scratch else None
     networks = [extractor(setting, "white")] if stacked is None else unstacked(stacked)
@@ -126,8 +126,8 @@ def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callab
     x, y = jnp.asarray(everything.x), labels(setting, everything.y)
     m = setting.poisons
 
-    def collide(target, wanted, clean, base, key) -> Array:
-        del clean, key
+    def collide(target, wanted, clean, base, start, key) -> Array:
+        del clean, start, key
         data = Data(base, jnp.full(m, wanted))
         near = LinfBall(base, setting.eps, Box(0.0, 1.0))
         other = wanted - 1  # the check asks for a class that is not the wanted one
@@ -137,7 +137,7 @@ def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callab
         )  # fmt: skip
         return made.climb().z
 
-    def through(target, wanted, clean, base, key) -> Array:
+    def through(target, wanted, clean, base, start, key) -> Array:
         del key
         learner = victim(setting, "white")
         rows = Data(jnp.concatenate([x[clean], base]), jnp.append(y[clean], jnp.full(m, wanted)))
@@ -148,10 +148,10 @@ def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callab
         reach = Perturb(jnp.arange(m) + clean.shape[0], near)
         goal = shown(target[None], -wanted[None], LogisticLoss())
         composed = compose(learner, reach, goal, rows)
-        return maximize(composed, base, steps=options.steps).z
+        return maximize(composed, start, steps=options.steps).z
 
-    def align(target, wanted, clean, base, key) -> Array:
-        del clean
+    def align(target, wanted, clean, base, start, key) -> Array:
+        del clean, start
         assert stacked is not None  # the options see to it
         low, high = jnp.maximum(base - setting.eps, 0), jnp.minimum(base + setting.eps, 1)
         reach, data = Reach(jnp.arange(m), low, high), Data(base, jnp.full(m, wanted))
@@ -167,16 +167,21 @@ def crafter(options: Options, attack: Attack, defense: str, seed: int) -> Callab
 
 @functools.lru_cache(32)
 def crafted(options: Options, attack: Attack, defense: str, seed: int) -> Crafted:
-    """The poison of all targets, made at once for the white box."""
+    """The poison of all targets, made at once for the white box. An attacker who knows the defense
+    starts from what collides without it, the others from the base images.
+    """
     setting = SETTINGS[options.setting]
     drawn = trials(setting, seed)
     train, test = images(setting.data)
+    start = train.x[drawn.base]
+    if defense != "none":
+        start = crafted(options, "bullseye", "none", seed).poisons.images
     # Of a network from scratch one target is work enough for all cores.
     size = None if setting.scratch else setting.trials
     run = batch(crafter(options, attack, defense, seed), size)
     arguments = (
         jnp.asarray(test.x[drawn.target]), labels(setting, drawn.wanted),
-        jnp.asarray(drawn.clean), jnp.asarray(train.x[drawn.base]),
+        jnp.asarray(drawn.clean), jnp.asarray(train.x[drawn.base]), jnp.asarray(start),
         jax.random.split(jax.random.key(seed), setting.trials),
     )  # fmt: skip
     x, _, seconds = timed(lambda: run(*arguments))
