@@ -13,7 +13,7 @@ files. `transfer` and `scratch` are the paper's settings, made for an accelerato
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,11 +29,11 @@ from benchmarks.clock import timed
 from benchmarks.options import Count, Numbers, check, refuse
 from benchmarks.poisons import SETTINGS, Poisons, judge
 from benchmarks.poisons.judging import Controls, controls, fitted, labels
-from benchmarks.poisons.networks import KNOWN, Known, extractor, members, victim
+from benchmarks.poisons.networks import Known, admitted, extractor, members, victim
 from benchmarks.poisons.setting import trials
 from benchmarks.pretraining import images
 from benchmarks.report import Report
-from benchmarks.rows import column, distinct, where
+from benchmarks.rows import Row, column, distinct, where
 from bilevel import Data, batch, maximize
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Logistic as LogisticLoss
@@ -100,8 +100,8 @@ class Options:
 
     @property
     def may_victims(self) -> tuple[Known, ...]:
-        """Victims of the setting: from scratch no weights are known."""
-        return KNOWN[1:] if SETTINGS[self.setting].scratch else KNOWN
+        """Victims that the setting admits."""
+        return admitted(SETTINGS[self.setting])
 
     @property
     def may_defenses(self) -> tuple[Defense, ...]:
@@ -193,7 +193,7 @@ def without(options: Options, known: Known, defense: Defense, seed: int) -> Cont
 @functools.lru_cache(32)
 def certified(options: Options, known: Known, defense: str, seed: int) -> float | None:
     """Share of the targets that a clean victim reads right, and would whatever images took the
-    place of as many. None for a defense without certificate.
+    place of as many. None for a defense without certificate, and if it reads none right.
     """
     if defense != "partition":
         return None
@@ -215,6 +215,8 @@ def certified(options: Options, known: Known, defense: str, seed: int) -> float 
         jnp.asarray(test.x[drawn.target]), labels(setting, drawn.wanted),
         jnp.asarray(drawn.clean), jnp.asarray(train.x[drawn.base]),
     )  # fmt: skip
+    if not np.any(right):
+        return None
     # An image that is replaced counts twice: one goes, one comes.
     return float(np.mean(np.asarray(rows)[np.asarray(right)] >= 2 * setting.poisons))
 
@@ -261,6 +263,11 @@ def _keep(options: Options, out: Path) -> None:
             crafted(options, attack, "none", seed).poisons.save(out / name)
 
 
+def _shares(rows: Sequence[Row], name: str, **cells: Any) -> list[float]:
+    """The shares of a column that are of any target; NaN if none is."""
+    return [v for v in column(rows, name, **cells) if v is not None] or [float("nan")]
+
+
 def _notes(options: Options, report: Report) -> None:
     setting = SETTINGS[options.setting]
     source = "digits" if setting.data == "mnist" else "images of CIFAR-10"
@@ -276,15 +283,15 @@ def _notes(options: Options, report: Report) -> None:
         plain = where(report.rows, victim=known, defense="none")
         if plain:
             shares = (
-                f"{a} {np.mean(column(plain, 'success', attack=a)):.2f}"
+                f"{a} {np.mean(_shares(plain, 'success', attack=a)):.2f}"
                 for a in distinct(plain, "attack")
             )
-            random = np.mean(column(plain, "random"))
+            random = np.mean(_shares(plain, "random"))
             report.note(f"{known}: {', '.join(shares)}; random changes {random:.2f}")
     first = report.rows[0]["victim"]
     for defense in (d for d in distinct(report.rows, "defense") if d != "none"):
         of = where(report.rows, defense=defense, victim=first)
-        worst, error = max(column(of, "success")), np.mean(column(of, "clean_test_err"))
+        worst, error = max(_shares(of, "success")), np.mean(column(of, "clean_test_err"))
         knows = [v for v in column(of, "adaptive") if v is not None]
         after = f", {np.mean(knows):.2f} by the attacker who knows it" if knows else ""
         report.note(
