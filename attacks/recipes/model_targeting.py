@@ -28,8 +28,8 @@ from bilevel.tools import program, require_count
 REGULAR = Ridge, Huber, Logistic, Softmax
 """Learners of a mean loss and a penalty of squares."""
 
-ROUNDING = 1e-10
-"""Of sums of losses, relative, with that of a solved training in float64."""
+ROUNDING = 1e3
+"""Of sums of losses, with that of a solved training, in units of the dtype."""
 
 
 class Approach(eqx.Module):
@@ -39,7 +39,7 @@ class Approach(eqx.Module):
     - `gap` (m + 1,): the largest loss of a pool row by the model of the first k rows, above that by
       the wanted model. With the gap the difference of the two models on all rows goes to 0.
     - `fewest`: no attacker with the same pool reaches the wanted model exactly with fewer rows.
-      Infinite if none of them do.
+      Infinite if none of them do. Of rows in single precision rounding takes most of it.
     - `model`: of all m rows.
     """
 
@@ -87,7 +87,7 @@ def _approached(
         terms = losses(wanted, train) + new, losses(model, train) + old
         # `wanted` is worse by so much on the clean rows, and a row makes up for at most `each`. At
         # the wanted model both are rounding, which must not raise the bound.
-        rounding = max(ROUNDING, 1e3 * float(jnp.finfo(here.dtype).eps))
+        rounding = ROUNDING * float(jnp.finfo(here.dtype).eps)
         worse = terms[0] - terms[1] - rounding * (terms[0] + terms[1])
         clean = train.weight.astype(worse.dtype) @ worse
         each = gap - (new - old) + rounding * (jnp.max(here + there) + new + old)
