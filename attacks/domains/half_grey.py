@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import ArrayLike, Float
 
 from bilevel.tools import concrete
 
@@ -13,7 +13,7 @@ REACH = 0.499
 """In grey levels; at a half, rounding decides."""
 
 
-def half_grey(x: Float[Array, "m ..."]) -> LinfBall:
+def half_grey(x: Float[ArrayLike, "m ..."]) -> LinfBall:
     """Images that are x when they are stored with 8 bits: each pixel moves by less than half a
     level.
 

@@ -1,13 +1,13 @@
 """Base rows with a faint copy of a target in them (Poison Frogs, Shafahi et al., NeurIPS 2018)."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from bilevel.tools import concrete
 
 
 def watermarked(
-    base: Float[Array, "m ..."], target: Float[Array, "..."], opacity: float
+    base: Float[ArrayLike, "m ..."], target: Float[ArrayLike, "..."], opacity: float
 ) -> Float[Array, "m ..."]:
     """(1 - opacity) base + opacity target, in each row.
 

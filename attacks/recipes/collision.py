@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from bilevel import Ascent, Data, Together
 from bilevel.learners import AbstractModel, Fixed
@@ -34,7 +34,7 @@ EPS = 8 / 255
 def collide_features(
     train: Data,
     rows,
-    target: Float[Array, "..."],
+    target: Float[ArrayLike, "..."],
     label,
     networks: Sequence[AbstractModel],
     collision: AbstractCollision = Bullseye(),
@@ -43,7 +43,7 @@ def collide_features(
     draws: int = 0,
     key: PRNGKeyArray | None = None,
     domain: AbstractDomain | None = None,
-    start: Float[Array, "m ..."] | None = None,
+    start: Float[ArrayLike, "m ..."] | None = None,
     steps: int = 200,
     ascent: Ascent = Ascent(),
 ) -> Recipe:
@@ -70,7 +70,8 @@ def collide_features(
     goal = Collide(jnp.asarray(target, train.x.dtype)[None], collision, layers, draws)
     attacks = [compose(Fixed(network), reach, goal, train, key=key) for network in networks]
     _check_classes(train.y[rows], label)
-    made = recipe(attacks[0], reach.example(train) if start is None else start, ascent, steps)
+    start = reach.example(train) if start is None else jnp.asarray(start, train.x.dtype)
+    made = recipe(attacks[0], start, ascent, steps)
     return Recipe(Together(attacks), made.start, ascent, steps) if len(attacks) > 1 else made
 
 
