@@ -14,7 +14,6 @@ files. `transfer` and `scratch` are the paper's settings, made for an accelerato
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -222,7 +221,7 @@ def certified(options: Options, known: Known, defense: str, seed: int) -> float 
 
 
 def make_rows(options: Options, attack: Attack, defense: Defense, seed: int) -> dict[str, Any]:
-    """The rows of an attack on all victims behind a defense."""
+    """The rows of an attack on all victims behind a defense, and its poison."""
     unaware = crafted(options, attack, "none", seed)
     aware = attack == HEAD and defense != "none"
     knows = crafted(options, attack, defense, seed) if aware else None
@@ -239,7 +238,7 @@ def make_rows(options: Options, attack: Attack, defense: Defense, seed: int) -> 
             "certified": certified(options, known, defense, seed),
             "seconds": unaware.seconds, "digest": unaware.poisons.digest(), "seed": seed,
         })  # fmt: skip
-    return {"rows": rows}
+    return {"rows": rows, "poisons": unaware.poisons}
 
 
 def run(options: Options, report: Report) -> None:
@@ -250,17 +249,14 @@ def run(options: Options, report: Report) -> None:
         for attack in options.attacks or options.may_attacks
         for defense in options.defenses or options.may_defenses
     ]
-    report.each(make_rows, options, units, "poisoning-benchmark")
+    made = report.each(make_rows, options, units, "poisoning-benchmark")
     _notes(options, report)
-    if report.out is not None:
-        _keep(options, report.out)
-
-
-def _keep(options: Options, out: Path) -> None:
-    for seed in options.seed:
-        for attack in options.attacks or options.may_attacks:
-            name = f"{options.setting}-{attack.replace(' ', '-')}-{seed}.npz"
-            crafted(options, attack, "none", seed).poisons.save(out / name)
+    if report.out is None:
+        return
+    for unit, part in zip(units, made, strict=True):
+        if unit["defense"] == units[0]["defense"]:  # others meet the same poison
+            name = f"{options.setting}-{unit['attack'].replace(' ', '-')}-{unit['seed']}.npz"
+            Poisons(*part["poisons"]).save(report.out / name)
 
 
 def _shares(rows: Sequence[Row], name: str, **cells: Any) -> list[float]:
