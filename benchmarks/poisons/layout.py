@@ -164,7 +164,7 @@ def _check_rows(
 
 
 def _check_images(setting: Setting, poisons: Poisons, trial: int, x: np.ndarray) -> None:
-    moved = poisons.images[trial]
+    moved = poisons._replace(x=poisons.x[trial]).images
     outside = ~((moved >= 0) & (moved <= 1))  # NaN too
     if outside.any():
         raise UsageError(

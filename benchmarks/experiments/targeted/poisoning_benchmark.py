@@ -27,7 +27,7 @@ from benchmarks.clean_label import Reach, aligned
 from benchmarks.clock import timed
 from benchmarks.options import Count, Numbers, check, refuse
 from benchmarks.poisons import SETTINGS, Poisons, judge
-from benchmarks.poisons.judging import Controls, controls, fitted, labels
+from benchmarks.poisons.judging import Controls, controls, fitted, labels, undefended
 from benchmarks.poisons.networks import Known, admitted, extractor, members, victim
 from benchmarks.poisons.setting import trials
 from benchmarks.pretraining import images
@@ -47,7 +47,7 @@ RESTARTS = 2
 COLLISIONS = {"frogs": Frogs(), "polytope": Polytope(), "bullseye": Bullseye()}
 Defense = Literal["none", "neighbours", "trim", "partition"]
 DEFENSES: dict[str, Callable[[AbstractLearner], AbstractLearner]] = {
-    "none": lambda learner: learner,
+    "none": undefended,
     "neighbours": lambda learner: Filter(learner, Neighbours(), 0.15),
     "trim": lambda learner: Trim(learner, 0.15),
     "partition": lambda learner: Partition(learner, 9),
