@@ -26,8 +26,9 @@ class Judging:
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """npz files, as `run poisoning-benchmark --out` writes them, or another tool."""
-    known: tuple[Literal["white", "grey", "black"], ...] = ("white", "grey", "black")
-    """What the victim's network has in common with the attacker's."""
+    known: tuple[Literal["white", "grey", "black"], ...] | None = None
+    """What the victim's network has in common with the attacker's. By default all that the setting
+    admits."""
     json: Path | None = None
     """Write the verdicts to this file."""
 
@@ -120,14 +121,18 @@ def judge(arguments: Sequence[str]) -> int:
     keep_programs()
     from .poisons import judge as judged
     from .poisons.layout import load
+    from .poisons.networks import admitted
+    from .poisons.setting import named
     from .report import Report, UsageError
 
     options = tyro.cli(Judging, args=arguments, prog="python -m benchmarks judge")
+    if not options.files:
+        return _refuse("judge: got no file, expected npz files of poison")
     try:
         report = Report("judge", options, json_path=options.json)
         for file in options.files:
             poisons = load(file)
-            for known in options.known:
+            for known in options.known or admitted(named(poisons.setting)):
                 report.row(
                     file=file.name, setting=poisons.setting, victim=known,
                     **judged(poisons, known).row(), digest=poisons.digest(),
@@ -149,7 +154,7 @@ def board(arguments: Sequence[str]) -> int:
     except UsageError as error:
         return _refuse(str(error))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text)
+    options.out.write_text(text, encoding="utf-8")
     print(f"board: {options.out}")
     return 0
 

@@ -87,11 +87,16 @@ def network(setting: Setting) -> Network:
 
 
 def digits(setting: Setting, seed: int, members: int) -> Digits:
-    """A random split; so many networks of the attacker, and the clean victims."""
+    """A random split; so many networks of the attacker, and the clean victims. UsageError if a
+    class has fewer training digits than are to be moved.
+    """
     held, order = mnist(), np.random.default_rng(seed).permutation(5000)
     x = (held.images[order] / 255.0).astype(np.float32).reshape(-1, *SHAPE)
     y = held.labels[order].astype(np.int32)
     train, test = (Data(x[part], y[part]) for part in np.split(np.arange(5000), [setting.train]))
+    fewest = np.min(np.bincount(y[: setting.train], minlength=10))
+    if setting.poisons > fewest:
+        refuse("share", setting.share, f"at most {fewest} digits, as many as each class has")
     mine, theirs = jax.random.split(jax.random.key(seed))
     keys = jax.random.split(theirs, setting.victims)
     models, clean = (

@@ -61,9 +61,13 @@ def append(
 ) -> Data:
     """`data` with rows x (m, ...), labels y (m,) and weights (m,; ones by default) at the end.
 
-    Raises `ValueError` as `Data` does.
+    In the dtypes of `data`. Raises `ValueError` as `Data` does, and for rows of another shape.
     """
     x, y = _numbers("x", x), _numbers("y", y)
+    if x.shape[1:] != data.x.shape[1:]:
+        raise ValueError(
+            f"x: got rows of shape {x.shape[1:]}, expected {data.x.shape[1:]}, as in `data`"
+        )
     more = jnp.ones(y.shape, data.weight.dtype) if weight is None else _numbers("weight", weight)
     return Data(*_joined(data.x, data.y, data.weight, x, y, more))
 
@@ -74,9 +78,9 @@ def _joined(x: Array, y: Array, weight: Array, *more: Array) -> tuple[Array, Arr
     if jnp.issubdtype(y.dtype, jnp.integer):
         more_y = jnp.round(more_y)  # a cast alone cuts 1.999... to 1
     return (
-        jnp.concatenate([x, more_x]),
+        jnp.concatenate([x, more_x.astype(x.dtype)]),
         jnp.concatenate([y, more_y.astype(y.dtype)]),
-        jnp.concatenate([weight, more_weight]),
+        jnp.concatenate([weight, more_weight.astype(weight.dtype)]),
     )
 
 

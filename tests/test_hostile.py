@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 
 from attacks import Box, Insert, compose, indiscriminate
-from bilevel import Data, SolveError, argmin, losses, maximize, penalties
+from bilevel import Data, SolveError, append, argmin, losses, maximize, penalties
 from bilevel.learners import SVM, ElasticNet, Huber, Lasso, Logistic, Ridge, Softmax
 from bilevel.problems import BoxQP, Smooth
 from bilevel.results import CONVERGED, CURVATURE, INVALID
@@ -51,6 +51,7 @@ CALLS = {
     "None": (lambda: Data(None, Y), "^x: got NoneType"),
     "words": (lambda: Data(np.full((24, 3), "a", object), Y), "^x: got ndarray"),
     "no features": (lambda: SVM().fit(Data(X[:, :0], Y)), "^x: got no features"),
+    "appended rows": (lambda: append(Data(X, Y), X[:, :2], Y), r"^x: got rows of shape \(2,\), e"),
     "float16": (lambda: Ridge().fit(Data(X.astype(np.float16), Y)), "^x: got float16"),
     "asymmetric Q": (lambda: box(np.array([[2.0, 1], [0, 2]])), "^Q: .* differs from its"),
     "no variables": (lambda: BoxQP(np.eye(0), [], [], []), "^q: got no variables"),
@@ -86,6 +87,12 @@ def test_numbers_of_other_types_are_converted():
     plain = SVM().fit(Data(X, Y)).model.bias
     for same in (X.astype(">f8"), X.astype(object)):
         np.testing.assert_array_equal(SVM().fit(Data(same, Y)).model.bias, plain)
+
+
+def test_appended_rows_have_the_types_of_the_others():
+    data = append(Data(X.astype(np.float32), Y.astype(np.int32)), [[1, 2.5, 3]], [1.0], [0.5])
+    assert [a.dtype for a in (data.x, data.y, data.weight)] == ["float32", "int32", "float32"]
+    np.testing.assert_array_equal(data.x[-1], [1, 2.5, 3])
 
 
 LEARNERS = {

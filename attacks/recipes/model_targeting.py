@@ -28,8 +28,8 @@ from bilevel.tools import program, require_count
 REGULAR = Ridge, Huber, Logistic, Softmax
 """Learners of a mean loss and a penalty of squares."""
 
-ROUNDING = 1e-10
-"""Of sums of losses, relative, with that of a solved training."""
+ROUNDING = 1e3
+"""Of sums of losses, with that of a solved training, in units of the dtype."""
 
 
 class Approach(eqx.Module):
@@ -39,7 +39,7 @@ class Approach(eqx.Module):
     - `gap` (m + 1,): the largest loss of a pool row by the model of the first k rows, above that by
       the wanted model. With the gap the difference of the two models on all rows goes to 0.
     - `fewest`: no attacker with the same pool reaches the wanted model exactly with fewer rows.
-      Infinite if none of them do.
+      Infinite if none of them do. Of rows in single precision rounding takes most of it.
     - `model`: of all m rows.
     """
 
@@ -87,9 +87,10 @@ def _approached(
         terms = losses(wanted, train) + new, losses(model, train) + old
         # `wanted` is worse by so much on the clean rows, and a row makes up for at most `each`. At
         # the wanted model both are rounding, which must not raise the bound.
-        worse = terms[0] - terms[1] - ROUNDING * (terms[0] + terms[1])
+        rounding = ROUNDING * float(jnp.finfo(here.dtype).eps)
+        worse = terms[0] - terms[1] - rounding * (terms[0] + terms[1])
         clean = train.weight.astype(worse.dtype) @ worse
-        each = gap - (new - old) + ROUNDING * (jnp.max(here + there) + new + old)
+        each = gap - (new - old) + rounding * (jnp.max(here + there) + new + old)
         fewest = jnp.where(each > 0, clean / jnp.where(each > 0, each, 1), jnp.inf)
         return row, gap, jnp.where(clean > 0, fewest, 0).astype(float)
 
@@ -119,12 +120,13 @@ def _penalty(learner: AbstractLearner, model: AbstractModel) -> Float[Array, ""]
     """The penalty of a model in the learner's objective, beside the mean loss."""
     if isinstance(learner, OnFeatures) and isinstance(model, OnFeaturesModel):
         return _penalty(learner.learner, model.head)
-    if not isinstance(learner, REGULAR):
+    leaves = jax.tree.leaves(model)
+    if not isinstance(learner, REGULAR) or len(leaves) != 2:
         raise ValueError(
             f"learner: got a {type(learner).__name__} and a {type(model).__name__}, expected one "
             f"of {', '.join(kind.__name__ for kind in REGULAR)}, or OnFeatures around one, and a "
             "model that it trains"
         )
-    weights, bias = jax.tree.leaves(model)
-    squares = learner.l2 * jnp.sum(weights**2) + learner.l2_bias * jnp.sum(bias**2)
-    return 0.5 * squares
+    weights, bias = leaves
+    l2, l2_bias = (a.astype(weights.dtype) for a in (learner.l2, learner.l2_bias))
+    return 0.5 * (l2 * jnp.sum(weights**2) + l2_bias * jnp.sum(bias**2))

@@ -13,8 +13,9 @@ from bilevel import Data, batch
 from bilevel.learners import AbstractLearner, AbstractModel
 
 from ..pretraining import images
+from ..report import UsageError
 from .layout import Poisons, check
-from .networks import Known, victim
+from .networks import Known, admitted, victim
 from .setting import Setting, Trials, named
 
 Defend = Callable[[AbstractLearner], AbstractLearner]
@@ -84,7 +85,8 @@ def controls(
 def judge(
     poisons: Poisons, known: Known, defend: Defend = undefended, beside: Controls | None = None
 ) -> Judged:
-    """Train a victim for each trial. UsageError for poison that breaks a rule of its setting.
+    """Train a victim for each trial. UsageError for poison that breaks a rule of its setting, and
+    for a victim that the setting does not admit.
 
     - `known`: what the attacker's network, the white one, has in common with the victims'.
     - `defend`: wraps what a victim trains on the frozen features, for settings of two classes.
@@ -92,7 +94,13 @@ def judge(
     """
     check(poisons)
     setting = named(poisons.setting)
-    drawn = Trials(poisons.target, poisons.wanted, poisons.base, poisons.clean)
+    if known not in admitted(setting):
+        raise UsageError(
+            f"known: got {known!r}, expected one of {', '.join(admitted(setting))}; victims of "
+            f"{setting.name} are trained from scratch, their weights are not known"
+        )
+    # Other tools may write other byte orders, which JAX does not take.
+    drawn = Trials(*(getattr(poisons, name).astype(int) for name in Trials._fields))
     read, error = _read(setting, drawn, jnp.asarray(poisons.images), known, defend)
     beside = controls(setting, drawn, known, defend) if beside is None else beside
     return Judged(read == _wanted(setting, drawn), error, beside)

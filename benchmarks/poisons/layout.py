@@ -102,6 +102,11 @@ def check(poisons: Poisons) -> None:
         if part.min() < 0 or part.max() >= most:
             bad = part[(part < 0) | (part >= most)][0]
             raise UsageError(f"{name}: got the image {bad}, expected 0 to {most - 1}")
+    if len(np.unique(poisons.target)) < t:
+        raise UsageError(
+            "target: an image comes twice; expected different ones, which the interval counts on"
+        )
+    true = setting.classes[1:] if setting.pairwise else setting.classes
     pool = np.zeros(len(train.y), bool)
     pool[own(setting)] = True
     for trial in range(t):
@@ -109,6 +114,11 @@ def check(poisons: Poisons) -> None:
             raise UsageError(
                 f"wanted: in trial {trial} it is {poisons.wanted[trial]}, the true class of the "
                 "target; expected another"
+            )
+        of = test.y[poisons.target[trial]]
+        if of not in true:
+            raise UsageError(
+                f"target: in trial {trial} it is of class {of}, expected one of {list(true)}"
             )
         _check_rows(setting, poisons, trial, train.y, pool)
         _check_images(setting, poisons, trial, train.x)
@@ -125,7 +135,7 @@ def _check_rows(
             f"clean: {where} has the image {left[0]}, whose poison replaces it; a base image must "
             "not be left in"
         )
-    rows = np.concatenate([base, clean])
+    rows = np.concatenate([base, clean], dtype=int, casting="unsafe")  # uint64, int64: floats
     if len(np.unique(rows)) < len(rows):
         raise UsageError(f"base, clean: {where} an image comes twice; expected different ones")
     if not pool[rows].all():
@@ -154,7 +164,7 @@ def _check_rows(
 
 
 def _check_images(setting: Setting, poisons: Poisons, trial: int, x: np.ndarray) -> None:
-    moved = poisons.images[trial]
+    moved = poisons._replace(x=poisons.x[trial]).images
     outside = ~((moved >= 0) & (moved <= 1))  # NaN too
     if outside.any():
         raise UsageError(

@@ -34,6 +34,11 @@ SHIFT = 4
 """Largest shift of an image, in pixels."""
 
 
+def admitted(setting: Setting) -> tuple[Known, ...]:
+    """Victims of a setting: from scratch no weights are known."""
+    return KNOWN[1:] if setting.scratch else KNOWN
+
+
 def augmented(key: jax.Array, x: jax.Array) -> jax.Array:
     """Images shifted by up to 4 pixels, with black edges, half of them mirrored."""
     of_shift, of_mirror = jax.random.split(key)
@@ -115,7 +120,8 @@ def members(setting: Setting, seed: int, count: int) -> AbstractModel:
     """
     drawn = trials(setting, seed)
     train = images(setting.data)[0].take(np.concatenate([drawn.base[0], drawn.clean[0]]))
-    keys = jax.random.split(jax.random.key(seed), count)
+    # Away from the keys of the victims, which are of whatever seed.
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), setting.rows), count)
     return ensemble(victim(setting, "grey"), Data(train.x, train.y), keys).model
 
 

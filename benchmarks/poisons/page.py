@@ -51,7 +51,10 @@ def board(paths: Sequence[Path]) -> str:
             f"board: {', '.join(map(str, paths)) or 'no file'} hold no results; write some by "
             "`python -m benchmarks run poisoning-benchmark --json FILE`"
         )
-    rows.sort(key=lambda row: (row["setting"], row["victim"], row["defense"], -row["success"]))
+    # The success is null where no target counts.
+    rows.sort(
+        key=lambda row: (row["setting"], row["victim"], row["defense"], -(row["success"] or 0))
+    )
     head = "".join(f"<th>{html.escape(text)}</th>" for text in COLUMNS.values())
     body = "\n".join(
         "<tr>" + "".join(f"<td>{_cell(row, name)}</td>" for name in COLUMNS) + "</tr>"

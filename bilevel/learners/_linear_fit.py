@@ -250,7 +250,8 @@ class AbstractLinearLearner(AbstractLearner):
             return identity(data.x)
         # The Gram matrix knows one strength for all weights, hence one scale.
         share = data.weight / jnp.sum(data.weight)
-        return units(data.x, share, self.l2, self.l2_bias, data.x.shape[1] <= data.rows)
+        strengths = self.l2.astype(data.x.dtype), self.l2_bias.astype(data.x.dtype)
+        return units(data.x, share, *strengths, data.x.shape[1] <= data.rows)
 
     def _gram(self, x: Float[Array, "n d"]) -> Float[Array, "n n"]:
         x = lax.stop_gradient(x)

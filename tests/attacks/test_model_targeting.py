@@ -82,6 +82,20 @@ def test_models_out_of_reach_need_infinitely_many_rows_and_the_clean_one_none():
     assert made.fewest > 100
 
 
+def test_rounding_of_single_precision_does_not_raise_the_bound():
+    """Of the clean model, which needs no rows."""
+    learner = Ridge(0.05)
+    for seed in (2, 3):
+        rng = np.random.default_rng(seed)
+        x, noise, points = (
+            rng.normal(size=size).astype("float32") for size in ((400, 3), 400, (30, 3))
+        )
+        train, pool = Data(x, np.sign(x[:, 0] + noise)), Data(points, np.sign(points[:, 0]))
+        wanted = learner.fit(train).model
+        assert wanted.decision(train.x).dtype == jnp.float32
+        assert approach_model(train, wanted, learner, pool, 12).fewest == 0
+
+
 def test_a_head_on_features_is_led_as_a_table_of_them_is():
     net = MLP((3,), 2)  # as many features as columns: one program serves both tables
     row = jax.ShapeDtypeStruct((3,), "float32")
@@ -106,3 +120,9 @@ def test_a_head_on_features_is_led_as_a_table_of_them_is():
 def test_impossible_calls_are_a_sentence(learner, count, sentence):
     with pytest.raises(ValueError, match=sentence):
         approach_model(TRAIN, LEARNER.fit(TRAIN).model, learner, POOL, count)
+
+
+def test_a_model_of_another_kind_is_a_sentence():
+    wanted = NetworkModel({"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2)}, MLP((3,), 2))
+    with pytest.raises(ValueError, match=r"^learner: got a Logistic and a NetworkModel"):
+        approach_model(TRAIN, wanted, LEARNER, POOL, 1)

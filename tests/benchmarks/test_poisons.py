@@ -88,6 +88,10 @@ def broken(poisons: Poisons, name: str) -> Poisons:
     elif name == "counts":
         spare = np.setdiff1d(np.flatnonzero(y == 9), np.r_[base[1], clean[1]])
         clean[1, np.flatnonzero(y[clean[1]] == 4)[0]] = spare[0]
+    elif name == "same target":
+        arrays["target"][1] = arrays["target"][0]
+    elif name == "target class":
+        arrays["target"][1] = np.flatnonzero(images("mnist")[1].y == 7)[0]
     elif name == "no such image":
         base[1, 0] = 10**6
     return poisons._replace(**arrays | {"x": x.astype(np.uint8)})
@@ -104,6 +108,8 @@ def broken(poisons: Poisons, name: str) -> Poisons:
         ("true class", r"wanted: in trial 1 it is 4, the true class"),
         ("not in the setting", r"base, clean: in trial 1 has the image \d+, which is not among"),
         ("counts", r"base, clean: in trial 1 they have \[7, 5\] images of the classes \[9, 4\]"),
+        ("same target", r"target: an image comes twice"),
+        ("target class", r"target: in trial 1 it is of class 7, expected one of \[4\]"),
         ("no such image", r"base: got the image 1000000, expected 0 to 3999"),
     ],
 )
@@ -136,6 +142,9 @@ def test_victims_of_the_target_itself_are_hit_and_those_of_the_base_are_not(pois
     assert clean.controls.right.any()
     assert not (clean.hit & clean.controls.right).any()
     np.testing.assert_array_equal(clean.error, clean.controls.error)
+    # of another tool, on another machine
+    other = poisons._replace(clean=poisons.clean.astype(">u8"), x=poisons.images.astype(">f4"))
+    np.testing.assert_array_equal(judge(other, "white", beside=clean.controls).error, clean.error)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.poisons.judging.check", lambda _: None)
         image = np.repeat(test.x[poisons.target][:, None], TINY.poisons, axis=1)
@@ -166,13 +175,21 @@ def test_the_board_shows_every_row_and_escapes_what_it_shows(tmp_path, capsys) -
         "test_err": 0.081, "clean_test_err": 0.07, "seconds": 1.25, "digest": "0123456789abcdef",
     }  # fmt: skip
     others = [row | {"attack": "first", "success": 0.75}, row | {"setting": "transfer"}]
-    text = json.dumps({"experiment": "poisoning-benchmark", "rows": [row, *others]})
+    none = row | {
+        "attack": "x",
+        "setting": "none",
+        "success": None,
+        "low": 0.0,
+        "high": 1.0,
+        "n": 0,
+    }
+    text = json.dumps({"experiment": "poisoning-benchmark", "rows": [row, none, *others]})
     (tmp_path / "a.json").write_text(text)
     (tmp_path / "b.json").write_text(json.dumps({"experiment": "svm-mnist", "rows": [{"x": 1}]}))
     out = tmp_path / "pages" / "board.html"
     assert main(["board", str(tmp_path), "--out", str(out)]) == 0
     page = out.read_text()
-    assert page.count("<tr>") == 4
+    assert page.count("<tr>") == 5
     assert "<td>&lt;b&gt;</td>" in page
     assert page.index("first") < page.index("&lt;b&gt;") < page.index("transfer")
     for cell in ("0.30 to 0.70", "0.90", "8.1 %", "–", "<code>0123456789ab</code>"):
@@ -182,7 +199,15 @@ def test_the_board_shows_every_row_and_escapes_what_it_shows(tmp_path, capsys) -
     assert main(["board", str(tmp_path / "none.json")]) == 2
 
 
+def test_from_scratch_no_weights_are_known(poisons, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.poisons.judging.check", lambda _: None)
+    with pytest.raises(UsageError, match="known: got 'white', expected one of grey, black"):
+        judge(poisons._replace(setting="small-scratch"), "white")
+
+
 def test_the_judge_refuses_a_file_by_its_name(poisons, tmp_path, capsys) -> None:
+    assert main(["judge"]) == 2
+    assert "judge: got no file" in capsys.readouterr().err
     broken(poisons, "label").save(tmp_path / "mine.npz")
     assert main(["judge", str(tmp_path / "mine.npz")]) == 2
     assert "mine.npz: y: in trial 1" in capsys.readouterr().err

@@ -153,6 +153,13 @@ def test_vmap_and_second_derivatives(shape):
     np.testing.assert_allclose(second, expected, rtol=1e-5)
 
 
+def test_rows_in_single_precision_are_trained_on_in_it():
+    x, y, _ = regression("tall")
+    model = train(Ridge(0.1), Data(x.astype(np.float32), y)).model
+    assert model.w.dtype == jnp.float32
+    np.testing.assert_allclose(model.w, train(Ridge(0.1), Data(x, y)).model.w, rtol=1e-4)
+
+
 def test_sentences():
     x, y, _ = regression("tall")
     ones = np.ones(len(y))

@@ -295,7 +295,7 @@ MUTANTS = (
     ),
     (
         "attacks/recipes/model_targeting.py",
-        "ROUNDING = 1e-10",
+        "ROUNDING = 1e3",
         "ROUNDING = 0.0",
         "tests/attacks/test_model_targeting.py",
     ),

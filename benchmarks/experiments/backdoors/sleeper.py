@@ -82,8 +82,11 @@ class Pairs(NamedTuple):
 
 
 def pairs(options: Options, of: Digits, seed: int) -> Pairs:
-    """Different random pairs of classes."""
+    """Different random pairs of classes. UsageError if one has too few digits for the attacker."""
     rng, y = np.random.default_rng([seed, 1]), np.asarray(of.train.y)
+    fewest = np.min(np.bincount(y, minlength=10))
+    if options.sources > fewest:
+        refuse("sources", options.sources, f"at most {fewest}, as many as each class has")
     source, step = np.divmod(rng.permutation(90)[: options.pairs], 9)
     target = (source + step + 1) % 10
     shown = [rng.permutation(np.flatnonzero(y == label))[: options.sources] for label in source]

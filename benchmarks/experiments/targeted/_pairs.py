@@ -17,6 +17,7 @@ from benchmarks.clean_label import (
     steepest,
     with_interval,
 )
+from benchmarks.options import refuse
 from benchmarks.rows import Row, column
 from bilevel import batch
 
@@ -35,10 +36,12 @@ class Pairs(NamedTuple):
 
 def pairs(setting: Setting, of: Digits, seed: int) -> Pairs:
     """Random targets that every clean victim reads right, random other classes, and the digits of
-    that class with the largest gradients.
+    that class with the largest gradients. UsageError if there are too few such targets.
     """
     rng, y = np.random.default_rng([seed, 1]), np.asarray(of.test.y)
     right = np.all(np.asarray(predictions(of.clean.model, of.test.x)) == y, axis=0)
+    if np.sum(right) < setting.pairs:
+        refuse("pairs", setting.pairs, f"at most {np.sum(right)}, the digits read right by all")
     index = rng.choice(np.flatnonzero(right), setting.pairs, replace=False)
     wanted = jnp.asarray((y[index] + rng.integers(1, 10, setting.pairs)) % 10, of.test.y.dtype)
     rows = steepest(of.models, of.train, wanted, setting.poisons)

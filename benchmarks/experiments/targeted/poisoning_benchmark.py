@@ -13,8 +13,7 @@ files. `transfer` and `scratch` are the paper's settings, made for an accelerato
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -28,12 +27,12 @@ from benchmarks.clean_label import Reach, aligned
 from benchmarks.clock import timed
 from benchmarks.options import Count, Numbers, check, refuse
 from benchmarks.poisons import SETTINGS, Poisons, judge
-from benchmarks.poisons.judging import Controls, controls, fitted, labels
-from benchmarks.poisons.networks import KNOWN, Known, extractor, members, victim
+from benchmarks.poisons.judging import Controls, controls, fitted, labels, undefended
+from benchmarks.poisons.networks import Known, admitted, extractor, members, victim
 from benchmarks.poisons.setting import trials
 from benchmarks.pretraining import images
 from benchmarks.report import Report
-from benchmarks.rows import column, distinct, where
+from benchmarks.rows import Row, column, distinct, where
 from bilevel import Data, batch, maximize
 from bilevel.learners import AbstractLearner
 from bilevel.losses import Logistic as LogisticLoss
@@ -48,7 +47,7 @@ RESTARTS = 2
 COLLISIONS = {"frogs": Frogs(), "polytope": Polytope(), "bullseye": Bullseye()}
 Defense = Literal["none", "neighbours", "trim", "partition"]
 DEFENSES: dict[str, Callable[[AbstractLearner], AbstractLearner]] = {
-    "none": lambda learner: learner,
+    "none": undefended,
     "neighbours": lambda learner: Filter(learner, Neighbours(), 0.15),
     "trim": lambda learner: Trim(learner, 0.15),
     "partition": lambda learner: Partition(learner, 9),
@@ -100,8 +99,8 @@ class Options:
 
     @property
     def may_victims(self) -> tuple[Known, ...]:
-        """Victims of the setting: from scratch no weights are known."""
-        return KNOWN[1:] if SETTINGS[self.setting].scratch else KNOWN
+        """Victims that the setting admits."""
+        return admitted(SETTINGS[self.setting])
 
     @property
     def may_defenses(self) -> tuple[Defense, ...]:
@@ -198,7 +197,7 @@ def without(options: Options, known: Known, defense: Defense, seed: int) -> Cont
 @functools.lru_cache(32)
 def certified(options: Options, known: Known, defense: str, seed: int) -> float | None:
     """Share of the targets that a clean victim reads right, and would whatever images took the
-    place of as many. None for a defense without certificate.
+    place of as many. None for a defense without certificate, and if it reads none right.
     """
     if defense != "partition":
         return None
@@ -220,12 +219,14 @@ def certified(options: Options, known: Known, defense: str, seed: int) -> float 
         jnp.asarray(test.x[drawn.target]), labels(setting, drawn.wanted),
         jnp.asarray(drawn.clean), jnp.asarray(train.x[drawn.base]),
     )  # fmt: skip
+    if not np.any(right):
+        return None
     # An image that is replaced counts twice: one goes, one comes.
     return float(np.mean(np.asarray(rows)[np.asarray(right)] >= 2 * setting.poisons))
 
 
 def make_rows(options: Options, attack: Attack, defense: Defense, seed: int) -> dict[str, Any]:
-    """The rows of an attack on all victims behind a defense."""
+    """The rows of an attack on all victims behind a defense, and its poison."""
     unaware = crafted(options, attack, "none", seed)
     aware = attack == HEAD and defense != "none"
     knows = crafted(options, attack, defense, seed) if aware else None
@@ -242,7 +243,7 @@ def make_rows(options: Options, attack: Attack, defense: Defense, seed: int) -> 
             "certified": certified(options, known, defense, seed),
             "seconds": unaware.seconds, "digest": unaware.poisons.digest(), "seed": seed,
         })  # fmt: skip
-    return {"rows": rows}
+    return {"rows": rows, "poisons": unaware.poisons}
 
 
 def run(options: Options, report: Report) -> None:
@@ -253,17 +254,19 @@ def run(options: Options, report: Report) -> None:
         for attack in options.attacks or options.may_attacks
         for defense in options.defenses or options.may_defenses
     ]
-    report.each(make_rows, options, units, "poisoning-benchmark")
+    made = report.each(make_rows, options, units, "poisoning-benchmark")
     _notes(options, report)
-    if report.out is not None:
-        _keep(options, report.out)
+    if report.out is None:
+        return
+    for unit, part in zip(units, made, strict=True):
+        if unit["defense"] == units[0]["defense"]:  # others meet the same poison
+            name = f"{options.setting}-{unit['attack'].replace(' ', '-')}-{unit['seed']}.npz"
+            Poisons(*part["poisons"]).save(report.out / name)
 
 
-def _keep(options: Options, out: Path) -> None:
-    for seed in options.seed:
-        for attack in options.attacks or options.may_attacks:
-            name = f"{options.setting}-{attack.replace(' ', '-')}-{seed}.npz"
-            crafted(options, attack, "none", seed).poisons.save(out / name)
+def _shares(rows: Sequence[Row], name: str, **cells: Any) -> list[float]:
+    """The shares of a column that are of any target; NaN if none is."""
+    return [v for v in column(rows, name, **cells) if v is not None] or [float("nan")]
 
 
 def _notes(options: Options, report: Report) -> None:
@@ -281,15 +284,15 @@ def _notes(options: Options, report: Report) -> None:
         plain = where(report.rows, victim=known, defense="none")
         if plain:
             shares = (
-                f"{a} {np.mean(column(plain, 'success', attack=a)):.2f}"
+                f"{a} {np.mean(_shares(plain, 'success', attack=a)):.2f}"
                 for a in distinct(plain, "attack")
             )
-            random = np.mean(column(plain, "random"))
+            random = np.mean(_shares(plain, "random"))
             report.note(f"{known}: {', '.join(shares)}; random changes {random:.2f}")
     first = report.rows[0]["victim"]
     for defense in (d for d in distinct(report.rows, "defense") if d != "none"):
         of = where(report.rows, defense=defense, victim=first)
-        worst, error = max(column(of, "success")), np.mean(column(of, "clean_test_err"))
+        worst, error = max(_shares(of, "success")), np.mean(column(of, "clean_test_err"))
         knows = [v for v in column(of, "adaptive") if v is not None]
         after = f", {np.mean(knows):.2f} by the attacker who knows it" if knows else ""
         report.note(

@@ -14,6 +14,7 @@ from benchmarks.__main__ import main
 from benchmarks.clean_label import (
     LOSS,
     Setting,
+    digits,
     near,
     network,
     sign_adam,
@@ -100,6 +101,16 @@ def test_targets_are_read_right_by_all_clean_victims_and_other_classes_wanted(mo
     assert len(set(wanted)) > 5
     clean = _pairs.read_clean(DIGITS, chosen)  # pyright: ignore
     np.testing.assert_array_equal(clean, np.tile(right, (25, 1, 1)))
+
+
+def test_too_few_digits_are_a_sentence(monkeypatch) -> None:
+    with pytest.raises(UsageError, match=r"--share: got 0\.05, expected at most 4 digits"):
+        digits(Setting(train=100, share=0.05), 4, 1)
+    monkeypatch.setattr(_pairs, "predictions", lambda model, x: jnp.asarray(DATA.y)[None])
+    with pytest.raises(UsageError, match="--pairs: got 101, expected at most 100"):
+        _pairs.pairs(Setting(pairs=101), DIGITS, 0)  # pyright: ignore
+    with pytest.raises(UsageError, match="--sources: got 11, expected at most 10"):
+        sleeper.pairs(sleeper.Options(sources=11), DIGITS, 0)  # pyright: ignore
 
 
 def test_a_hit_is_the_wanted_class_and_any_other_class_is_misread() -> None:

@@ -1,12 +1,14 @@
 """The field's benchmark in small: its rows, its files, and the shapes of the paper's settings."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks.experiments.targeted import poisoning_benchmark
-from benchmarks.experiments.targeted.poisoning_benchmark import Options, run
+from benchmarks.experiments.targeted.poisoning_benchmark import Options, _notes, run
 from benchmarks.poisons import SETTINGS, networks
 from benchmarks.poisons.layout import load
 from benchmarks.poisons.setting import ALL, Setting, trials
@@ -112,6 +114,25 @@ def test_the_paper_s_victims_have_their_shapes(name, monkeypatch):
     assert out.shape == (5, 10)
     steps = learner.solver.steps  # pyright: ignore[reportAttributeAccessIssue]
     assert steps == 40 * (setting.rows // 128)
+
+
+def test_networks_of_the_attacker_and_victims_have_different_keys(monkeypatch):
+    """Whatever the seed of the trials: 2 is that of the victims."""
+    monkeypatch.setattr(networks, "ensemble", lambda _, data, keys: SimpleNamespace(model=keys))
+    mine = networks.members.__wrapped__(SETTINGS["small-scratch"], 2, 4)
+    theirs = jax.random.key_data(jax.random.split(jax.random.key(2), 30)).tolist()
+    own = jax.random.key_data(mine)  # pyright: ignore[reportArgumentType]
+    assert not any(key in theirs for key in own.tolist())
+
+
+def test_notes_stand_where_no_target_counts():
+    row = {"attack": "frogs", "victim": "white", "adaptive": None, "clean_test_err": 0.5}
+    report = Report("poisoning-benchmark", Options())
+    for defense in ("none", "trim"):
+        report.row(**row, defense=defense, success=None, random=None)
+    _notes(Options(), report)
+    assert "white: frogs nan; random changes nan" in report.notes
+    assert any(note.startswith("trim, white: at most nan") for note in report.notes)
 
 
 def test_all_trials_have_the_same_training_images():
