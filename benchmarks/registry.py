@@ -134,6 +134,6 @@ TABLE = (
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
     "network-speed", "defense-speed", "hypergradients", "memory", "compilations", "scaling",
-    "throughput", "stochastic", "hypergradient-peers", "polytope",
+    "throughput", "stochastic", "hypergradient-peers", "polytope", "metapoison",
 })  # fmt: skip
 """Experiments on time: their rows are made one after another, so that none takes the other's."""

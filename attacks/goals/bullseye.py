@@ -6,7 +6,7 @@ from .collide import AbstractCollision
 
 
 class Bullseye(AbstractCollision):
-    """|mean_j f(x_j) - f(t)| / |f(t)|, the Euclidean norm, which is not squared.
+    """|mean_j f(x_j) - f(t)| / |f(t)|, the Euclidean norm, as the authors' code has it.
 
     It asks for no more than `Polytope`, a target in the convex hull, but for its middle: a margin
     that other networks leave to the target. At the middle itself its derivative is taken as zero.

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from attacks import Rates
 from bilevel import Data, batch
-from bilevel.learners import AbstractLearner, AbstractModel
+from bilevel.learners import AbstractLearner, Fitted
+from bilevel.results import CONVERGED
 
 from ..pretraining import images
 from ..report import UsageError
@@ -19,6 +20,7 @@ from .networks import Known, admitted, victim
 from .setting import Setting, Trials, named
 
 Defend = Callable[[AbstractLearner], AbstractLearner]
+NO_LABEL = np.iinfo(np.int32).min
 TEST = 400
 """Test images on which the error of each victim is counted."""
 
@@ -114,7 +116,7 @@ def _read(
     setting: Setting, drawn: Trials, rows: Array, known: Known, defend: Defend
 ) -> tuple[np.ndarray, np.ndarray]:
     """The label that the victim of each trial gives its target, and its error elsewhere, when the
-    images (t, m, ...) take the place of the base.
+    images (t, m, ...) take the place of the base. A training that failed gives no label.
     """
     train, test = images(setting.data)
     learner = victim(setting, known)
@@ -125,8 +127,10 @@ def _read(
     x, y = jnp.asarray(train.x), labels(setting, train.y)
 
     def read(target, wanted, clean, rows, key) -> tuple[Array, Array]:
-        model = fitted(learner, x[clean], y[clean], rows, wanted, key)
-        return model.predict(target[None])[0], jnp.mean(model.predict(rest) != rest_y)
+        victim = fitted(learner, x[clean], y[clean], rows, wanted, key)
+        label = victim.model.predict(target[None])[0].astype(jnp.int32)
+        error = jnp.mean(victim.model.predict(rest) != rest_y)
+        return jnp.where(victim.result == CONVERGED, label, NO_LABEL), error
 
     label, error = batch(read)(
         jnp.asarray(test.x[drawn.target]), labels(setting, drawn.wanted),
@@ -151,11 +155,11 @@ def fitted(
     rows: Float[Array, "m ..."],
     wanted: Array,
     key: jax.Array,
-) -> AbstractModel:
+) -> Fitted:
     """The victim of clean images and those that take the place of the base."""
     x = jnp.concatenate([clean, rows])
     y = jnp.concatenate([y, jnp.full(rows.shape[0], wanted)])
-    return learner.fit(Data(x, y), key=key, throw=False).model
+    return learner.fit(Data(x, y), key=key, throw=False)
 
 
 def _others(setting: Setting, targets: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ COLUMNS = {
     "attack": "attack",
     "victim": "victim's network",
     "defense": "defense",
+    "seed": "trials of seed",
     "success": "success",
     "interval": "95 % interval",
     "n": "targets",
@@ -40,11 +41,8 @@ def board(paths: Sequence[Path]) -> str:
     """The page of the rows in JSON files, or in all of those in folders. UsageError if there are
     none of `poisoning-benchmark`.
     """
-    files = [
-        file
-        for path in paths
-        for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
-    ]
+    found = (sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths)
+    files = dict.fromkeys(file.resolve() for some in found for file in some)
     rows = [row for file in files for row in _rows(file)]
     if not rows:
         raise UsageError(

@@ -12,7 +12,9 @@ from benchmarks.poisons.layout import check, load
 from benchmarks.poisons.setting import own, trials
 from benchmarks.pretraining import images
 from benchmarks.report import UsageError
+from bilevel.derivatives import Implicit
 from bilevel.learners import AbstractModel, Logistic, OnFeatures
+from bilevel.solvers import Newton
 
 SMALL = SETTINGS["small"]
 TINY = SMALL._replace(rows=12, poisons=2, trials=4)
@@ -157,6 +159,16 @@ def test_victims_of_the_target_itself_are_hit_and_those_of_the_base_are_not(pois
     assert row["n"] == clean.controls.right.sum()
     assert row["test_err"] == pytest.approx(np.mean(reached.error))
     assert row["clean_test_err"] == pytest.approx(np.mean(clean.error))
+
+
+def test_victims_that_are_not_trained_to_the_end_give_no_label(poisons, monkeypatch) -> None:
+    stopped = Logistic(1e-2).using(Newton(max_steps=1), Implicit())
+    monkeypatch.setattr(
+        "benchmarks.poisons.judging.victim", lambda *_: OnFeatures(Pixels(), stopped)
+    )
+    judged = judge(poisons, "white")
+    assert not (judged.hit | judged.controls.right | judged.controls.random).any()
+    assert judged.row()["n"] == 0
 
 
 def test_only_targets_that_were_right_count() -> None:

@@ -159,13 +159,13 @@ def run(options: Options, report: Report) -> None:
     for kind in ("metapoison", "matched", "noise"):
         report.note(summary(options, report.rows, kind))
     last = options.seeds - 1
+    compiling = "; it includes compiling" if last == 0 else ""
     costs = (
         f"{kind} {column(report.rows, 'seconds', kind=kind, seed=last)[0]:.1f}"
         for kind in ("metapoison", "matched")
     )
     report.note(
-        f"CPU seconds of an attack without its networks, seed {last}: {', '.join(costs)}; seed 0 "
-        "includes compiling"
+        f"CPU seconds of an attack without its networks, seed {last}: {', '.join(costs)}{compiling}"
     )
     if report.out is not None:
         from benchmarks.pictures.clean_label import draw

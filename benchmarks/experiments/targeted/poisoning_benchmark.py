@@ -209,7 +209,7 @@ def certified(options: Options, known: Known, defense: str, seed: int) -> float 
     x, y = jnp.asarray(train.x), labels(setting, train.y)
 
     def borne(target, wanted, clean, base) -> tuple[Array, Array]:
-        model = fitted(learner, x[clean], y[clean], base, wanted, jax.random.key(0))
+        model = fitted(learner, x[clean], y[clean], base, wanted, jax.random.key(0)).model
         assert isinstance(model.head, VotingModel)  # pyright: ignore
         right = model.predict(target[None])[0] != wanted
         features = model.features(target[None]).astype(float)  # as the head is trained

@@ -46,7 +46,8 @@ class Anderson(AbstractSolver):
     - `tol`: the iteration ends if |map(w) - w| <= tol |w|. The solve has failed if it ends above
       100 times that, or above 100 units of rounding where these are larger: of w, or of the map
       where the iteration stalls, by how far it moves there when w moves by one unit.
-    - `max_steps`: evaluations of the map, at most.
+    - `max_steps`: steps, at most. Each evaluates the map once; so do an extrapolation that is given
+      up and the measurement of rounding, which are no steps.
     - `memory`: number of earlier steps in an extrapolation.
     - `damping`: weight of the plain step in each update, in (0, 1].
     """
