@@ -157,11 +157,11 @@ MUTANTS = (
     ),
     (
         "defenses/sanitise/roni.py", "worst(without.result, joined.result)", "joined.result",
-        "tests/defenses/test_contract.py",
+        "tests/test_failures.py",
     ),
     (
         "defenses/sanitise/trim.py", "worst(jnp.max(tried.result), jnp.max(ends.result))",
-        "jnp.max(ends.result)", "tests/defenses/test_contract.py",
+        "jnp.max(ends.result)", "tests/test_failures.py",
     ),
     (
         "defenses/sanitise/_quotas.py", "(jnp.abs(y) == 1) | (data.weight == 0)", "jnp.abs(y) == 1",
