@@ -2,7 +2,8 @@
 
 A stub fails with a code of the rows, weights and key that it is trained on. Of several failures the
 largest code is told; with those from it on left out, the next one is. So all are found, one by one,
-and there must be as many as trainings.
+and there must be as many as trainings. The same programs show that rows of weight 0 are nothing to
+a defense.
 """
 
 import equinox as eqx
@@ -32,9 +33,11 @@ from bilevel.results import CONVERGED, MAX_STEPS
 from bilevel.solvers import Newton
 from defenses import (
     ConfidentLearning,
+    Duplicates,
     Filter,
     MicroModels,
     Partition,
+    Relabel,
     Roni,
     Sever,
     Trim,
@@ -112,9 +115,14 @@ DEFENSES = {
     "SoftSever": (Sever(LEARNER, 0.2, rounds=2).surrogate(DATA), 3),
 }
 """Defenses, and how many trainings of different rows they make."""
-ONCE = {"Duplicates", "Relabel", "SoftFilter", "SoftRelabel"}
-"""As `Filter`, they only train on what they have made of the rows."""
-SEARCHES = {"SoftTrim"}
+OTHERS = {
+    "Duplicates": Duplicates(LEARNER),
+    "Relabel": Relabel(LEARNER, 4),
+    "SoftFilter": Filter(LEARNER).surrogate(DATA),
+    "SoftRelabel": Relabel(LEARNER, 4).surrogate(DATA),
+    "SoftTrim": TRIM.surrogate(DATA),
+}
+"""The last one makes as many as it needs, the others train once, as `Filter` does."""
 
 
 def fails(defense, limit, data=DATA):
@@ -136,7 +144,27 @@ def test_every_defense_that_trains_is_in_the_table():
     made = {n for n, v in vars(defenses).items() if isinstance(v, type)}
     made -= {n for n in made if n.startswith("Abstract")}
     made -= {"Choice", "Inspection", "PurifiedModel", "SoftVotingModel", "Verdict", "VotingModel"}
-    assert DEFENSES.keys() | ONCE | SEARCHES == made
+    assert DEFENSES.keys() | OTHERS.keys() == made
+
+
+NONE = np.arange(N) % 5 == 3
+FAR = np.where(NONE[:, None], 30 * X, X), Y
+NEAR = np.where(NONE[:, None], np.roll(X, -2, axis=0), X), Y
+WRONG = NEAR[0], np.where(NONE, -Y, Y)
+"""Rows of no weight that are the furthest of all, copies of others, or these with another label."""
+
+
+@pytest.mark.parametrize("name", DEFENSES | OTHERS)
+def test_rows_of_weight_zero_are_nothing_to_a_defense(name):
+    defense = at(OTHERS[name] if name in OTHERS else DEFENSES[name][0], 0)
+    fitted = [defense.fit(Data(*rows, 1.0 - NONE)) for rows in (FAR, NEAR, WRONG)]
+    for other in fitted[1:]:
+        decisions = (of.model.decision(jnp.asarray(X)) for of in (fitted[0], other))
+        np.testing.assert_allclose(*decisions, rtol=1e-9, atol=1e-12)
+        if "Partition" not in name:
+            seen, again = (of.report.data for of in (fitted[0], other))
+            np.testing.assert_allclose(again.weight, seen.weight, rtol=1e-9)
+            np.testing.assert_array_equal(again.y[~NONE], seen.y[~NONE])
 
 
 def own_code(weight) -> int:
@@ -157,7 +185,7 @@ def test_every_random_set_counts_also_one_that_does_not_go_on():
 
 
 def test_every_turn_of_a_soft_search_counts():
-    defense = Trim(LEARNER, 0.2).surrogate(DATA)
+    defense = OTHERS["SoftTrim"]
     codes = told(lambda limit: fails(defense, limit))
     assert np.min(np.abs(np.array(codes) - own_code(np.full(N, 0.8)))) <= 2
     assert len(codes) > 3
@@ -176,7 +204,7 @@ def test_failures_of_a_defense_inside_another_count():
 
 
 def test_a_failure_is_raised_and_is_one_of_the_attack():
-    defense = Sever(coded(EVERY, told=False), 0.2, rounds=1)
+    defense = Partition(coded(EVERY, told=False), 3)
     with pytest.raises(SolveError, match="max_steps"):
         defense.fit(DATA)
     assert int(compose(defense, REACH, GOAL, DATA).evaluate(Z)[1][1].result) == MAX_STEPS

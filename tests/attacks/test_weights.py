@@ -62,17 +62,17 @@ from bilevel import Data
 from bilevel.learners import Fitted, LinearModel
 from bilevel.losses import Logistic
 
-N, D = 13, 3
+N, D = 15, 3
 RNG = np.random.default_rng(8)
 X = RNG.normal(size=(N, D))
 Y = np.where(np.arange(N) % 2, 1.0, -1.0)
-GROUP = np.arange(N) // 2 % 3
+GROUP = np.array([0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2, 0, 0, 0])
 WEIGHT = RNG.uniform(0.5, 1.8, N)
 
 
 def of(*columns):
     """Of columns (n, ...), with the weights behind them: (once, twice)."""
-    heavy, far = 3, N - 1
+    heavy, far = 9, N - 1
     once, twice = ([np.array(c) for c in (*columns, WEIGHT)] for _ in range(2))
     once[-1][[heavy, far]] = 2, 0
     twice[-1][[heavy, far]] = 1
@@ -234,7 +234,8 @@ KEY = jax.random.key(0)
 
 
 def popular(data, group):
-    return anchor_popular(KEY, data, group, 7, neighbourhood=1.5)
+    """Near a row is but itself: weights decide."""
+    return anchor_popular(KEY, data, group, 7, neighbourhood=1e-3, against=1, favoured=0)
 
 
 def judged(data, group):
@@ -253,8 +254,8 @@ HELPERS = {
     "anchor_popular": popular,
 }
 DRAWN = {
-    "anchor_random": lambda data, group: anchor_random(KEY, data, group, 7),
-    "flip_groups": lambda data, group: flip_groups(KEY, data, group, 7),
+    "anchor_random": lambda data, group: anchor_random(KEY, data, group, 7, against=1, favoured=0),
+    "flip_groups": lambda data, group: flip_groups(KEY, data, group, 7, against=1, favoured=0),
 }
 
 
@@ -272,8 +273,8 @@ def test_rows_of_weight_zero_are_not_copied(name):
     draw = DRAWN.get(name, popular)
     kinds = [1, 2, 3, 6, 7, 8]
     some = np.isin(np.arange(N), kinds)
-    x = np.where(some[:, None], X, 0.0)  # the others are many and near each other
-    group = np.where(some, GROUP, (Y < 0).astype(int))  # of the kinds that are copied
+    x = np.where(some[:, None], X, 0.0)  # the others are many, and one another's neighbours
+    group = np.where(some, GROUP, (Y > 0).astype(int))  # of the kinds that are copied
     every = draw(Data(x, Y, some.astype(float)), group)
     alone = draw(Data(x[some], Y[some]), group[some])
     assert set(np.asarray(every.rows)) <= set(kinds)

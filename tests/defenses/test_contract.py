@@ -1,4 +1,4 @@
-"""What every defense keeps, one row each: order, rows of no weight, derivatives, vmap, pinning."""
+"""What every defense keeps, one row each: order, derivatives, jit and vmap, pinning."""
 
 import equinox as eqx
 import jax
@@ -86,16 +86,12 @@ ALONG = {  # unit directions, in rows that count
     2: np.cos(3.0 * np.arange(N)) * (WEIGHT > 0) / N**0.5,
 }
 STEPS = (H, -H, 2 * H, -2 * H)
-NONE = (WEIGHT == 0)[:, None]
-OTHER = np.where(NONE, 3 * X[::-1], X), np.where(NONE[:, 0], -Y, Y), WEIGHT
-KEPT = {"trim": 31, "filter": 31, "sever": 31}
-"""Of the 39 rows that count .8; 32 of 40 would be the one of weight 0 too."""
 
 
 def lanes():
-    """The data, in another order, with another row of weight zero, moved along each direction."""
+    """The data, the data in another order, and moved along each direction."""
     leaves = X, Y, WEIGHT
-    cases = [leaves, tuple(leaf[ORDER] for leaf in leaves), OTHER]
+    cases = [leaves, tuple(leaf[ORDER] for leaf in leaves)]
     for place, along in ALONG.items():
         for step in STEPS:
             moved = list(leaves)
@@ -114,11 +110,10 @@ def test_order_batches_and_derivatives(name):
     known = name in ("soft micro-models", "soft partition")  # they hold rows in their parts
     if not known:
         np.testing.assert_allclose(decisions[1], decisions[0], rtol=1e-8, atol=1e-11)
-    np.testing.assert_allclose(decisions[2], decisions[0], rtol=1e-8, atol=1e-11)
     for number, (place, along) in enumerate(ALONG.items()):
         if name in DRAWN and place == 0:
             continue  # a row that moves is in another part, or tried with other rows
-        near_up, near_down, far_up, far_down = values[3 + 4 * number : 7 + 4 * number]
+        near_up, near_down, far_up, far_down = values[2 + 4 * number : 6 + 4 * number]
         expected = (8 * (near_up - near_down) - (far_up - far_down)) / (12 * H)
         ours = jnp.sum(gradients[place][0] * along)
         if name == "partition":  # votes have none
@@ -129,8 +124,6 @@ def test_order_batches_and_derivatives(name):
     if isinstance(defense, AbstractHardSanitiser):
         dropped = ~np.asarray(alone.report.kept) & (WEIGHT > 0)
         assert not np.any(np.asarray(gradients[0][0])[dropped])
-        kept = int(np.sum(alone.report.kept))
-        assert kept == KEPT.get(name, kept)
     elif name.startswith("soft"):
         assert np.all(np.any(np.asarray(gradients[0][0])[WEIGHT > 0] != 0, axis=1))
 
