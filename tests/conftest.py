@@ -98,7 +98,7 @@ def forget_programs() -> Iterator[None]:
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 52_000:
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 58_000:
         jax.clear_caches()
         gc.collect()
 

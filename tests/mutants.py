@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from planted import attacks, benchmarks, bilevel, defenses
+from planted import attacks, benchmarks, bilevel, defenses, experiments
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("attacks", "benchmarks", "bilevel", "defenses", "docs", "tests")
@@ -28,7 +28,9 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = tuple(
-    Mutant(*row) for part in (bilevel, attacks, defenses, benchmarks) for row in part.MUTANTS
+    Mutant(*row)
+    for part in (bilevel, attacks, defenses, benchmarks, experiments)
+    for row in part.MUTANTS
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from bilevel import Data
-from bilevel.tools import concrete, norm, require_finite
+from bilevel.tools import concrete, norm, require_finite, require_floating
 
 from .._world import World
 from ..domains import AbstractDomain
@@ -97,7 +97,8 @@ class AbstractCapability(eqx.Module):
         return self.project(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.shapes(data)))
 
     def check_start(self, z: PyTree, data: Data) -> PyTree:
-        """Return z; ValueError if it is not finite or lies outside the domain."""
+        """Z, in floating arrays; ValueError if it is not finite or lies outside the domain."""
+        z = require_floating("z0", z)
         require_shapes("z0", z, self.shapes(data))
         leaves, _ = jax.tree.flatten_with_path(z)
         for path, leaf in leaves:

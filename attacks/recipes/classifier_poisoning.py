@@ -6,7 +6,7 @@ attacker inserts a few rows with labels of choice. Defenses: outlier filters and
 sanitisation, in `defenses`; the experiment `arena` measures the attack against them.
 """
 
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import ArrayLike, Float, Shaped
 
 from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner
@@ -21,7 +21,7 @@ from ._recipe import Recipe, recipe
 
 def poison_classifier(
     train: Data,
-    start: Float[Array, "m d"],
+    start: Float[ArrayLike, "m d"],
     labels: Shaped[ArrayLike, " m"],
     validation: Data,
     learner: AbstractLearner,

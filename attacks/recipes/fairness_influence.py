@@ -22,7 +22,7 @@ from .fairness_poisoning import poison_fairness
 
 def influence_fairness(
     train: Data,
-    start: Float[Array, "m d"],
+    start: Float[ArrayLike, "m d"],
     labels: Shaped[ArrayLike, " m"],
     validation: Data,
     group,

@@ -7,7 +7,7 @@ choice; whether the protected attribute of a row is chosen too is part of the do
 learner with a limit on fairness (`FairLogistic`) equalises poisoned training rows, not clean ones.
 """
 
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import ArrayLike, Float, Shaped
 
 from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner
@@ -21,7 +21,7 @@ from ._recipe import Recipe, recipe
 
 def poison_fairness(
     train: Data,
-    start: Float[Array, "m d"],
+    start: Float[ArrayLike, "m d"],
     labels: Shaped[ArrayLike, " m"],
     validation: Data,
     group,

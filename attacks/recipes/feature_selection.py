@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import ArrayLike, Float, Shaped
 
 from bilevel import Ascent, Data
 from bilevel.learners import ElasticNet, Lasso, Ridge
@@ -30,7 +30,7 @@ Sets = Sequence[Features]
 
 def poison_feature_selection(
     train: Data,
-    start: Float[Array, "m d"],
+    start: Float[ArrayLike, "m d"],
     labels: Shaped[ArrayLike, " m"],
     validation: Data,
     learner: Lasso | ElasticNet | Ridge,

@@ -25,7 +25,7 @@ from ._recipe import Recipe, recipe
 
 def cancel_gradients(
     train: Data,
-    start: Float[Array, "m ..."],
+    start: Float[ArrayLike, "m ..."],
     labels: Shaped[ArrayLike, " m"],
     model: AbstractModel,
     loss: Callable[[Array, Array], Array],

@@ -26,7 +26,7 @@ from ._recipe import Recipe, recipe
 
 def poison_network(
     train: Data,
-    start: Float[Array, "m ..."],
+    start: Float[ArrayLike, "m ..."],
     labels: Shaped[ArrayLike, " m"],
     validation: Data,
     learner: AbstractLearner,
@@ -80,7 +80,7 @@ class Greedy(eqx.Module):
 
 def one_by_one(
     train: Data,
-    start: Float[Array, "m ..."],
+    start: Float[ArrayLike, "m ..."],
     labels: Shaped[ArrayLike, " m"],
     pose: Callable[[Data, Array, Array], Recipe],
     *,

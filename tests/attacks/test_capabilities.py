@@ -296,5 +296,5 @@ def test_rows_of_weight_zero_do_not_shorten_a_step_nor_do_heavy_ones():
     row, domain = jnp.asarray(RNG.normal(size=(1, D))), Box(0.0, 1.0)
     slots = jnp.zeros((3, D)).at[:1].set(row)
     alone = Insert([1.0], domain).direction(row)
-    among = Insert([1.0, 1.0, -1.0], domain, [4, 0, 0]).direction(slots)
+    among = Insert([1.0, 1.0, -1.0], domain, np.array([4.0, 0.0, 0.0])).direction(slots)
     np.testing.assert_allclose(among[:1], alone, rtol=1e-12)

@@ -39,6 +39,7 @@ def difference(function, z, along, h=1e-4):
     return float(8 * near - far) / (12 * h)
 
 
+@pytest.mark.slow  # the part is real by now, and has tests of its own
 def test_a_network_trains_from_a_key_and_many_as_one_program():
     learner = Network()
     fitted = learner.fit(TRAIN, key=KEY)
@@ -83,6 +84,7 @@ def test_an_attack_on_a_network_has_the_gradient_of_its_path(name):
     assert float(result.value) > float(attack(z))
 
 
+@pytest.mark.slow  # the part is real by now, and has tests of its own
 def test_a_truncated_derivative_is_certified_against_the_path():
     learner = Network().using(Descent(optax.sgd(0.3, momentum=0.5), 25), Truncated(3))
     reach = Insert(jnp.asarray([1, -1]), Box(-3.0, 3.0))
@@ -94,6 +96,7 @@ def test_a_truncated_derivative_is_certified_against_the_path():
     assert error <= float(certificate.error_bound) < 30 * error
 
 
+@pytest.mark.slow  # the part is real by now, and has tests of its own
 def test_a_stamp_changes_both_the_training_rows_and_the_rows_shown():
     goal = shown(HELD_OUT[0][::2], jnp.ones(15, int), lambda y, f: -LogisticLoss()(y, f))
     attack = compose(Network(), STAMP, goal, TRAIN, key=KEY)
