@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PyTree, Real
 
 import bilevel
 from bilevel.learners import AbstractModel
+from bilevel.tools import checked
 
 from ._compose import Attack
 
@@ -127,6 +128,8 @@ def loss_variability(attack: Attack, z: PyTree, weights: Float[Array, "k n"]) ->
     - `weights` (k, n): training sets as weights of the attack's clean rows; otherwise ValueError. 0
       leaves a row out; counts of rows drawn with replacement are bootstrap samples.
 
+    Raises `SolveError` if one of the trainings failed.
+
     If V is small, the objective is close to that of a surrogate trained on the target's rows.
     """
     rows = attack.data.rows
@@ -137,6 +140,9 @@ def loss_variability(attack: Attack, z: PyTree, weights: Float[Array, "k n"]) ->
         )
 
     def value(weight):
-        return eqx.tree_at(lambda attack: attack.data.weight, attack, weight)(z)
+        drawn = eqx.tree_at(lambda attack: attack.data.weight, attack, weight)
+        value, (_, info) = drawn.prepared().evaluate(z)
+        return value, info.result
 
-    return jnp.var(bilevel.batch(value)(weights.astype(attack.data.weight.dtype)))
+    values, codes = bilevel.batch(value)(weights.astype(attack.data.weight.dtype))
+    return jnp.var(checked(values, codes))

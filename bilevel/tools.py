@@ -5,6 +5,7 @@ from ._batch import unstacked
 from ._bilevel import worst
 from ._data import require_finite
 from ._program import program
+from ._solution import checked
 from ._tree import (
     all_finite,
     concrete,

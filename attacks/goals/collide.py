@@ -38,7 +38,8 @@ def _names(layers: str | Sequence[str]) -> Layers:
 class Collide(AbstractGoal):
     """-mean over layers of the distance between the features of the poison and of a target.
 
-    A model that fits the poison, whose labels are right, gives its label to the target.
+    A model that fits the poison, whose labels are right, gives its label to the target. All poison
+    rows count the same, whatever they weigh in training.
 
     - `x` (k, ...): the target as one row; several rows are views of one object, whose features are
       averaged (Aghakhani et al. 2021).

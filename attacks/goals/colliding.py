@@ -16,8 +16,9 @@ class Colliding(AbstractGoal):
     - `x` (k, ...): source rows, without the trigger; at least as many as poison rows.
 
     Each poison row has a source of its own: the closest pair first, then the closest of the others.
-    The pairs are chosen anew at each evaluation, and have no derivative. f are the features of the
-    trained model; with `learners.Fixed(network)` they stay.
+    All poison rows count the same, whatever they weigh in training. The pairs are chosen anew at
+    each evaluation, and have no derivative. f are the features of the trained model; with
+    `learners.Fixed(network)` they stay.
     """
 
     x: Float[Array, "k ..."]

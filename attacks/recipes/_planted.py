@@ -27,20 +27,20 @@ class Planted(eqx.Module):
 
 class Kinds:
     """The training rows of the two kinds that attacks on fairness copy: those of group `against`
-    with the label +1, and those of group `favoured` with the label -1.
+    with the label +1, and those of group `favoured` with the label -1; none of weight zero.
 
     ValueError for labels other than -1 and +1, groups that make no sense, and a kind without rows.
     """
 
     def __init__(self, train: Data, group, against: int, favoured: int):
         self.train, self.group = train, groups_of(group, train.rows)
-        y = np.asarray(train.y)
+        y, used = np.asarray(train.y), np.asarray(train.weight) > 0
         if not np.all(np.abs(y) == 1):
             raise ValueError(f"y: got labels {np.unique(y)[:5]}, expected only -1 and +1")
         if against == favoured:
             raise ValueError(f"against, favoured: got {against} for both, expected two groups")
-        self.accepted = np.flatnonzero((self.group == against) & (y > 0))
-        self.refused = np.flatnonzero((self.group == favoured) & (y < 0))
+        self.accepted = np.flatnonzero(used & (self.group == against) & (y > 0))
+        self.refused = np.flatnonzero(used & (self.group == favoured) & (y < 0))
         for g, label, rows in ((against, "+1", self.accepted), (favoured, "-1", self.refused)):
             if not rows.size:
                 raise ValueError(

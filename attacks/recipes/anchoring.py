@@ -36,8 +36,8 @@ def anchor_random(
     - `key`: typed key of the targets, and of the places of the poison.
     - `train`: the training rows, with labels -1 and +1, the favourable outcome.
     - `group` (n,): 0 ... k - 1. `against`, `favoured`: two of them.
-    - `count`: number of poison rows. The share labelled +1 is that of -1 in `train`, as in the
-      authors' code.
+    - `count`: number of poison rows. The share labelled +1 is that of -1 in `train`, by weight, as
+      in the authors' code.
     - `radius`: largest change of a feature, >= 0; the authors take 0, copies of the targets.
     - `domain`: of the rows, for a radius above 0.
 
@@ -72,12 +72,12 @@ def anchor_popular(
     """
     if not neighbourhood > 0:
         raise ValueError(f"neighbourhood: got {neighbourhood}, expected a distance > 0")
-    x = np.asarray(train.x).reshape(train.rows, -1)
+    x, weight = np.asarray(train.x).reshape(train.rows, -1), np.asarray(train.weight)
 
     def choose(key: PRNGKeyArray, rows: np.ndarray) -> Array:
         del key
-        near = [np.sum(np.all(np.abs(x[rows] - x[i]) <= neighbourhood, axis=1)) for i in rows]
-        return jnp.asarray(rows[np.argmax(near)])[None]
+        near = np.array([np.all(np.abs(x[rows] - x[i]) <= neighbourhood, axis=1) for i in rows])
+        return jnp.asarray(rows[np.argmax(near @ weight[rows])])[None]
 
     return _anchored(key, train, Kinds(train, group, against, favoured), count, choose, radius,
                      domain)  # fmt: skip
@@ -97,7 +97,7 @@ def _anchored(
     if radius > 0 and domain is None:
         raise ValueError("domain: got none, expected the domain of the rows for a radius above 0")
     one, two, three = jax.random.split(key, 3)
-    share = float(np.mean(np.asarray(train.y) < 0))
+    share = float(np.average(np.asarray(train.y) < 0, weights=np.asarray(train.weight)))
     planted = kinds.planted(count, share, choose(one, kinds.accepted), choose(two, kinds.refused))
     if domain is None:
         return planted

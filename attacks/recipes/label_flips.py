@@ -220,7 +220,7 @@ def _rounds(attack: Attack, propose: Callable, start: PyTree, trainings: int) ->
         chosen = candidates[best]
         warm = jax.tree.map(lambda leaf: leaf[best], warms)
         carry = z.at[chosen].set(1), warm, state
-        return carry, (chosen, values[best], jnp.maximum(code, codes[best]))
+        return carry, (chosen, values[best], jnp.maximum(code, jnp.max(codes)))
 
     begin = _no_flips(attack), _cold(attack), start
     _, (chosen, values, codes) = lax.scan(round_, begin, length=budget)

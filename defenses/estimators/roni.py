@@ -64,7 +64,8 @@ class Roni(Sanitiser):
         used, groups = np.ones(rows.y.size, bool), self._groups(rows)
         hashes = [rows.hashes(seed) for seed in draw_seeds(draws, seed_of(self.random_state))]
         sets = np.concatenate([
-            np.asarray(others(told_apart(each), used, groups, train, validation)) for each in hashes
+            np.asarray(others(told_apart(each, used), used, groups, train, validation))
+            for each in hashes
         ])  # fmt: skip
         many = self._trials(len(sets))
 

@@ -81,10 +81,11 @@ def sum_by_group(values: Any, groups: Any) -> Any:
 
 
 @jax.jit
-def told_apart(hashes: Any) -> UInt[Array, " n"]:
+def told_apart(hashes: Any, used: Any) -> UInt[Array, " n"]:
     """Hashes that differ for equal rows too: otherwise those would lie next to each other, and be
-    tried with each other. Which of them gets which does not matter.
+    tried with each other. Which of those `used`, a mask (n,), gets which does not matter; others
+    come behind them.
     """
-    place = jnp.argsort(jnp.argsort(hashes, stable=True), stable=True)
+    place = jnp.argsort(jnp.lexsort((~used, hashes)), stable=True)
     number = place.astype(jnp.uint32) - groups_of(hashes).astype(jnp.uint32)
     return mix(hashes + mix(number))

@@ -105,7 +105,7 @@ class Roni(AbstractHardSanitiser):
 
         def drawn(seed: Array) -> tuple[Array, Array]:
             hashes = row_hash(given.x, given.y, seed)
-            return hashes, self._others(told_apart(hashes), given)
+            return hashes, self._others(told_apart(hashes, used), given)
 
         seeds = [seed % 2**32 for seed in draw_seeds(self.draws, self.seed)]
         hashes, sets = jax.vmap(drawn)(jnp.asarray(seeds, jnp.uint32))

@@ -1,4 +1,4 @@
-"""What every defense keeps, one row each: order, derivatives, jit and vmap, failures, pinning."""
+"""What every defense keeps, one row each: order, derivatives, jit and vmap, pinning."""
 
 import equinox as eqx
 import jax
@@ -8,10 +8,10 @@ import optax
 import pytest
 
 from attacks import Box, Insert, compose, indiscriminate
-from bilevel import AbstractSolver, Data, SolveError, certify
+from bilevel import AbstractSolver, Data, certify
 from bilevel.derivatives import Unroll
-from bilevel.learners import SVM, AbstractLearner, Logistic, Ridge
-from bilevel.results import CONVERGED, MAX_STEPS
+from bilevel.learners import SVM, AbstractLearner, Logistic
+from bilevel.results import CONVERGED
 from bilevel.solvers import Descent, Each
 from defenses import (
     AbstractHardSanitiser,
@@ -27,9 +27,6 @@ from defenses import (
     Trim,
     VotingModel,
 )
-from defenses.sanitise._quotas import quota
-from defenses.sanitise._selection import kept_count
-from defenses.sanitise.trim import drawn_sets
 
 N, D = 40, 3
 RNG = np.random.default_rng(4)
@@ -129,84 +126,6 @@ def test_order_batches_and_derivatives(name):
         assert not np.any(np.asarray(gradients[0][0])[dropped])
     elif name.startswith("soft"):
         assert np.all(np.any(np.asarray(gradients[0][0])[WEIGHT > 0] != 0, axis=1))
-
-
-class Brittle(AbstractLearner):
-    """Ridge regression that fails to train on fewer, or on more, rows than these."""
-
-    ridge: Ridge
-    least: jax.Array
-    most: jax.Array
-
-    @property
-    def solver(self):
-        return self.ridge.solver
-
-    @property
-    def derivative(self):
-        return self.ridge.derivative
-
-    @property
-    def loss(self):
-        return self.ridge.loss
-
-    def training(self, data, *, key=None):
-        training = self.ridge.training(data, key=key)
-        many = jnp.sum(data.weight)
-        fails = (many < self.least - 1e-6) | (many > self.most + 1e-6)
-        return eqx.tree_at(
-            lambda t: t.result, training, jnp.where(fails, MAX_STEPS, CONVERGED),
-            is_leaf=lambda leaf: leaf is CONVERGED,
-        )  # fmt: skip
-
-
-def brittle(least=0.0, most=1.0 * N):
-    """Bounds as arrays: one program for all of them."""
-    return Brittle(Ridge(0.1), jnp.asarray(least), jnp.asarray(most))
-
-
-@pytest.mark.parametrize(
-    "name", rows([n for n in ALL if n not in ("filter", "relabel", "soft filter", "soft relabel")])
-)
-def test_a_training_that_fails_on_the_way_reaches_the_result(name):
-    """The training on all rows, or those on few of them, fail; the last one does not."""
-    few = any(part in name for part in ("roni", "micro", "partition", "confident"))
-    least = 30.0 if "confident" in name else 20.0
-    failing = brittle(least=least) if few else brittle(most=33.0)
-    data = Data(X, Y)
-    defense = hard(failing)[name.removeprefix("soft ")]
-    defense = defense.surrogate(data).prepare(data) if name.startswith("soft ") else defense
-    if name in ("soft trim", "soft sever"):  # shares sum to less than all rows from the start
-        defense = eqx.tree_at(lambda d: d.learner, defense, brittle(most=31.9))
-    fitted = defense.fit(data, throw=False)
-    assert int(fitted.result) == MAX_STEPS
-    plain = eqx.tree_at(lambda d: d.learner, defense, brittle())
-    assert int(plain.fit(data, throw=False).result) == CONVERGED
-    with pytest.raises(SolveError, match="max_steps"):
-        defense.fit(data)
-    reach, goal = Insert(np.array([1.0]), Box(-3.0, 3.0)), indiscriminate(X[:9], Y[:9])
-    if name == "trim":
-        attack = compose(defense, reach, goal, data)
-        assert int(attack.evaluate(jnp.ones((1, D)))[1][1].result) == MAX_STEPS
-
-
-def test_a_training_that_fails_without_a_row_is_no_lesser_one():
-    """Six rows are too few, seven are enough."""
-    seen = Roni(brittle(least=6.5), draws=1, train=6, validation=10).inspect(Data(X, Y))
-    assert int(seen.result) == MAX_STEPS
-
-
-def test_a_failure_of_a_random_set_that_does_not_go_on_is_one_of_the_whole():
-    """A set without the heavy row is too light to train on; the search from all rows is not."""
-    used, restarts = np.ones(N, bool), 4
-    count = kept_count(used, 0.2)
-    learner = brittle(least=int(count) + 3.5, most=2.0 * N)
-    defense = Trim(learner, 0.2, restarts=restarts, balance=0)
-    drawn = drawn_sets(X, Y, used, count, restarts, 0, quota(Y, used, 0.8, 0))
-    weights = 1 + 4 * np.eye(N)
-    failed = [int(defense.inspect(Data(X, Y, w)).result) == MAX_STEPS for w in weights]
-    assert np.all(np.array(failed) | drawn.all(axis=0))
-    assert not all(failed)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def inspect(defense, data):
 
 @eqx.filter_jit
 def sets(defense, data, seed=0):
-    return defense._others(told_apart(row_hash(data.x, data.y, seed)), data)
+    return defense._others(told_apart(row_hash(data.x, data.y, seed), data.weight > 0), data)
 
 
 def sets_of_all(defense, data) -> np.ndarray:

@@ -14,12 +14,11 @@ ROWS, DRAWS, TRAIN, VALIDATION = 90, 8, 20, 50
 
 def by_content(x, y, seed):
     """The sets (draws, n, train + validation) of a seed."""
-    signs = np.stack([y == 0, y == 1])
-    return np.stack([
-        others(told_apart(row_hash(x, 2.0 * y - 1, DRAWS * seed + draw)), np.ones(ROWS, bool),
-               signs, TRAIN, VALIDATION)
-        for draw in range(DRAWS)
-    ])  # fmt: skip
+    signs, used = np.stack([y == 0, y == 1]), np.ones(ROWS, bool)
+    hashes = [row_hash(x, 2.0 * y - 1, DRAWS * seed + draw) for draw in range(DRAWS)]
+    return np.stack(
+        [others(told_apart(each, used), used, signs, TRAIN, VALIDATION) for each in hashes]
+    )
 
 
 def independent(rng):

@@ -126,7 +126,7 @@ def test_sets_hold_a_row_of_each_of_three_classes():
     """A class of one row and one of three, among forty."""
     number = np.where(np.arange(40) == 7, 2, np.where(np.isin(np.arange(40), [3, 20, 31]), 1, 0))
     groups = number[None, :] == np.arange(3)[:, None]
-    hashes = told_apart(row_hash(RNG.normal(size=(40, 2))))
+    hashes = told_apart(row_hash(RNG.normal(size=(40, 2))), np.ones(40, bool))
     found = np.asarray(others(hashes, np.ones(40, bool), groups, 6, 10))
     for row in range(40):
         assert len({*found[row].tolist(), row}) == 17

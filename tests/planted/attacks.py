@@ -80,8 +80,8 @@ MUTANTS = (
     ),
     (
         "attacks/transfer.py",
-        "return jnp.var(bilevel.batch(value)(weights.astype(attack.data.weight.dtype)))",
-        "return jnp.var(bilevel.batch(value)(weights.astype(attack.data.weight.dtype)), ddof=1)",
+        "return jnp.var(checked(values, codes))",
+        "return jnp.var(checked(values, codes), ddof=1)",
         "tests/attacks/test_transfer.py",
     ),
     (
@@ -318,5 +318,17 @@ MUTANTS = (
     (
         "attacks/domains/columns.py", "jnp.where(grouped, jnp.minimum(upper, 1), upper)", "upper",
         "tests/attacks/test_domains.py",
+    ),
+    (
+        "attacks/goals/align.py", "world.poison.y, world.poison.weight)", "world.poison.y)",
+        "tests/attacks/test_weights.py",
+    ),
+    (
+        "attacks/recipes/anchoring.py", "near @ weight[rows]", "near.sum(axis=1)",
+        "tests/attacks/test_weights.py",
+    ),
+    (
+        "attacks/recipes/label_flips.py", "jnp.maximum(code, jnp.max(codes))",
+        "jnp.maximum(code, codes[best])", "tests/test_failures.py",
     ),
 )  # fmt: skip

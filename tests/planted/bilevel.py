@@ -396,4 +396,5 @@ MUTANTS = (
         "bilevel/study/_method.py", "else float(norm(a) > 0)", "else 0.0",
         "tests/bilevel/test_study.py",
     ),
+    ("bilevel/_together.py", "in infos))", "in infos[:1]))", "tests/test_failures.py"),
 )  # fmt: skip
