@@ -22,6 +22,7 @@ from bilevel.learners import (
 from bilevel.networks import AbstractArchitecture, ConvNet, Outputs, ResNet
 from bilevel.solvers import Descent
 
+from ..augment import augmented
 from ..pretraining import OTHER, WIDE, Pretraining, images, pretrained
 from .setting import Setting, own, trials
 
@@ -30,27 +31,13 @@ KNOWN: tuple[Known, ...] = ("white", "grey", "black")
 """What the attacker's network has in common with the victim's: weights, architecture, nothing."""
 BATCH = 128
 """Images of a step of networks for CIFAR-10."""
-SHIFT = 4
-"""Largest shift of an image, in pixels."""
+CROPPED = functools.partial(augmented, edges="constant")
+"""The paper's random change of the images of each step."""
 
 
 def admitted(setting: Setting) -> tuple[Known, ...]:
     """Victims of a setting: from scratch no weights are known."""
     return KNOWN[1:] if setting.scratch else KNOWN
-
-
-def augmented(key: jax.Array, x: jax.Array) -> jax.Array:
-    """Images shifted by up to 4 pixels, with black edges, half of them mirrored."""
-    of_shift, of_mirror = jax.random.split(key)
-    wide = jnp.pad(x, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
-    corners = jax.random.randint(of_shift, (len(x), 2), 0, 2 * SHIFT + 1)
-
-    def cut(image, corner):
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), x.shape[1:])
-
-    shifted = jax.vmap(cut)(wide, corners)
-    mirrored = jax.random.bernoulli(of_mirror, shape=(len(x), 1, 1, 1))
-    return jnp.where(mirrored, shifted[:, :, ::-1], shifted)
 
 
 def architecture(setting: Setting, known: Known) -> AbstractArchitecture:
@@ -81,7 +68,7 @@ def _residual(setting: Setting, known: Known, seed: int) -> AbstractDeepModel:
     steps = 20 * (len(rest.y) // BATCH)
     rate = optax.cosine_onecycle_schedule(steps, 0.2, pct_start=0.2)
     learner = Network(
-        architecture(setting, known), l2=5e-4, batch=BATCH, augment=augmented,
+        architecture(setting, known), l2=5e-4, batch=BATCH, augment=CROPPED,
         solver=Descent(optax.sgd(rate, momentum=0.9, nesterov=True), steps),
     )  # fmt: skip
     model = learner.fit(Data(rest.x, rest.y), key=jax.random.key(seed)).model
@@ -147,11 +134,11 @@ def victim(setting: Setting, known: Known) -> AbstractLearner:
         rate = optax.cosine_onecycle_schedule(steps, 0.2, pct_start=0.2)
         return Network(
             architecture(setting, known), l2=5e-4, batch=BATCH,
-            augment=augmented, solver=Descent(optax.sgd(rate, momentum=0.9, nesterov=True), steps),
+            augment=CROPPED, solver=Descent(optax.sgd(rate, momentum=0.9, nesterov=True), steps),
         )  # fmt: skip
     passes = setting.rows // BATCH
     rate = optax.piecewise_constant_schedule(0.01, {30 * passes: 0.1})
     return Network(
         Head(extractor(setting, known), len(setting.classes)), l2=2e-4, batch=BATCH,
-        augment=augmented, solver=Descent(optax.sgd(rate, momentum=0.9), 40 * passes),
+        augment=CROPPED, solver=Descent(optax.sgd(rate, momentum=0.9), 40 * passes),
     )  # fmt: skip

@@ -246,7 +246,7 @@ MUTANTS = (
         "tests/benchmarks/experiments/test_network_experiments.py",
     ),
     (
-        "benchmarks/experiments/networks/cifar_10.py", "shifted[:, :, ::-1]", "shifted[:, ::-1]",
+        "benchmarks/augment.py", "shifted[:, :, ::-1]", "shifted[:, ::-1]",
         "tests/benchmarks/experiments/test_network_experiments.py",
     ),
     (

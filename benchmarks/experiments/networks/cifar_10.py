@@ -9,12 +9,12 @@ on a CPU `--rows` takes fewer images.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
+from benchmarks.augment import augmented
 from benchmarks.clock import timed
 from benchmarks.data import cifar10
 from benchmarks.options import Count, Counts, Positive, check
@@ -26,8 +26,6 @@ from bilevel.networks import ResNet
 from bilevel.solvers import Descent
 from bilevel.tools import unstacked
 
-SHIFT = 4
-"""Largest shift of an image, in pixels."""
 PART = 1000
 """Test images that are classified at once."""
 
@@ -57,21 +55,6 @@ class Options:
         check(self)
         if self.rows is not None and self.rows < self.batch:
             raise UsageError(f"--rows: got {self.rows}, expected at least --batch, {self.batch}")
-
-
-def augmented(key: PRNGKeyArray, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Images shifted by up to 4 pixels, half of them mirrored."""
-    of_shift, of_mirror = jax.random.split(key)
-    edges = ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0))
-    wide = jnp.pad(x, edges, mode="reflect")
-    corners = jax.random.randint(of_shift, (len(x), 2), 0, 2 * SHIFT + 1)
-
-    def cut(image, corner):
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), x.shape[1:])
-
-    shifted = jax.vmap(cut)(wide, corners)
-    mirrored = jax.random.bernoulli(of_mirror, shape=(len(x), 1, 1, 1))
-    return jnp.where(mirrored, shifted[:, :, ::-1], shifted)
 
 
 def victim(options: Options, rows: int) -> Network:

@@ -5,8 +5,10 @@ training images of the wanted class by images that differ from them by at most s
 with their labels, to have one test image read as that class. Victims train a last layer on features
 of a network that the attacker has ("white"), of one with other initial weights ("grey") or of
 another architecture ("black"); in the settings from scratch a network of the attacker's
-architecture ("grey") or of another one, with initial weights of their own. Only targets count that
-the same victim reads right when nothing is moved. `--out` keeps the poison of each attack as an npz
+architecture ("grey") or of another one, with initial weights of their own. Collisions are made from
+the base images and the network alone; "through the head" also knows all other training images, and
+"alignment" has trained its networks on them. Only targets count that the same victim reads right
+when nothing is moved. `--out` keeps the poison of each attack as an npz
 file that `python -m benchmarks judge` takes; `python -m benchmarks board` makes a page of the JSON
 files. `transfer` and `scratch` are the paper's settings, made for an accelerator.
 """
@@ -194,6 +196,14 @@ def without(options: Options, known: Known, defense: Defense, seed: int) -> Cont
     return controls(setting, trials(setting, seed), known, DEFENSES[defense])
 
 
+def judged(
+    options: Options, made: Crafted, known: Known, defense: Defense, seed: int
+) -> dict[str, float | int]:
+    """The cells of poison that meets victims behind a defense."""
+    beside = without(options, known, defense, seed)
+    return judge(made.poisons, known, DEFENSES[defense], beside).row()
+
+
 @functools.lru_cache(32)
 def certified(options: Options, known: Known, defense: str, seed: int) -> float | None:
     """Share of the targets that a clean victim reads right, and would whatever images took the
@@ -232,14 +242,11 @@ def make_rows(options: Options, attack: Attack, defense: Defense, seed: int) -> 
     knows = crafted(options, attack, defense, seed) if aware else None
     rows = []
     for known in options.victims or options.may_victims:
-        beside = without(options, known, defense, seed)
-        of, adaptive = (
-            None if made is None else judge(made.poisons, known, DEFENSES[defense], beside).row()
-            for made in (unaware, knows)
-        )
+        of = judged(options, unaware, known, defense, seed)
+        adaptive = knows and judged(options, knows, known, defense, seed)["success"]
         rows.append({
             "setting": options.setting, "attack": attack, "victim": known, "defense": defense,
-            **(of or {}), "adaptive": adaptive and adaptive["success"],
+            **of, "adaptive": adaptive,
             "certified": certified(options, known, defense, seed),
             "seconds": unaware.seconds, "digest": unaware.poisons.digest(), "seed": seed,
         })  # fmt: skip

@@ -15,11 +15,11 @@ import pytest
 
 from attacks import Greedy
 from benchmarks.__main__ import main
+from benchmarks.augment import augmented
 from benchmarks.data import cifar10
 from benchmarks.experiments.networks import (
     _one_by_one,
     _victims,
-    cifar_10,
     cnn_mnist,
     network_speed,
 )
@@ -281,10 +281,11 @@ def test_images_are_read_channel_by_channel(tmp_path: Path, monkeypatch) -> None
         cifar10()
 
 
-def test_augmented_images_are_cuts_of_the_images_and_half_are_mirrored() -> None:
+@pytest.mark.parametrize("edges", ["reflect", "constant"])
+def test_augmented_images_are_cuts_of_the_images_and_half_are_mirrored(edges) -> None:
     x = jax.random.uniform(jax.random.key(1), (120, 12, 12, 2))
-    y = np.asarray(cifar_10.augmented(jax.random.key(0), x))
-    wide = np.pad(np.asarray(x), ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+    y = np.asarray(augmented(jax.random.key(0), x, edges))
+    wide = np.pad(np.asarray(x), ((0, 0), (4, 4), (4, 4), (0, 0)), mode=edges)
     mirrored = 0
     for image, source in zip(y, wide, strict=True):
         cuts = [source[i : i + 12, j : j + 12] for i in range(9) for j in range(9)]

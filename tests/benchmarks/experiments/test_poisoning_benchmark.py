@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attacks import Box, Perturb, compose
+from attacks.goals import Align
+from benchmarks.clean_label import Reach
 from benchmarks.experiments.targeted import poisoning_benchmark
 from benchmarks.experiments.targeted.poisoning_benchmark import Options, _notes, run
 from benchmarks.poisons import SETTINGS, networks
@@ -15,8 +18,10 @@ from benchmarks.poisons.setting import ALL, Setting, trials
 from benchmarks.pretraining import images
 from benchmarks.report import Report, UsageError
 from bilevel import Data
-from bilevel.learners import NetworkModel
+from bilevel.learners import Fixed, NetworkModel
+from bilevel.losses import CrossEntropy
 from bilevel.networks import ConvNet
+from bilevel.tools import unstacked
 
 IMAGE = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
 
@@ -37,7 +42,7 @@ def untrained(monkeypatch):
         made.cache_clear()
     for module in (networks, poisoning_benchmark):
         monkeypatch.setattr(module, "extractor", extractor)
-    monkeypatch.setitem(SETTINGS, "small", Setting("small", "mnist", (9, 4), 40, 3, 102, 3))
+    monkeypatch.setitem(SETTINGS, "small", Setting("small", "mnist", (9, 4), 100, 3, 102, 6))
     tiny = Setting("small-scratch", "mnist", ALL, 100, 3, 77, 2, scratch=True)
     monkeypatch.setitem(SETTINGS, "small-scratch", tiny)
 
@@ -74,6 +79,21 @@ def test_from_scratch_gradients_are_aligned(untrained):
     assert [(r["attack"], r["victim"]) for r in report.rows] == [
         ("bullseye", "grey"), ("bullseye", "black"), ("alignment", "grey"), ("alignment", "black"),
     ]  # fmt: skip
+    setting = SETTINGS["small-scratch"]
+    models = unstacked(networks.members(setting, 0, 2))
+    keys = jax.random.split(jax.random.key(0), setting.trials)
+    (train, test), loss = images("mnist"), CrossEntropy()
+    poison = poisoning_benchmark.crafted(options, "alignment", "none", 0).poisons
+    for trial in range(setting.trials):
+        wish = Data(test.x[poison.target[trial]][None], poison.wanted[trial][None])
+        base = Data(train.x[poison.base[trial]], poison.y[trial])
+        low, high = (np.clip(base.x + s * setting.eps, 0, 1) for s in (-1, 1))
+        reach = Perturb(range(setting.poisons), Box(0.0, 1.0))
+        around = [compose(Fixed(m, loss), reach, Align(wish, loss), base) for m in models]
+        starts = Reach(reach.rows, low, high).starts(keys[trial], poisoning_benchmark.RESTARTS)
+        before = [np.mean([float(cosine(start)) for cosine in around]) for start in starts]
+        after = np.mean([float(cosine(jnp.asarray(poison.images[trial]))) for cosine in around])
+        assert after > max(before)
 
 
 def test_what_a_setting_does_not_admit_is_refused():
