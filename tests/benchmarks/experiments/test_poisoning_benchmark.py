@@ -87,7 +87,7 @@ def test_from_scratch_gradients_are_aligned(untrained):
     for trial in range(setting.trials):
         wish = Data(test.x[poison.target[trial]][None], poison.wanted[trial][None])
         base = Data(train.x[poison.base[trial]], poison.y[trial])
-        low, high = (np.clip(base.x + s * setting.eps, 0, 1) for s in (-1, 1))
+        low, high = (jnp.clip(base.x + s * setting.eps, 0, 1) for s in (-1, 1))
         reach = Perturb(range(setting.poisons), Box(0.0, 1.0))
         around = [compose(Fixed(m, loss), reach, Align(wish, loss), base) for m in models]
         starts = Reach(reach.rows, low, high).starts(keys[trial], poisoning_benchmark.RESTARTS)
