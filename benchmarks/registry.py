@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Experiment(NamedTuple):
-    """One experiment. Its module, `experiments/<family>/<name>.py` with underscores in the name,
+    """One experiment. Its module, `experiments/<family>/<name>.py` with underscores,
     has `Options` and `run(options, report)`.
     """
 
@@ -16,7 +16,8 @@ class Experiment(NamedTuple):
 
     def load(self) -> ModuleType:
         module = self.name.replace("-", "_")
-        return importlib.import_module(f"benchmarks.experiments.{self.family}.{module}")
+        family = self.family.replace("-", "_")
+        return importlib.import_module(f"benchmarks.experiments.{family}.{module}")
 
 
 TABLE = (
