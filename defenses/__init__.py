@@ -15,24 +15,40 @@ from .ensemble import (
     SoftVotingModel,
     VotingModel,
 )
-from .purify import AbstractPurifier, PurifiedModel
+from .purify import (
+    AbstractPurifier,
+    FewerLevels,
+    MeanFilter,
+    MedianFilter,
+    PurifiedModel,
+    ScreenedModel,
+    StraightThrough,
+    Strip,
+)
 from .repair import AbstractRepair
 from .sanitise import (
     AbstractHardSanitiser,
     AbstractSanitiser,
     AbstractSoftSanitiser,
+    ActivationClustering,
     ConfidentLearning,
+    DeepNeighbours,
     Duplicates,
+    Excluded,
     Filter,
     Inspection,
     MicroModels,
+    NearOther,
     Relabel,
     Roni,
     Sever,
+    Silhouette,
+    SmallCluster,
     SoftFilter,
     SoftMicroModels,
     SoftRelabel,
     SoftSever,
     SoftTrim,
+    SpectralSignatures,
     Trim,
 )

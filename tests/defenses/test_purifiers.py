@@ -1,0 +1,105 @@
+"""Filters of images, STRIP, and the attacker's derivative of what has none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.ndimage import median_filter, uniform_filter
+
+from attacks import Box, Evade, compose
+from attacks.goals import shown
+from bilevel import Data
+from bilevel.learners import AbstractModel, Fixed, LinearModel, Logistic
+from bilevel.losses import CrossEntropy
+from bilevel.losses import Logistic as LogisticLoss
+from defenses import FewerLevels, MeanFilter, MedianFilter, StraightThrough, Strip
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(80, 5, 6, 2))
+LABELS = np.arange(80) % 2
+SIGNS = np.where(LABELS, 1.0, -1.0)
+
+
+class Mean(AbstractModel):
+    """Two classes, by the mean pixel; a first pixel above .9 is read as class 1 in any case."""
+
+    def decision(self, x, *, key=None):
+        flat = x.reshape(x.shape[0], -1)
+        f = 20 * (jnp.mean(flat, axis=1) - 0.5) + 1e3 * jax.nn.relu(flat[:, 0] - 0.4)
+        return jnp.stack([-f, f], axis=1)
+
+
+FIXED = Fixed(Mean(), CrossEntropy())
+DATA = Data(IMAGES * 0.4, LABELS)
+
+
+def test_filters_are_those_of_scipy() -> None:
+    for defense, filtered in ((MedianFilter, median_filter), (MeanFilter, uniform_filter)):
+        ours = defense(FIXED, 3).purify(Mean(), jnp.asarray(IMAGES))
+        theirs = filtered(IMAGES, size=(1, 3, 3, 1), mode="nearest")  # pyright: ignore
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_levels_are_rounded_and_the_attacker_steps_straight_through() -> None:
+    flat = Data(IMAGES.reshape(80, -1), SIGNS)
+    model = LinearModel(jnp.asarray(RNG.normal(size=60)), jnp.zeros(()))
+    defense = FewerLevels(Fixed(model), 2)
+    rounded = defense.purify(model, flat.x)
+    assert set(np.unique(np.round(3 * np.asarray(rounded), 9))) == {0, 1, 2, 3}
+    surrogate = defense.surrogate(flat)
+    assert isinstance(surrogate, StraightThrough)
+    goal = shown(flat.x[:4], SIGNS[:4], LogisticLoss())
+    attacks = [
+        compose(one, Evade(flat.x[:4], Box(0.0, 1.0)), goal, flat)
+        for one in (defense, surrogate, Fixed(model))
+    ]
+    z = flat.x[:4]
+    values, slopes = zip(*(jax.value_and_grad(attack)(z) for attack in attacks), strict=True)
+    assert float(values[0]) == float(values[1]) != float(values[2])
+    assert not np.any(slopes[0])
+    assert np.any(slopes[1])
+
+
+def strip(**more) -> Strip:
+    return Strip(FIXED, Data(DATA.x, LABELS), **{"overlays": 10, "false_refusals": 0.1, **more})
+
+
+def test_strip_refuses_rows_that_are_read_alike_under_all_overlays() -> None:
+    fitted = strip().fit(DATA)
+    model = fitted.model
+    stamped = DATA.x.at[:, 0, 0, 0].set(1.0)
+    assert np.all(np.asarray(model.refuses(stamped)))
+    assert np.all(np.asarray(model.predict(stamped)) == 2)  # the column of refusals
+    clean = np.asarray(model.predict(DATA.x))
+    assert np.mean(clean == 2) == pytest.approx(0.1, abs=0.02)
+    plain = np.asarray(Mean().predict(DATA.x))
+    np.testing.assert_array_equal(clean[clean != 2], plain[clean != 2])
+    mixed = 0.5 * DATA.x[:1] + 0.5 * model.overlays
+    shares = jax.nn.softmax(Mean().decision(mixed), axis=1)
+    entropy = -jnp.mean(jnp.sum(shares * jnp.log(shares), axis=1))
+    np.testing.assert_allclose(model.entropy(DATA.x[:1])[0], entropy, rtol=1e-6)
+    np.testing.assert_allclose(fitted.report[0], entropy, rtol=1e-6)
+
+
+def test_more_mixing_asks_more_of_a_trigger() -> None:
+    shown = DATA.x.at[:, 0, 0, 0].set(0.6)
+    passed = [np.mean(~np.asarray(strip(mix=m).fit(DATA).model.refuses(shown))) for m in (0.1, 0.9)]
+    assert passed[0] < 0.5 < passed[1]
+
+
+def test_what_they_cannot_work_on_is_said() -> None:
+    table = Data(IMAGES.reshape(80, -1), SIGNS)
+    with pytest.raises(ValueError, match=r"rows of shape \(60,\), expected images"):
+        MedianFilter(Logistic()).fit(table)
+    with pytest.raises(ValueError, match="at least 7 x 7 pixels"):
+        MeanFilter(FIXED, 7).fit(DATA)
+    with pytest.raises(ValueError, match="clean: got 20 rows, expected 50"):
+        Strip(FIXED, Data(DATA.x[:20], LABELS[:20]))
+    with pytest.raises(ValueError, match="expected an output per class"):
+        Strip(Logistic(), table).fit(table)
+    with pytest.raises(ValueError, match=r"clean: got rows of shape \(5, 6, 2\)"):
+        Strip(Logistic(), DATA).fit(table)
+    with pytest.raises(ValueError, match="mix"):
+        strip(mix=1.5)
+    with pytest.raises(ValueError, match="bits: got 0"):
+        FewerLevels(FIXED, 0)
