@@ -131,6 +131,12 @@ TABLE = (
      "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
     ("targeted", "frogs",
      "One poison image for one target, with a faint copy of it or at a price of the change"),
+    ("model-defenses", "activation-clustering",
+     "Two clusters of each class's features: which stamped copies they tell apart, four rules"),
+    ("model-defenses", "feature-sanitisers",
+     "Clustering, spectral signatures and deep neighbours: rows found, networks trained again"),
+    ("model-defenses", "strip",
+     "STRIP and filters of what a network is shown: stamped rows that pass, clean ones refused"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

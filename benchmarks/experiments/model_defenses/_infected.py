@@ -99,8 +99,12 @@ def network(rows: int, passes: int) -> Network:
 def victim(of: Infection, seed: int, infected: bool = True) -> AbstractDeepModel:
     """A network trained on the poisoned rows of a split or, as the control, on the clean ones."""
     rows = case(of, seed)
-    data = rows.poisoned if infected else rows.train
-    model = network(data.rows, of.passes).fit(data, key=jax.random.key(seed)).model
+    return trained(rows.poisoned if infected else rows.train, of.passes, seed)
+
+
+def trained(data: Data, passes: int, seed: int) -> AbstractDeepModel:
+    """A network trained on these rows, from initial weights of the seed."""
+    model = network(data.rows, passes).fit(data, key=jax.random.key(seed)).model
     assert isinstance(model, AbstractDeepModel)
     return model
 
