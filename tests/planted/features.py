@@ -29,8 +29,8 @@ MUTANTS = (
         "swap = jnp.sum(first) < jnp.sum(second)", SANITISERS,
     ),
     (
-        "defenses/sanitise/cluster_rules.py", "own < self.ratio * others",
-        "own > self.ratio * others", SANITISERS,
+        "defenses/sanitise/cluster_rules.py", "own.astype(float) < self",
+        "own.astype(float) > self", SANITISERS,
     ),
     (
         "defenses/sanitise/spectral.py", "return (x @ direction[:, 0]) ** 2",
