@@ -9,6 +9,9 @@ from jaxtyping import Float
 
 from ._rows import Rows
 
+PAIRS = 2**22
+"""Products of rows held in memory at a time."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Relabelled:
@@ -62,9 +65,12 @@ class Tilts(Changes):
     count: int
 
     def along(self, v):
+        blocks = np.array_split(v, -(-len(v) * len(self.a) // PAIRS) or 1)
+        return np.concatenate([self._along(block) for block in blocks])
+
+    def _along(self, v):
         each = v @ self.a.T
-        each = np.maximum(np.maximum(each * self.low, each * self.high), 0)
-        return _top(each, self.count)
+        return _top(np.maximum(np.maximum(each * self.low, each * self.high), 0), self.count)
 
     def size(self, q):
         most = np.maximum(np.abs(self.low), np.abs(self.high))
