@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from defenses.data_audit import Report, TableError, audit
@@ -81,13 +80,15 @@ def test_rows_that_are_added_stay_below_what_is_certified() -> None:
     assert ridge.found <= ridge.certified < 1
 
 
-@pytest.mark.parametrize("judge", [LogisticRegression(C=1.0), LogisticRegression(C=0.1)])
-def test_only_a_judge_that_solves_the_same_problem_is_certified(judge) -> None:
-    own = audit(people(), "y", budget=(0.05,), learner=judge, reach="labels").budgets[0]
-    assert own.certified is not None
-    other = clone(judge).set_params(class_weight="balanced")
-    weighed = audit(people(), "y", budget=(0.05,), learner=other, reach="labels").budgets[0]
-    assert weighed.certified is None
+def test_only_a_judge_that_solves_the_same_problem_is_certified() -> None:
+    def certified(**how) -> float | None:
+        own = LogisticRegression(C=0.1, **how)
+        return (
+            audit(people(), "y", budget=(0.05,), learner=own, reach="labels").budgets[0].certified
+        )
+
+    assert certified() is not None
+    assert certified(class_weight="balanced") is None
 
 
 def test_influence_is_certified_and_agrees_with_leaving_rows_out(report) -> None:
