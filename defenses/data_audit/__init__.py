@@ -1,0 +1,7 @@
+"""Audit of a user's own table: how much could poisoned rows do, and which defense pays?
+Needs the extra `audit`.
+"""
+
+from .audit import audit
+from .reading import TableError
+from .report import Report

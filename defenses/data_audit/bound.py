@@ -1,0 +1,62 @@
+"""The certified bound of the audit: what no poison within the reach exceeds."""
+
+from typing import Any
+
+import numpy as np
+
+from bilevel import Data
+
+from .certified import Inserted, Relabelled, certify_damage
+from .judge import Judge, Parts, Rows
+
+SOLVED_BY = {
+    "solver", "tol", "max_iter", "random_state", "n_jobs", "verbose", "warm_start", "copy_X",
+    "l1_ratio", "multi_class", "dual", "intercept_scaling",
+}  # fmt: skip
+"""Parameters of scikit-learn's models that change how a problem is solved, and not which."""
+
+
+def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | None:
+    """An upper bound of the judge's error after any attack of `count` rows within the reach; None
+    for a judge whose training has no such bound, or none below 100 %.
+    """
+    match = judge.match
+    if match.takes_frames or not _twins(match.judge, match.twin()):
+        return None
+    train, test = parts.train, parts.test
+    learner = match.ours(float(np.sum(train.weight)))
+    domain = judge.table.encoding.domain
+    targets = (-1.0, 1.0) if judge.table.task == "classes" else (0.0, 1.0)
+    reaches: list[Inserted | Relabelled] = [Relabelled(targets)]
+    if reach == "observed":
+        bounds = np.asarray(domain.lower, float), np.asarray(domain.upper, float)
+        reaches.append(Inserted(*bounds, targets, domain.groups, domain.optional))
+    rows = Data(train.x, train.y, train.weight)
+    worst = 0.0
+    for within in reaches:
+        found = certify_damage(learner, rows, Data(test.x, test.y, test.weight), count, within)
+        if found is None:
+            return None
+        if judge.table.task == "classes":
+            assert found.error is not None
+            assert found.clean_error is not None
+            worst = max(worst, found.clean_error + found.error)
+        else:
+            worst = max(worst, (found.clean_loss + found.loss) / _spread(test))
+    return None if judge.table.task == "classes" and worst >= 1 else worst
+
+
+def _spread(rows: Rows) -> float:
+    mean = np.average(rows.y, weights=rows.weight)
+    return float(np.average((rows.y - mean) ** 2, weights=rows.weight))
+
+
+def _twins(model: Any, twin: Any) -> bool:
+    """Whether two scikit-learn models solve the same problem."""
+    if type(model) is not type(twin):
+        return False
+    ours, theirs = (
+        {name: value for name, value in m.get_params().items() if name not in SOLVED_BY}
+        for m in (model, twin)
+    )
+    return ours == theirs

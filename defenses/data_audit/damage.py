@@ -1,0 +1,174 @@
+"""How much poison does at each budget, and what each defense leaves of it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bilevel import Certificate
+
+from .attacker import Attacker, Sample, certified, flips, random_mistakes
+from .bound import certified_of
+from .defending import Defense, offered, sanitised
+from .influence import SURE, Influence
+from .judge import Judge, Parts, Poison
+from .report import Attempt, Budget, Certified, Defended, Group
+
+LARGE = 10_000
+"""Training rows from which on less is drawn and less often derived."""
+DRAWS, FEW_DRAWS = 5, 3
+"""Draws of random mistakes, and of a large table."""
+ROUNDS, FEW_ROUNDS = 2, 1
+"""Derivatives that the labels changed at each budget are chosen by, and of a large table."""
+Advance = Callable[[str], None]
+
+
+class Found(NamedTuple):
+    """Budgets with the poison that each attack made there, the best first."""
+
+    budgets: tuple[Budget, ...]
+    poisons: tuple[tuple[Poison, ...], ...]
+    added: Poison | None
+    """Rows added along the hypergradient at the middle budget."""
+    certificate: Certified | None
+    """Of the gradient where that ascent ended."""
+
+
+def found(
+    judge: Judge,
+    parts: Parts,
+    attacker: Attacker,
+    influence: Influence,
+    counts: Sequence[int],
+    shares: Sequence[float],
+    middle: int,
+    reach: str,
+    seed: int,
+    advance: Advance,
+) -> Found:
+    """The best attack at each budget, by the rows to choose by, judged by the test rows."""
+    classes, train = len(judge.table.classes), parts.train
+    draws, rounds = (DRAWS, ROUNDS) if train.y.size <= LARGE else (FEW_DRAWS, FEW_ROUNDS)
+    changed = flips(influence, tuple(counts), rounds)
+    advance("labels changed by the hypergradient")
+    budgets, poisons, added, certificate = [], [], None, None
+    for number, (count, share) in enumerate(zip(counts, shares, strict=True)):
+        tried = [changed[number]]
+        if reach == "observed":
+            poison, attack, z = attacker.climb(count)
+            tried += [poison, attacker.unmoved(count)]
+            if number == middle:
+                added, certificate = poison, _state(certified(attack, z))
+        attempts = []
+        for poison in tried:
+            model = judge.fit(poison.into(train))
+            errors = judge.error(model, parts.choose), judge.error(model, parts.test)
+            attempts.append(Attempt(poison.name, *errors))
+        order = sorted(range(len(tried)), key=lambda i: (-attempts[i].choosing, i))
+        at_random = [
+            judge.error(
+                judge.fit(random_mistakes(train, count, classes, 1000 * seed + d).into(train)),
+                parts.test,
+            )
+            for d in range(draws)
+        ]
+        bound = certified_of(judge, parts, count, reach)
+        best = attempts[order[0]]
+        budgets.append(Budget(
+            share, count, best.error, best.name, float(np.mean(at_random)),
+            float(np.std(at_random)), bound, tuple(attempts[i] for i in order),
+        ))  # fmt: skip
+        poisons.append(tuple(tried[i] for i in order))
+        advance(f"{count} rows of poison")
+    return Found(tuple(budgets), tuple(poisons), added, certificate)
+
+
+def _state(certificate: Certificate) -> Certified:
+    """What a certificate says of the ascent's gradient; a kink nearby, a category about to change,
+    leaves it uncertified.
+    """
+    leaves = jax.tree.leaves(certificate.gradient)
+    size = float(np.linalg.norm(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves])))
+    bound = float(certificate.error_bound)
+    relative = bound / size if size > 0 and np.isfinite(bound) else None
+    sure = relative is not None and relative <= SURE
+    return Certified("rows added, where their ascent ended", sure, relative, str(certificate))
+
+
+def defended(
+    judge: Judge,
+    parts: Parts,
+    attacker: Attacker,
+    sample: Sample,
+    poisons: Sequence[Poison],
+    count: int,
+    reach: str,
+    advance: Advance,
+) -> tuple[Defended, ...]:
+    """No defense, and each one told the attacker's share of the rows, against the attacks at one
+    budget.
+
+    - `attacker`: who adapts, by a small sample of its own. `sample`: of the training rows that the
+      defenses are tried on.
+    - `poisons`: the attacks of `count` rows that ignore the defense, the best first.
+    """
+    whole, kept = parts.train.y.size, sample.places
+    train = parts.train.take(kept)
+    share = count / (whole + (count if reach == "observed" else 0))
+    ignorant = [poison.within(kept, whole) for poison in poisons]
+
+    def behind(defense: Defense | None, poison: Poison | None) -> tuple[float, float, Any]:
+        """(error on rows to choose by, to judge by, training rows that were touched)."""
+        rows = train if poison is None else poison.into(train)
+        touched = np.zeros(rows.y.size, bool)
+        left = rows
+        if defense is not None:
+            left, touched = sanitised(judge, defense, share, rows)
+        model = judge.fit(left)
+        return judge.error(model, parts.choose), judge.error(model, parts.test), touched
+
+    table = []
+    for defense in (None, *offered(len(judge.table.classes), train.y.size)):
+        _, clean, dropped = behind(defense, None)
+        found = [behind(defense, poison) for poison in ignorant]
+        knowing = [(choosing, error) for choosing, error, _ in found]
+        ours = None if defense is None or reach == "labels" else defense.ours
+        if ours is not None:
+            poison, *_ = attacker.climb(count, lambda learner, ours=ours: ours(learner, share))
+            knowing.append(behind(defense, poison.within(kept, whole))[:2])
+        poisoned = ignorant[0].places(train)
+        table.append(Defended(
+            "none" if defense is None else defense.name, clean, found[0][1], max(knowing)[1],
+            ours is not None, int(np.sum(dropped)), int(np.sum(found[0][2] & poisoned)),
+            int(np.sum(poisoned)),
+        ))  # fmt: skip
+        advance("no defense" if defense is None else defense.name)
+    return tuple(table)
+
+
+def by_group(
+    judge: Judge, parts: Parts, poison: Poison, group: np.ndarray, fewest: int = 5
+) -> tuple[tuple[Group, ...], list[str]]:
+    """Errors in each group of the test rows, clean and poisoned; groups of too few are named.
+
+    - `group` (n,): names, of all rows of the table.
+    """
+    names = group[parts.test.like]
+    misses = [
+        judge.misses(judge.fit(rows), parts.test)
+        for rows in (parts.train, poison.into(parts.train))
+    ]
+    groups, notes = [], []
+    for name in sorted(set(group)):
+        inside = names == name
+        if inside.sum() < fewest:
+            notes.append(
+                f"Group {name!r} has {int(np.sum(group == name))} rows, {int(inside.sum())} of "
+                f"them to judge by, fewer than {fewest}: it has no figure."
+            )
+            continue
+        weight = parts.test.weight[inside]
+        clean, after = (float(np.average(m[inside], weights=weight)) for m in misses)
+        groups.append(Group(str(name), int(inside.sum()), clean, after))
+    return tuple(groups), notes

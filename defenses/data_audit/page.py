@@ -1,0 +1,265 @@
+"""A report as one HTML page: no network, no script, light and dark, to print."""
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .charts import damage_chart, defense_chart
+from .report import Budget, Report, Row
+
+MOST_COLUMNS = 14
+"""Columns of a row that are shown; of more the first ones, and how many are left out."""
+STYLE = """
+:root{--paper:#fff;--ink:#1b1f24;--soft:#57606a;--edge:#d0d7de;--card:#f6f8fa;--found:#b3261e;
+--random:#8a6d1d;--clean:#1a6e3c;--band:#b3261e22}
+@media (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e9ec;--soft:#9aa4ae;
+--edge:#363d44;--card:#1e2327;--found:#ff8a80;--random:#e3c15f;--clean:#6fcf8f;--band:#ff8a8022}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:24px;max-width:980px;background:var(--paper);color:var(--ink);
+font:16px/1.5 system-ui,sans-serif}
+h1{font-size:26px;margin:0}h2{font-size:19px;margin:36px 0 8px}p{margin:6px 0;max-width:76ch}
+.soft,footer{color:var(--soft)}.cards{display:grid;gap:12px;margin:20px 0;
+grid-template-columns:repeat(auto-fit,minmax(200px,1fr))}
+.card{background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:14px}
+.card b{display:block;font-size:28px;line-height:1.2}
+.card.plain b{font-size:18px}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:8px 0}
+th,td{border-bottom:1px solid var(--edge);padding:4px 10px;text-align:right;white-space:nowrap}
+th{color:var(--soft);font-weight:600}td.name,th.name{text-align:left;white-space:normal}
+svg{width:100%;height:auto;max-width:720px;display:block}
+svg text{font:13px system-ui,sans-serif;fill:var(--soft)}
+.grid{stroke:var(--edge)}polyline{fill:none;stroke-width:2}
+polyline.found{stroke:var(--found)}polyline.random{stroke:var(--random)}
+polyline.clean{stroke:var(--clean);stroke-dasharray:4 4}
+circle.found,.bar-found{fill:var(--found)}circle.random,.bar-random{fill:var(--random)}
+.bar-clean{fill:var(--clean)}.band{fill:var(--band)}
+.key{display:inline-block;width:11px;height:11px;border-radius:2px;margin:0 5px 0 14px}
+pre{white-space:pre-wrap;font-size:12px;background:var(--card);padding:10px;border-radius:6px}
+.refused{border-left:4px solid var(--found);padding-left:12px}
+footer{font-size:13px;margin-top:40px;border-top:1px solid var(--edge);padding-top:10px}
+@media print{body{max-width:none;padding:0}h2{break-after:avoid}svg,.card,tr{break-inside:avoid}
+.scroll{overflow:visible}}
+"""
+
+
+def page(report: Report, *, rows: bool = True) -> str:
+    """The page as HTML text; no row of the table is in it if `rows` is False."""
+    parts = [
+        _head(report), _numbers(report), _damage(report), _defenses(report), _groups(report),
+        _worst(report, rows), _influential(report, rows), _suspicious(report, rows),
+        _indicators(report), _notes(report), _foot(report),
+    ]  # fmt: skip
+    title = f"Data audit: {report.table['target']}"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{_safe(title)}</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(filter(None, parts))
+        + "\n</body></html>\n"
+    )
+
+
+def _safe(value: Any) -> str:
+    return html.escape(str(value))
+
+
+def _rate(error: float | None) -> str:
+    return "-" if error is None else f"{100 * error:.1f} %"
+
+
+def _head(report: Report) -> str:
+    table, learner = report.table, report.learner
+    what = f"{len(table['classes'])} classes" if table["classes"] else "numbers"
+    unit = "wrong labels" if table["classes"] else "variance left unexplained (1 - R²)"
+    return (
+        f"<h1>Data audit of {_safe(table['target'])}</h1>"
+        f'<p class="soft">{table["rows"]:,} rows, {len(table["columns"])} columns, {what}. Trained '
+        f"on {table['training_rows']:,} rows, judged on {table['test_rows']:,} that no attack saw, "
+        f"by {_safe(learner['judge'])}. Errors are shares of {unit}: {_rate(report.clean)} as the "
+        f"table is, {_rate(report.baseline)} for a model that always says the same.</p>"
+        f'<p class="soft">{_safe(learner["remark"])}</p>'
+    )
+
+
+def _card(number: str, what: str, plain: bool = False) -> str:
+    return f'<div class="card{" plain" if plain else ""}"><b>{_safe(number)}</b>{_safe(what)}</div>'
+
+
+def _numbers(report: Report) -> str:
+    at = report.budgets[report.middle]
+    behind = report.best_defense
+    if at.certified is None:
+        most = _card("not certified", "no bound of what attacks can do is known here", plain=True)
+    else:
+        most = _card(_rate(at.certified), "at most, whatever the attack: certified")
+    if behind is None:
+        best = _card("no defense helps", "against an attacker who knows it", plain=True)
+    else:
+        best = _card(
+            f"{_rate(behind.found)}, {_rate(behind.adaptive)}",
+            f"behind {behind.name}; the second if the attacker knows it",
+        )
+    return (
+        f"<h2>If {at.rows:,} of {report.table['training_rows']:,} training rows "
+        f"({100 * at.share:.3g} %) are poison, the error rises from {_rate(report.clean)} to</h2>"
+        '<div class="cards">'
+        + _card(_rate(at.found), "by the best attack found") + most
+        + _card(_rate(at.random), "by as many random mistakes") + best + "</div>"
+    )  # fmt: skip
+
+
+def _key(style: str, text: str) -> str:
+    return f'<span class="key" style="background:var(--{style})"></span>{text}'
+
+
+def _damage(report: Report) -> str:
+    def cells(budget: Budget) -> list[str]:
+        return [
+            f"{100 * budget.share:.3g} %", f"{budget.rows:,}", _rate(budget.found),
+            "not certified" if budget.certified is None else _rate(budget.certified),
+            f"{_rate(budget.random)} ± {100 * budget.random_sd:.1f}", budget.attack,
+        ]  # fmt: skip
+
+    names = ["share", "rows", "found", "certified", "random", "best attack"]
+    return (
+        "<h2>Damage for each number of rows</h2>"
+        + damage_chart(report.budgets, report.clean)
+        + '<p class="soft">' + _key("found", "found") + _key("random", "random mistakes")
+        + _key("clean", "the table as it is")
+        + ". The true worst case is at or above what was found, and below the certified bound "
+        "where there is one.</p>" + _table(names, map(cells, report.budgets), named=(5,))
+    )  # fmt: skip
+
+
+def _defenses(report: Report) -> str:
+    at = report.budgets[report.middle]
+    lines = [
+        [d.name, _rate(d.clean), _rate(d.found),
+         _rate(d.adaptive) + ("" if d.adapted or d.name == "none" else " *"),
+         f"{d.dropped:,}", f"{d.caught:,} of {d.poison:,}"]
+        for d in report.defenses
+    ]  # fmt: skip
+    names = ["defense", "no poison", "attacked", "attacker knows", "clean rows dropped", "caught"]
+    return (
+        f"<h2>Defenses, at {100 * at.share:.3g} % poison</h2>"
+        + defense_chart(report.defenses)
+        + '<p class="soft">' + _key("clean", "no poison") + _key("random", "attacked")
+        + _key("found", "attacked by one who knows the defense")
+        + ". Each defense is told the share of poison. A star: no attack adapts to this defense "
+        "here; the worst of those that ignore it.</p>" + _table(names, lines, named=(0,))
+    )  # fmt: skip
+
+
+def _groups(report: Report) -> str:
+    if not report.groups:
+        return ""
+    lines = [[g.name, f"{g.rows:,}", _rate(g.clean), _rate(g.found)] for g in report.groups]
+    return "<h2>By group</h2>" + _table(["group", "rows", "clean", "poisoned"], lines, named=(0,))
+
+
+def _rows(found: Sequence[Row], value: str, show: bool) -> str:
+    """Rows of the user's table; their numbers alone if they are hidden."""
+    names = list(found[0].cells)
+    kept = names if len(names) <= MOST_COLUMNS else [*names[: MOST_COLUMNS - 1], names[-1]]
+    kept = kept if show else []
+    exact, why = any(r.exact is not None for r in found), any(r.why for r in found)
+    head = ["row", value, *(["left out exactly"] if exact else []), *(["why"] if why else [])]
+    lines = [
+        [f"{r.number}", f"{r.value:.3g}", *([_number(r.exact)] if exact else []),
+         *([r.why if show else ""] if why else []), *(_cell(r.cells[name]) for name in kept)]
+        for r in found
+    ]  # fmt: skip
+    left = len(names) - len(kept)
+    more = f'<p class="soft">{left} more columns are not shown.</p>' if show and left else ""
+    hidden = "" if show else '<p class="soft">The rows themselves are hidden.</p>'
+    where = (len(head) - 1,) if why else ()
+    return _table([*head, *kept], lines, named=where) + more + hidden
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _worst(report: Report, rows: bool) -> str:
+    if not report.worst:
+        return ""
+    return (
+        "<h2>What the worst rows look like</h2><p>Rows that the attack adds, in your units: each "
+        "value lies within its column's range, each category exists. The second figure is how far "
+        "the row moved from where it began.</p>" + _rows(report.worst, "moved", rows)
+    )
+
+
+def _influential(report: Report, rows: bool) -> str:
+    found = report.influential
+    head = "<h2>Rows that matter most</h2>"
+    if found.refused is not None:
+        return f'{head}<p class="refused">{_safe(found.refused)}</p>'
+    if not found.rows:
+        return ""
+    how = "" if found.correlation is None else (
+        f" Against training without each of the 20 most influential rows the figures have a "
+        f"correlation of {found.correlation:.4f}."
+    )  # fmt: skip
+    return (
+        f"{head}<p>What the loss on rows held out gains if the row is left out: below zero, it "
+        f"does harm. Each figure is right to {found.bound:.1e}.{how}</p>"
+        + _rows(found.rows, "change of loss", rows)
+    )
+
+
+def _suspicious(report: Report, rows: bool) -> str:
+    head = "<h2>Rows that look wrong</h2>"
+    if not report.suspicious:
+        return f"{head}<p>None stands out.</p>"
+    many = int((report.rows["looks_wrong"] | (report.rows.iloc[:, 4] > 0)).sum())
+    return (
+        f"{head}<p>{many:,} rows are contradicted by models that did not see them, or by near "
+        "copies. These come first; look at them, they are not proven wrong.</p>"
+        + _rows(report.suspicious, "suspicion", rows)
+    )
+
+
+def _indicators(report: Report) -> str:
+    lines = [[i.name, i.shown, i.line] for i in report.indicators]
+    return "<h2>Signs that need no attack</h2>" + _table(["", "", "read as"], lines, named=(0, 2))
+
+
+def _notes(report: Report) -> str:
+    if not report.notes:
+        return ""
+    items = "".join(f"<li>{_safe(note)}</li>" for note in report.notes[:200])
+    return f"<h2>What was done to the table</h2><ul>{items}</ul>"
+
+
+def _foot(report: Report) -> str:
+    states = "".join(
+        f"<p>Gradient of {_safe(c.what)}: {'certified' if c.sure else 'NOT certified'}"
+        + (f", relative error at most {c.relative:.1e}" if c.relative is not None else "")
+        + f".</p><pre>{_safe(c.text)}</pre>"
+        for c in report.certificates
+    )
+    versions = ", ".join(f"{_safe(name)} {_safe(value)}" for name, value in report.foot.items())
+    took = f"{report.seconds:.0f} s" if math.isfinite(report.seconds) else ""
+    return f"<footer>{states}<p>{versions}. Took {took}.</p></footer>"
+
+
+def _table(names: Sequence[str], lines: Any, named: Sequence[int] = ()) -> str:
+    """A table whose cells are escaped; columns in `named` hold words."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(
+            f'<{tag}{" class=name" if i in named else ""}>{_safe(cell)}</{tag}>'
+            for i, cell in enumerate(cells)
+        ) + "</tr>"  # fmt: skip
+
+    body = "".join(row(cells, "td") for cells in lines)
+    return f'<div class="scroll"><table>{row(names, "th")}{body}</table></div>'

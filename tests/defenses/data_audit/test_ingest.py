@@ -1,0 +1,163 @@
+"""Tables as people have them: made ready, and told how, or refused in a sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from defenses.data_audit.ingest import MOST_FEATURES, ingest
+from defenses.data_audit.reading import TableError, read, stratified
+
+N = 60
+
+
+def table(**columns) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    usual = {"size": rng.normal(size=N), "kind": rng.choice(["a", "b", "c"], N)}
+    return pd.DataFrame({**usual, "y": np.where(rng.random(N) < 0.5, "yes", "no"), **columns})
+
+
+def notes(**columns) -> str:
+    return " ".join(ingest(table(**columns), "y").notes)
+
+
+HOSTILE = {
+    "no rows": (table().iloc[:0], "y", "0 rows"),
+    "no columns": (pd.DataFrame(index=range(9)), "y", "0 columns"),
+    "one row": (table().iloc[:1], "y", "no class of 'y' has 5 rows"),
+    "few rows": (table().iloc[:19], "y", "19 usable rows"),
+    "one class": (table(y="yes"), "y", "holds 'yes'"),
+    "constant target": (table(y=3.5), "y", "holds '3.5'"),
+    "all missing": (table(y=np.nan), "y", "every value of 'y' is missing"),
+    "nothing but missing": (table(size=np.nan, kind=None), "y", "no column that varies"),
+    "target absent": (table(), "z", "no column 'z'; the columns are 'size', 'kind', 'y'"),
+    "only a target": (table()[["y"]], "y", "no column besides 'y'"),
+    "target of dates": (table(y=pd.Timestamp("2020")), "y", "dtype datetime64"),
+    "target of names": (table(y=[f"id{i}" for i in range(N)]), "y", "60 classes"),
+    "infinite target": (table(y=np.full(N, np.inf)), "y", "missing or infinite"),
+    "columns of one name": (
+        pd.concat([table(), table()[["size"]]], axis=1), "y", "two columns are named 'size'",
+    ),
+    "no table": ([1, 2], "y", "got a list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_audited_is_one_sentence(name: str) -> None:
+    source, target, sentence = HOSTILE[name]
+    with pytest.raises(TableError, match=sentence) as caught:
+        ingest(read(source), target)
+    assert "\n" not in str(caught.value)
+
+
+FILES = {
+    "a bad line": ("a,b,y\n1,2,x\n1,2,3,4,5\n", "t.csv", "broken line .*line 3"),
+    "columns of one name": ("a,a,y\n1,2,x\n", "t.csv", "two columns are named 'a'"),
+    "an empty file": ("", "t.csv", "is empty"),
+    "an odd ending": ("a,y\n1,2\n", "t.xlsx", "is not one of"),
+    "no Parquet": ("a,y\n1,2\n", "t.parquet", "Parquet"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_read_is_one_sentence(name: str, tmp_path: Path) -> None:
+    text, file, sentence = FILES[name]
+    (tmp_path / file).write_text(text)
+    with pytest.raises(TableError, match=sentence):
+        read(tmp_path / file)
+    with pytest.raises(TableError, match="there is no file"):
+        read(tmp_path / "other.csv")
+
+
+def test_a_file_that_is_not_utf_8_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("a,y\nä,1\n".encode("latin-1"))
+    with pytest.raises(TableError, match="not UTF-8"):
+        read(tmp_path / "t.csv")
+
+
+def test_odd_columns_are_mended_or_dropped_and_told() -> None:
+    rng = np.random.default_rng(1)
+    gaps = np.where(np.arange(N) < 4, np.nan, rng.integers(0, 9, N).astype(float))
+    assert "4 missing values were set to the median" in notes(gaps=gaps)
+    assert "'empty' holds no value: dropped" in notes(empty=np.nan)
+    assert "'same' has a single value: dropped" in notes(same=1)
+    assert "'number' numbers the rows (an id): dropped" in notes(number=np.arange(N))
+    assert "60 different texts" in notes(name=[f"n{i}" for i in range(N)])
+    assert "2 infinite values" in notes(far=[np.inf, -np.inf, *rng.normal(size=N - 2)])
+    assert "mixed types: 2 values that are no number" in notes(odd=["?", "x", *range(N - 2)])
+    assert "of mixed types (bool, str)" in notes(odd=[True, "x"] * (N // 2))
+    assert "is time" in notes(day=pd.date_range("2020", periods=N))
+    assert "is time" in notes(day=[f"2020-01-{i % 28 + 1:02d}" for i in range(N)])
+    assert "looks like time" in notes(year=rng.integers(1990, 2000, N))
+    assert "repeats 'size'" in notes(copy=table()["size"])
+    assert "missing values count as a category" in notes(kind=["a", "b", None] * (N // 3))
+
+
+def test_integers_stay_integers_and_poison_is_given_back_in_the_users_units() -> None:
+    frame = table(
+        many=[3, None, *([5] * 29), *([9] * 29)],
+        day=pd.date_range("2020", periods=N),
+        kind=["a", None, "ü"] * (N // 3),
+    )
+    ready = ingest(frame, "y")
+    x, like = ready.encoding.x, np.arange(N)
+    back, labels = ready.decoded(x, ready.encoding.y, like)
+    assert list(labels) == list(frame["y"])
+    assert back["many"].dtype == frame["many"].dtype
+    assert back["many"][0] == 3
+    assert back["many"].dropna().mod(1).eq(0).all()
+    assert (back["day"] == frame["day"]).all()
+    assert back["kind"].isna().equals(frame["kind"].isna())
+    assert list(back["kind"].dropna()) == list(frame["kind"].dropna())
+
+
+def test_ten_thousand_categories_become_few_and_poison_writes_one_that_exists() -> None:
+    n = 30_000
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"word": [f"w{i}" for i in rng.integers(0, 10_000, n)],
+                          "y": rng.integers(0, 2, n)})  # fmt: skip
+    ready = ingest(frame, "y")
+    assert ready.encoding.x.shape == (n, 30)
+    assert "rarest count as one" in " ".join(ready.notes)
+    back, _ = ready.decoded(ready.encoding.x[:50], ready.encoding.y[:50], np.arange(50))
+    assert set(back["word"]) <= set(frame["word"])
+
+
+def test_the_target_decides_the_task() -> None:
+    rng = np.random.default_rng(3)
+    assert ingest(table(y=rng.integers(0, 3, N)), "y").classes == ("0", "1", "2")
+    assert ingest(table(y=rng.random(N) < 0.5), "y").classes == ("False", "True")
+    assert ingest(table(y=rng.normal(size=N)), "y").task == "numbers"
+    assert ingest(table(y=[str(v) for v in rng.normal(size=N)]), "y").task == "numbers"
+
+
+def test_rows_without_target_weight_or_company_are_left_out_and_told() -> None:
+    y = ["yes", "no"] * (N // 2)
+    ready = ingest(table(y=["rare", None, *y[2:]], w=[1, 1, 0, *([2] * (N - 3))]), "y", "w")
+    assert ready.number.size == N - 3
+    assert "2 rows without a finite target, or of weight zero" in " ".join(ready.notes)
+    assert "classes with fewer than 5 rows (rare)" in " ".join(ready.notes)
+    assert ready.weight.mean() == pytest.approx(1)
+    with pytest.raises(TableError, match="no weights"):
+        ingest(table(w=-1), "y", "w")
+
+
+def test_a_wide_sparse_table_keeps_the_columns_that_vary() -> None:
+    rng = np.random.default_rng(4)
+    counts = (rng.random((N, MOST_FEATURES + 50)) < 0.3).astype(float)
+    counts[:, :50] = 0
+    counts[0, :50] = 1
+    frame = pd.DataFrame(counts).astype(pd.SparseDtype(float, 0.0)).rename(columns=str)
+    ready = ingest(read(frame.assign(y=["a", "b"] * (N // 2))), "y")
+    assert "1,050 columns" in ready.notes[0]
+    assert ready.encoding.x.shape[1] <= MOST_FEATURES
+    assert "0" not in ready.back
+
+
+def test_a_stratified_sample_has_the_shares_of_the_groups() -> None:
+    group = np.repeat([0, 1, 2], [600, 300, 100])
+    picked = stratified(group, 100, seed=1)
+    assert np.abs(np.bincount(group[picked]) - [60, 30, 10]).max() <= 1
+    assert picked.size == np.unique(picked).size == 100
+    assert not np.array_equal(picked, stratified(group, 100, seed=2))
