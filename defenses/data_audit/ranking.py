@@ -21,7 +21,7 @@ from .match import Match
 FOLDS = 5
 OUTLYING = 5.0
 """Robust standard deviations from which on a residual is called wrong."""
-CELL = 0.02
+CELL = 0.005
 """Share of a column's range within which two rows are near copies."""
 
 
