@@ -130,6 +130,8 @@ TABLE = (
      "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
     ("targeted", "frogs",
      "One poison image for one target, with a faint copy of it or at a price of the change"),
+    ("audit", "row-ranking",
+     "Which rows look wrong: the data audit's order beside label scores and outlier scores"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
