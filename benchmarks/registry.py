@@ -137,6 +137,8 @@ TABLE = (
      "Clustering, spectral signatures and deep neighbours: rows found, networks trained again"),
     ("model-defenses", "strip",
      "STRIP and filters of what a network is shown: stamped rows that pass, clean ones refused"),
+    ("audit", "row-ranking",
+     "Which rows look wrong: the data audit's order beside label scores and outlier scores"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

@@ -131,7 +131,8 @@ def _audited(
     if not judge.takes_weights and np.ptp(table.weight) > 0:
         notes.append("The judging model's fit takes no weights of rows; it counts all alike.")
     clean_model = judge.fit(parts.train)
-    clean = judge.error(clean_model, parts.test)
+    misses = judge.misses(clean_model, parts.test)
+    clean = float(np.average(misses, weights=parts.test.weight))
     advance("the model of the table as it is")
 
     ranking = ranked(table, matched, seed)
@@ -179,6 +180,7 @@ def _audited(
             "remark": matched.remark, "reach": reach,
         },
         clean=clean,
+        uncertain=float(np.std(misses) / np.sqrt(misses.size)),
         baseline=_baseline(judge, parts),
         budgets=at.budgets,
         middle=middle,

@@ -47,8 +47,9 @@ def found(
     seed: int,
     advance: Advance,
 ) -> Found:
-    """The best attack at each budget, by the rows to choose by, judged by the test rows."""
+    """The best attack at each budget, by the rows that the attacker knows, judged by the others."""
     classes, train = len(judge.table.classes), parts.train
+    known = train.and_(parts.choose)
     draws, rounds = (DRAWS, ROUNDS) if train.y.size <= LARGE else (FEW_DRAWS, FEW_ROUNDS)
     changed = flips(influence, tuple(counts), rounds)
     advance("labels changed by the hypergradient")
@@ -63,7 +64,7 @@ def found(
         attempts = []
         for poison in tried:
             model = judge.fit(poison.into(train))
-            errors = judge.error(model, parts.choose), judge.error(model, parts.test)
+            errors = judge.error(model, known), judge.error(model, parts.test)
             attempts.append(Attempt(poison.name, *errors))
         order = sorted(range(len(tried)), key=lambda i: (-attempts[i].choosing, i))
         at_random = [
@@ -114,19 +115,19 @@ def defended(
     - `poisons`: the attacks of `count` rows that ignore the defense, the best first.
     """
     whole, kept = parts.train.y.size, sample.places
-    train = parts.train.take(kept)
+    train, known = parts.train.take(kept), parts.train.and_(parts.choose)
     share = count / (whole + (count if reach == "observed" else 0))
     ignorant = [poison.within(kept, whole) for poison in poisons]
 
     def behind(defense: Defense | None, poison: Poison | None) -> tuple[float, float, Any]:
-        """(error on rows to choose by, to judge by, training rows that were touched)."""
+        """(error on rows that the attacker knows, on rows to judge by, rows that were touched)."""
         rows = train if poison is None else poison.into(train)
         touched = np.zeros(rows.y.size, bool)
         left = rows
         if defense is not None:
             left, touched = sanitised(judge, defense, share, rows)
         model = judge.fit(left)
-        return judge.error(model, parts.choose), judge.error(model, parts.test), touched
+        return judge.error(model, known), judge.error(model, parts.test), touched
 
     table = []
     for defense in (None, *offered(len(judge.table.classes), train.y.size)):

@@ -43,9 +43,11 @@ def offered(classes: int, rows: int) -> list[Defense]:
                     lambda m, s: defenses.Filter(m, contamination=s, classes=())),
             Defense("no copies", lambda m, s: of.DuplicatesRegressor(m, tolerance=1e-2), None),
         ]  # fmt: skip
+    # Ours follows gradients of models with one decision.
+    sever = (lambda m, s: defenses.Sever(m, s)) if classes == 2 else None
     found = [
         Defense("TRIM", lambda m, s: of.TrimClassifier(m, s), lambda m, s: defenses.Trim(m, s)),
-        Defense("SEVER", lambda m, s: of.SeverClassifier(m, s), lambda m, s: defenses.Sever(m, s)),
+        Defense("SEVER", lambda m, s: of.SeverClassifier(m, s), sever),
         Defense("distance filter", lambda m, s: of.FilterClassifier(m, contamination=s),
                 lambda m, s: defenses.Filter(m, contamination=s, classes=labels)),
         Defense("confident learning", lambda m, s: of.ConfidentLearningClassifier(m, check=False),

@@ -66,10 +66,10 @@ def match(learner: Any, task: Task, classes: int, shape: tuple[int, int]) -> Mat
                 f"learner: got {learner!r}, expected auto, {', '.join(NAMES[task])} or a "
                 f"scikit-learn model, for a target of {task}"
             )
+        if classes > 2 and name != "logistic":
+            raise TableError(f"learner: {name!r} is of two classes, got {classes}; use logistic")
         found = _kind(name, classes, shape, 1.0, LASSO_ALPHA if name == "lasso" else 1.0)
         remark = "The attack runs on the same learner as the judge's, solved by our own solver."
-        if found.name != name and name != "logistic":
-            raise TableError(f"learner: {name!r} is of two classes, got {classes}; use logistic")
         return found._replace(remark=remark)
     if not (hasattr(learner, "fit") and hasattr(learner, "predict")):
         raise TableError(

@@ -77,8 +77,9 @@ def _head(report: Report) -> str:
         f"<h1>Data audit of {_safe(table['target'])}</h1>"
         f'<p class="soft">{table["rows"]:,} rows, {len(table["columns"])} columns, {what}. Trained '
         f"on {table['training_rows']:,} rows, judged on {table['test_rows']:,} that no attack saw, "
-        f"by {_safe(learner['judge'])}. Errors are shares of {unit}: {_rate(report.clean)} as the "
-        f"table is, {_rate(report.baseline)} for a model that always says the same.</p>"
+        f"by {_safe(learner['judge'])}. Errors are shares of {unit}: {_rate(report.clean)} ± "
+        f"{100 * report.uncertain:.1f} as the table is (by the number of rows judged on), "
+        f"{_rate(report.baseline)} for a model that always says the same.</p>"
         f'<p class="soft">{_safe(learner["remark"])}</p>'
     )
 

@@ -17,7 +17,9 @@ SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One attack of some rows: the error that it causes on rows to choose by and to judge by."""
+    """One attack of some rows: the error that it causes on rows that the attacker knows, by which
+    attacks are chosen, and on rows to judge by.
+    """
 
     name: str
     choosing: float
@@ -29,7 +31,7 @@ class Budget:
     """The attacker has so many rows.
 
     - `share`: of the training rows; `rows`: their number.
-    - `found`: the error after the best attack, by rows to choose by; `attack`: its name.
+    - `found`: the error after the best attack, by rows that the attacker knows; `attack`: its name.
     - `random`: mean error after as many random mistakes; `random_sd`: its standard deviation over
       draws.
     - `certified`: no attack within the reach causes more error than this; None if not certified.
@@ -133,6 +135,8 @@ class Report:
     table: dict[str, Any]
     learner: dict[str, Any]
     clean: float
+    uncertain: float
+    """Standard error of `clean`, by the number of rows to judge by."""
     baseline: float
     budgets: tuple[Budget, ...]
     middle: int

@@ -1,0 +1,117 @@
+"""Matching of learners, the order of suspicious rows, signs, and pictures."""
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from bilevel.learners import Logistic
+from defenses.data_audit.charts import damage_chart, defense_chart
+from defenses.data_audit.indicators import indicators
+from defenses.data_audit.ingest import ingest
+from defenses.data_audit.judge import Judge, parts_of
+from defenses.data_audit.match import match
+from defenses.data_audit.ranking import ranked
+from defenses.data_audit.reading import TableError
+from defenses.data_audit.report import Attempt, Budget, Defended
+
+SHAPE = 100, 4
+
+
+@pytest.mark.parametrize(
+    ("learner", "classes", "name", "frames", "surrogate"),
+    [
+        ("auto", 2, "logistic", False, False),
+        ("auto", 5, "softmax", False, False),
+        ("auto", 0, "ridge", False, False),
+        (LogisticRegression(C=3.0), 2, "logistic", False, False),
+        (make_pipeline(StandardScaler(), SVC(kernel="linear")), 2, "svm", True, False),
+        (GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {}), 0, "ridge", True, False),
+        (Lasso(0.5), 0, "lasso", False, False),
+        (SVC(), 2, "logistic", False, True),
+        (SVC(kernel="linear"), 3, "softmax", False, True),
+        (RandomForestClassifier(), 2, "logistic", False, True),
+    ],
+)
+def test_a_judge_is_attacked_by_the_learner_that_matches(
+    learner, classes, name, frames, surrogate
+) -> None:
+    found = match(learner, "classes" if classes else "numbers", classes, SHAPE)
+    assert (found.name, found.takes_frames, "surrogate" in found.remark) == (
+        name, frames, surrogate,
+    )  # fmt: skip
+    if isinstance(learner, LogisticRegression):
+        ours = found.ours(100)
+        assert isinstance(ours, Logistic)
+        assert float(ours.l2) == pytest.approx(1 / 300)
+        assert found.twin().C == 3.0
+
+
+@pytest.mark.parametrize("learner", [Ridge(), "lasso", "svm"])
+def test_a_judge_of_another_task_is_refused(learner) -> None:
+    with pytest.raises(TableError, match="learner"):
+        match(learner, "classes", 3, SHAPE)
+
+
+def flowers(classes: bool) -> pd.DataFrame:
+    iris: Any = load_iris(as_frame=True)
+    frame = iris.frame
+    frame.columns = [*"abcd", "y"]
+    return frame if classes else frame.drop(columns="y").rename(columns={"d": "y"})
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_wrong_labels_come_first(classes: bool) -> None:
+    frame = flowers(classes)
+    wrong = np.array([3, 40, 60, 110, 149])
+    flipped = (frame["y"] + 1) % 3 if classes else frame["y"].max() * 2 - frame["y"]
+    frame.loc[wrong, "y"] = flipped[wrong]
+    table = ingest(frame, "y")
+    matched = match("auto", table.task, len(table.classes), SHAPE)
+    found = ranked(table, matched, 0)
+    assert found.wrong[wrong].sum() >= 4
+    assert found.wrong.sum() < 15
+    assert set(wrong) <= set(np.argsort(-found.score)[:9])
+
+
+def test_near_copies_with_another_label_are_seen_across_the_edges_of_a_cell() -> None:
+    frame = flowers(True)
+    copy = frame.iloc[[100]].assign(y=0, a=frame["a"][100] + 1e-3)
+    table = ingest(pd.concat([frame, copy], ignore_index=True), "y")
+    found = ranked(table, match("auto", "classes", 3, SHAPE), 0)
+    assert found.copies[100] == found.copies[150] == 1
+    assert found.copies.sum() == 2
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_signs_are_numbers_with_a_line_each(classes: bool) -> None:
+    table = ingest(flowers(classes), "y")
+    judge = Judge(table, match("auto", table.task, len(table.classes), SHAPE))
+    signs = {sign.name: sign for sign in indicators(judge, parts_of(table, 0))}
+    assert signs["training rows for each feature"].value == pytest.approx(90 / (3 + classes))
+    assert all(sign.value is not None and np.isfinite(sign.value) for sign in signs.values())
+    assert all(sign.line.endswith(".") for sign in signs.values())
+
+
+@pytest.mark.parametrize("certified", [None, 0.4])
+def test_pictures_are_sound_svg_and_a_certificate_makes_a_band(certified) -> None:
+    budgets = [
+        Budget(share, 3, found, "a", 0.02, 0.0, certified, (Attempt("a", found, found),))
+        for share, found in ((0.01, 0.05), (0.1, 0.3))
+    ]
+    text = damage_chart(budgets, 0.01)
+    kinds = [element.get("class") for element in ET.fromstring(text).iter()]
+    assert kinds.count("band") == (certified is not None)
+    bars = [Defended(name, 0.1, 0.2, 0.3, True, 1, 2, 3) for name in ("none", "<b>&")]
+    picture = ET.fromstring(defense_chart(bars))
+    assert [e.get("class") for e in picture.iter()].count("bar-found") == 2
+    assert "<b>&" in [e.text for e in picture.iter()]
