@@ -4,7 +4,7 @@ on a defended learner. One folder per kind: `sanitise` before training, `ensembl
 `defenses.estimators` wraps any scikit-learn model instead.
 """
 
-from . import scores
+from . import models, scores
 from ._choose import Choice, choose
 from ._defense import AbstractDefense
 from .audit import AbstractAudit, Verdict
