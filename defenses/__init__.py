@@ -7,7 +7,19 @@ on a defended learner. One folder per kind: `sanitise` before training, `ensembl
 from . import models, scores
 from ._choose import Choice, choose
 from ._defense import AbstractDefense
-from .audit import AbstractAudit, Verdict
+from .audit import (
+    AbstractAudit,
+    AbstractTriggerAudit,
+    ComparedLabels,
+    NeuralCleanse,
+    Overlap,
+    RestoredTriggers,
+    Tabor,
+    TaborTerms,
+    TriggerSearch,
+    Verdict,
+    overlap,
+)
 from .ensemble import (
     AbstractEnsemble,
     Partition,
