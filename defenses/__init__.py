@@ -11,6 +11,7 @@ from .audit import (
     AbstractAudit,
     AbstractTriggerAudit,
     ComparedLabels,
+    LabelHistogram,
     NeuralCleanse,
     Overlap,
     RestoredTriggers,
@@ -18,6 +19,7 @@ from .audit import (
     TaborTerms,
     TriggerSearch,
     Verdict,
+    WrongLabels,
     overlap,
 )
 from .ensemble import (
@@ -27,7 +29,17 @@ from .ensemble import (
     SoftVotingModel,
     VotingModel,
 )
-from .purify import AbstractPurifier, PurifiedModel
+from .purify import (
+    AbstractPurifier,
+    Februus,
+    Inpainter,
+    Inpainting,
+    MeanFill,
+    PurifiedModel,
+    grad_cam,
+    heat_map,
+    hires_cam,
+)
 from .repair import AbstractRepair
 from .sanitise import (
     AbstractHardSanitiser,

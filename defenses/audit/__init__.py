@@ -6,3 +6,4 @@ from ._trigger_audit import AbstractTriggerAudit, ComparedLabels
 from .neural_cleanse import NeuralCleanse
 from .overlap import Overlap, overlap
 from .tabor import Tabor, TaborTerms
+from .wrong_labels import LabelHistogram, WrongLabels

@@ -1,3 +1,6 @@
 """Defenses at test time: they change the rows that the model is shown."""
 
+from ._heat import grad_cam, heat_map, hires_cam
 from ._purifier import AbstractPurifier, PurifiedModel
+from .februus import Februus
+from .inpainter import Inpainter, Inpainting, MeanFill
