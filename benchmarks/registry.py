@@ -131,6 +131,12 @@ TABLE = (
      "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
     ("targeted", "frogs",
      "One poison image for one target, with a faint copy of it or at a price of the change"),
+    ("model-defenses", "neural-cleanse",
+     "Restored triggers of every label: which are suspect, and squares too large to stand out"),
+    ("model-defenses", "tabor",
+     "Masks restored by TABOR and by Neural Cleanse, against true squares of five sizes"),
+    ("model-defenses", "februus",
+     "What a network looked at is painted anew: accuracy, backdoor, two fills, two heat maps"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
