@@ -139,6 +139,12 @@ TABLE = (
      "STRIP and filters of what a network is shown: stamped rows that pass, clean ones refused"),
     ("audit", "row-ranking",
      "Which rows look wrong: the data audit's order beside label scores and outlier scores"),
+    ("model-defenses", "neural-cleanse",
+     "Restored triggers of every label: which are suspect, and squares too large to stand out"),
+    ("model-defenses", "tabor",
+     "Masks restored by TABOR and by Neural Cleanse, against true squares of five sizes"),
+    ("model-defenses", "februus",
+     "What a network looked at is painted anew: accuracy, backdoor, two fills, two heat maps"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

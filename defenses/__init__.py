@@ -4,10 +4,24 @@ on a defended learner. One folder per kind: `sanitise` before training, `ensembl
 `defenses.estimators` wraps any scikit-learn model instead.
 """
 
-from . import scores
+from . import models, scores
 from ._choose import Choice, choose
 from ._defense import AbstractDefense
-from .audit import AbstractAudit, Verdict
+from .audit import (
+    AbstractAudit,
+    AbstractTriggerAudit,
+    ComparedLabels,
+    LabelHistogram,
+    NeuralCleanse,
+    Overlap,
+    RestoredTriggers,
+    Tabor,
+    TaborTerms,
+    TriggerSearch,
+    Verdict,
+    WrongLabels,
+    overlap,
+)
 from .ensemble import (
     AbstractEnsemble,
     Partition,
@@ -17,13 +31,20 @@ from .ensemble import (
 )
 from .purify import (
     AbstractPurifier,
+    Februus,
     FewerLevels,
+    Inpainter,
+    Inpainting,
+    MeanFill,
     MeanFilter,
     MedianFilter,
     PurifiedModel,
     ScreenedModel,
     StraightThrough,
     Strip,
+    grad_cam,
+    heat_map,
+    hires_cam,
 )
 from .repair import AbstractRepair
 from .sanitise import (

@@ -1,0 +1,134 @@
+"""Februus: heat maps against derivatives by hand, masks, and what the inpainter learns."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bilevel.learners import Fixed, LinearModel, NetworkModel
+from bilevel.networks import MLP, ConvNet
+from bilevel.networks._layers import dense, pool
+from defenses import Februus, Inpainter, MeanFill, PurifiedModel, grad_cam, heat_map, hires_cam
+from defenses.purify.inpainter import rectangles
+
+SHAPE = (8, 8, 1)
+KEY = jax.random.key(0)
+ROW = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
+X = jax.random.uniform(jax.random.key(1), (5, *SHAPE), jnp.float32)
+MEAN = MeanFill(jnp.full((2, *SHAPE), 0.25, jnp.float32))
+ONE = ConvNet((2,), 3, (), 3, jax.nn.relu)
+SMOOTH = ConvNet((4,), 3, (), 3, jnp.tanh)
+
+
+def model_of(net, row=ROW):
+    return NetworkModel(net.init(KEY, row), net)
+
+
+MODEL = model_of(ONE)
+
+
+@pytest.mark.parametrize("heat", [grad_cam, hires_cam])
+def test_a_heat_map_is_the_derivative_of_the_predicted_class_in_the_last_convolution(heat):
+    model = model_of(SMOOTH)
+    seen = model.activations(X)["conv0"]
+
+    def tail(row):
+        return dense(model.parameters["logits"], pool(row[None]).reshape(1, -1))[0]
+
+    slopes = jnp.stack([
+        jax.grad(lambda row, c=c: tail(row)[c])(row)
+        for row, c in zip(seen, model.predict(X), strict=True)
+    ])  # fmt: skip
+    if heat is grad_cam:
+        slopes = jnp.broadcast_to(slopes.mean((1, 2), keepdims=True), slopes.shape)
+    wanted = jnp.maximum(jnp.sum(slopes * seen, axis=3), 0)
+    wanted = jax.image.resize(wanted, (5, 8, 8), "linear")
+    most = wanted.max((1, 2), keepdims=True)
+    assert float(most.max()) > 0
+    wanted = wanted / jnp.where(most > 0, most, 1)
+    np.testing.assert_allclose(heat_map(model, X, heat), wanted, atol=1e-5)
+
+
+def test_the_deepest_layer_of_images_is_taken_and_one_output_has_two_classes():
+    large = jax.random.uniform(KEY, (5, 12, 12, 1), jnp.float32)
+    net = ConvNet((3, 4), 3, (), 3, jax.nn.relu)
+    deep = model_of(net, jax.ShapeDtypeStruct((12, 12, 1), jnp.float32))
+    heat = np.asarray(heat_map(deep, large, hires_cam))
+    np.testing.assert_array_equal(heat[:, 0], heat[:, 1])  # 3 places make 12 pixels
+    assert heat.max() == 1
+    signs = model_of(ConvNet((2,), 3, (), 1, jax.nn.relu))
+    assert heat_map(signs, X, hires_cam).shape == (5, 8, 8)
+
+
+def looks_at_a_corner():
+    """A network whose first filter is bright where the image is, and whose class 2 counts the lower
+    right corner, 50 to one, and class 0 the rest.
+    """
+    parameters = jax.tree.map(jnp.zeros_like, ONE.init(KEY, ROW))
+    parameters["conv0"]["weight"] = parameters["conv0"]["weight"].at[1, 1, 0, 0].set(1)
+    weights = np.zeros((3, 3, 2, 3), np.float32)
+    weights[:, :, 0, 0] = 1
+    weights[2, 2, 0] = [0, 0, 50]
+    parameters["logits"]["weight"] = jnp.asarray(weights.reshape(18, 3))
+    return NetworkModel(parameters, ONE)
+
+
+def test_what_the_network_looked_at_is_cut_out_and_filled():
+    model = looks_at_a_corner()
+    x = jnp.full((1, *SHAPE), 0.2, jnp.float32)
+    x = x.at[:, 1, 1].set(0.9)
+    stamped = x.at[:, 5:7, 5:7].set(1)
+    assert int(model.predict(stamped)[0]) == 2
+    defense = Februus(Fixed(model), MEAN, 0.5)
+    mask = defense.mask(model, stamped)
+    assert np.all(np.asarray(mask)[0, 6:, 6:] == 1)
+    assert np.all(np.asarray(mask)[0, :4, :4] == 0)
+    purified = defense.purify(model, stamped)
+    np.testing.assert_allclose(purified, jnp.where(mask > 0, 0.25, stamped))
+    np.testing.assert_array_equal(
+        PurifiedModel(model, defense).predict(stamped), model.predict(purified)
+    )
+    slopes = jax.grad(lambda x: jnp.sum(defense.purify(model, x)))(stamped)
+    np.testing.assert_array_equal(slopes, 1 - mask)
+    assert float(jnp.mean(Februus(Fixed(model), MEAN, 0.1).mask(model, x))) > float(
+        jnp.mean(defense.mask(model, x))
+    )
+
+
+def test_rectangles_have_sides_from_a_seventh_to_four_sevenths():
+    masks = np.asarray(rectangles(KEY, 200, 1, 14, 28))[..., 0]
+    assert set(np.unique(masks)) == {0.0, 1.0}
+    for axis, pixels in ((2, 14), (1, 28)):
+        sides = masks.max(axis).sum(1)
+        assert pixels / 7 - 1 <= sides.min() <= pixels / 7 + 2
+        assert 4 * pixels / 7 - 3 <= sides.max() <= 4 * pixels / 7 + 1
+    assert masks.mean() < np.asarray(rectangles(KEY, 200, 3, 14, 28)).mean()
+
+
+def test_an_inpainter_learns_what_is_missing():
+    """Images of one grey each: what is missing is what is left. Sides that no block divides."""
+    grey = np.random.default_rng(0).uniform(0.2, 0.9, size=(40, 1, 1, 1)).astype(np.float32)
+    images = np.broadcast_to(grey, (40, 7, 6, 1))
+    inpainting = Inpainter(channels=16, layers=1, steps=300, batch=20, rate=0.01).fit(
+        images, key=KEY
+    )
+    mask = jnp.zeros((40, 7, 6, 1), jnp.float32).at[:, 2:5, 1:4].set(1)
+    painted = np.asarray(inpainting((1 - mask) * images, mask))
+    wrong = np.abs(painted - images)[np.asarray(mask) > 0].mean()
+    blind = np.abs(MeanFill(images)(images, mask) - images)[np.asarray(mask) > 0].mean()
+    assert wrong < blind / 3
+    assert painted.min() >= images.min()
+    assert painted.max() <= images.max()
+
+
+def test_what_it_cannot_purify_is_said():
+    linear = LinearModel(jnp.zeros(64, jnp.float32), jnp.zeros((), jnp.float32))
+    for model, x in ((linear, X), (model_of(MLP((4,), 3)), X), (MODEL, X.reshape(5, 64))):
+        with pytest.raises(ValueError, match="expected a network of images"):
+            Februus(Fixed(model), MEAN).purify(model, x)
+    with pytest.raises(ValueError, match="threshold: got 0"):
+        Februus(Fixed(MODEL), MEAN, 0.0)
+    with pytest.raises(ValueError, match=r"clean: got shape \(5, 64\), expected images"):
+        Inpainter().fit(X.reshape(5, 64), key=KEY)
+    with pytest.raises(ValueError, match="steps: got 0"):
+        Inpainter(steps=0)
