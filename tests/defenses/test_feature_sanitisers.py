@@ -195,6 +195,7 @@ def test_a_training_that_fails_is_a_failure() -> None:
     failing = steep.using(Newton(max_steps=1), steep.derivative)
     fitted = SpectralSignatures(failing, 0.1).fit(data, throw=False)
     assert int(fitted.result) == MAX_STEPS
+    assert int(SpectralSignatures(failing, 0.1).inspect(data).result) == MAX_STEPS
 
 
 def test_what_they_cannot_work_on_is_said() -> None:

@@ -6,16 +6,16 @@ EXPERIMENTS = "tests/benchmarks/experiments/test_model_defense_experiments.py"
 
 MUTANTS = (
     (
-        "defenses/sanitise/_features.py", "keep = rows.used & ~seen.suspect",
-        "keep = ~seen.suspect", SANITISERS,
+        "defenses/sanitise/_features.py", "return self.used[None, :] & (self",
+        "return (self", SANITISERS,
     ),
     (
         "defenses/sanitise/_features.py", "jnp.maximum(fitted.result, jnp.asarray(",
         "jnp.maximum(0, jnp.asarray(", SANITISERS,
     ),
     (
-        "defenses/sanitise/_clusters.py", "first < second, mask, done + 1",
-        "first > second, mask, done + 1", SANITISERS,
+        "defenses/sanitise/_clusters.py", "(mask & inside, ~mask & inside)",
+        "(mask, ~mask)", SANITISERS,
     ),
     (
         "defenses/sanitise/_clusters.py", "split[jnp.argmin(spread)]", "split[0]", SANITISERS,
