@@ -16,7 +16,20 @@ from .ensemble import (
     VotingModel,
 )
 from .purify import AbstractPurifier, PurifiedModel
-from .repair import AbstractRepair
+from .repair import (
+    AbstractRepair,
+    Ball,
+    ClipChannels,
+    Clipped,
+    FinePrune,
+    FineTune,
+    ImplicitUnlearning,
+    Prune,
+    Pruned,
+    Tuning,
+    Unlearn,
+    Unlearned,
+)
 from .sanitise import (
     AbstractHardSanitiser,
     AbstractSanitiser,
