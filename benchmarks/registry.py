@@ -131,6 +131,10 @@ TABLE = (
      "One image that is stored unchanged, and a retrained head: influence, derivative, retraining"),
     ("targeted", "frogs",
      "One poison image for one target, with a faint copy of it or at a price of the change"),
+    ("model-defenses", "fine-pruning",
+     "Backdoored networks pruned and fine-tuned, by two layers; the attacker who knows; curves"),
+    ("model-defenses", "i-bau",
+     "Backdoored networks trained against the worst shift of all rows; error of hypergradients"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
@@ -15,13 +16,14 @@ from bilevel.linear import Neumann
 from bilevel.networks import AbstractArchitecture
 from bilevel.problems import FixedPoint
 from bilevel.solvers import Descent, Picard
-from bilevel.tools import strength
+from bilevel.tools import concrete, require_count, strength
 
 from .._arguments import share_argument
 from ._network import AbstractCleanRepair, as_network
 from .tuning import Tuning
 
 Loss = Callable[[Array, Array], Array]
+Strength = float | Float[Array, ""]
 
 
 class Ball(eqx.Module):
@@ -33,6 +35,7 @@ class Ball(eqx.Module):
 
     - `radius` > 0: Euclidean, in units of the rows; infinite for none. `penalty` >= 0.
     - `rate` > 0: length of a step, in units of the slope.
+    - `rows`: of the clean rows the first so many have this loss; by default all.
     - `solver`: of the fixed point. `Picard(k)` takes k steps, and ends at maxima; `Anderson()` may
       end at a saddle.
     - `derivative`: of d* in the parameters. `Implicit()` is exact at a fixed point. With
@@ -45,21 +48,24 @@ class Ball(eqx.Module):
     radius: Float[Array, ""]
     penalty: Float[Array, ""]
     rate: Float[Array, ""]
+    rows: int | None
     solver: AbstractSolver
     derivative: AbstractDerivative
 
     def __init__(
         self,
-        radius,
-        penalty=0.0,
-        rate=1.0,
+        radius: Strength,
+        penalty: Strength = 0.0,
+        rate: Strength = 1.0,
+        rows: int | None = None,
         solver: AbstractSolver = Picard(10),
         derivative: AbstractDerivative = Implicit(Neumann(5, rate=1.0)),
     ):
-        infinite = isinstance(radius, float) and radius == float("inf")
-        self.radius = jnp.asarray(radius) if infinite else strength("radius", radius)
+        infinite = concrete(radius) and np.ndim(radius) == 0 and float(radius) == np.inf
+        self.radius = jnp.asarray(radius, float) if infinite else strength("radius", radius)
         self.penalty = strength("penalty", penalty, zero=True)
         self.rate = strength("rate", rate)
+        self.rows = None if rows is None else require_count("rows", rows)
         self.solver, self.derivative = solver, derivative
 
     def worst(
@@ -67,7 +73,8 @@ class Ball(eqx.Module):
     ) -> Float[Array, "..."]:
         """d* as one row, differentiable in the parameters and in the clean rows."""
         start = jnp.zeros(clean.x.shape[1:], clean.x.dtype)
-        args = (self, architecture, parameters, clean, loss)
+        few = Data(clean.x[: self.rows], clean.y[: self.rows], clean.weight[: self.rows])
+        args = (self, architecture, parameters, few, loss)
         problem = FixedPoint(_ascended, start, args)
         solved = argmin(problem, solver=self.solver, derivative=self.derivative, throw=False)
         return solved.value

@@ -93,6 +93,14 @@ def test_no_other_shift_nearby_is_worse():
     assert float(jnp.max(losses)) > 0.9 * float(value)
 
 
+def test_the_first_rows_alone_may_have_the_loss_of_the_shift():
+    ball = Ball(1.5, rate=1.0, rows=9, solver=Picard(50))
+    first = Data(CLEAN.x[:9], CLEAN.y[:9])
+    every = Ball(1.5, rate=1.0, solver=Picard(50)).worst(BODY, MODEL.parameters, first, LOSS)
+    shift = ball.worst(BODY, MODEL.parameters, CLEAN, LOSS)
+    np.testing.assert_allclose(shift, every, rtol=1e-12)
+
+
 def test_the_derivative_of_the_shift_adds_nothing_on_the_same_rows():
     """Danskin: at a maximum on the sphere, of the very loss that is descended."""
     ball = BALLS["on the sphere"]
