@@ -40,6 +40,7 @@ from .label_maps import AbstractLabelMap, AllToNext, AllToOne, Given, ToRandom
 from .recipes import (
     Approach,
     Greedy,
+    Hidden,
     Joint,
     LabelFlips,
     Planted,
@@ -56,6 +57,7 @@ from .recipes import (
     flip_greedy,
     flip_groups,
     flip_random,
+    hide_from_pruning,
     influence_fairness,
     inv_flip,
     kuncheva_index,

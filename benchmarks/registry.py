@@ -145,6 +145,10 @@ TABLE = (
      "Masks restored by TABOR and by Neural Cleanse, against true squares of five sizes"),
     ("model-defenses", "februus",
      "What a network looked at is painted anew: accuracy, backdoor, two fills, two heat maps"),
+    ("model-defenses", "fine-pruning",
+     "Backdoored networks pruned and fine-tuned, by two layers; the attacker who knows; curves"),
+    ("model-defenses", "i-bau",
+     "Backdoored networks trained against the worst shift of all rows; error of hypergradients"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({

@@ -46,7 +46,20 @@ from .purify import (
     heat_map,
     hires_cam,
 )
-from .repair import AbstractRepair
+from .repair import (
+    AbstractRepair,
+    Ball,
+    ClipChannels,
+    Clipped,
+    FinePrune,
+    FineTune,
+    ImplicitUnlearning,
+    Prune,
+    Pruned,
+    Tuning,
+    Unlearn,
+    Unlearned,
+)
 from .sanitise import (
     AbstractHardSanitiser,
     AbstractSanitiser,

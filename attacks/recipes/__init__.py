@@ -28,5 +28,6 @@ from .group_flips import flip_groups
 from .label_flips import LabelFlips, flip_by_hypergradient, flip_greedy, flip_random
 from .model_targeting import Approach, approach_model
 from .network_poisoning import Greedy, one_by_one, poison_network
+from .pruning_aware import Hidden, hide_from_pruning
 from .regression_poisoning import b_flip, inv_flip, poison_regression, stat_p
 from .svm_poisoning import poison_svm

@@ -6,6 +6,7 @@ from .constrained.relaxed import Relaxed
 from .each import Each, Stack
 from .path.descent import Descent
 from .path.momentum import Momentum
+from .path.picard import Picard
 from .path.projected_gradient import ProjectedGradient
 from .path.proximal_gradient import ProximalGradient
 from .qp.active_set import ActiveSet

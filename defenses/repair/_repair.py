@@ -10,7 +10,7 @@ from bilevel import Data
 from bilevel.learners import AbstractLearner, AbstractModel, Trained, Training
 from bilevel.tools import worst
 
-from .._defense import AbstractDefense
+from .._defense import AbstractDefense, softened
 
 
 class AbstractRepair(AbstractDefense):
@@ -31,6 +31,10 @@ class AbstractRepair(AbstractDefense):
         - `data`: the rows that the model was trained on, poison among them.
         - `key`: randomness of the repair, another than that of the training.
         """
+
+    def surrogate(self, data):
+        """The same repair of what the learner's surrogate trains."""
+        return self.around(softened(self.learner, data))
 
     def training(self, data, *, key=None):
         inner = self.learner.training(data, key=key)

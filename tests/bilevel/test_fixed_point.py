@@ -8,11 +8,12 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from bilevel import Bilevel, SolveError, argmin, certify
-from bilevel.derivatives import Implicit
-from bilevel.linear import Dense
+from bilevel.derivatives import Implicit, Unroll
+from bilevel.linear import Dense, Neumann
 from bilevel.linear.gmres import GMRES
 from bilevel.problems.fixed_point import FixedPoint
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
+from bilevel.solvers.path.picard import Picard
 from bilevel.solvers.smooth.anderson import Anderson
 
 RNG = np.random.default_rng(3)
@@ -178,3 +179,26 @@ def test_the_certificate_solves_the_transposed_system():
     error = np.sqrt(sum(np.sum((found.gradient[k] - wanted[k]) ** 2) for k in Z))
     assert error < 1e-10
     assert error <= float(found.error_bound) < 1e-8
+
+
+def by_picard(z, derivative, steps=400):
+    return outer(z, argmin(given(z), solver=Picard(steps), derivative=derivative).value)
+
+
+def test_plain_iteration_has_the_derivatives_of_its_path_and_of_its_limit():
+    flat, unravel = ravel_pytree(Z)
+    exact = differences(lambda flat: iterated(unravel(flat)), flat)
+
+    def error(derivative, steps=400):
+        slope = jax.grad(lambda flat: by_picard(unravel(flat), derivative, steps))(flat)
+        return float(jnp.linalg.norm(slope - exact) / jnp.linalg.norm(exact))
+
+    assert error(Implicit()) < 1e-9
+    assert error(Unroll()) < 1e-9
+    five, sixty = (error(Implicit(Neumann(k, rate=1.0))) for k in (5, 60))
+    assert 1e-4 < five < 0.5
+    assert sixty < 1e-2 * five
+    assert error(Unroll(), 3) > 1e-3
+    stopped = argmin(given(Z), solver=Picard(3, tol=1e-9), throw=False)
+    assert stopped.result == MAX_STEPS
+    assert int(argmin(given(Z), solver=Picard(400, tol=1e-9)).result) == CONVERGED

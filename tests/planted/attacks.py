@@ -331,4 +331,8 @@ MUTANTS = (
         "attacks/recipes/label_flips.py", "jnp.maximum(code, jnp.max(codes))",
         "jnp.maximum(code, codes[best])", "tests/test_failures.py",
     ),
+    (
+        "attacks/recipes/pruning_aware.py", "old - lower * bias", "old",
+        "tests/defenses/test_repair.py",
+    ),
 )  # fmt: skip

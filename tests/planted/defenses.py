@@ -193,4 +193,44 @@ MUTANTS = (
         "defenses/sanitise/soft_trim.py", "worst(code, share.result, last.result)",
         "worst(share.result, last.result)", "tests/test_failures.py",
     ),
+    (
+        "defenses/repair/prune.py", "kept = (rank >= count).astype",
+        "kept = (rank < rank.size - count).astype", "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/prune.py", "jnp.cumprod(fine.astype(jnp.int32))) - 1",
+        "jnp.cumprod(fine.astype(jnp.int32)))", "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/fine_prune.py", "tune.repair(pruned.model,", "tune.repair(model,",
+        "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/unlearn.py", "round(self.share * x.shape[0])", "x.shape[0]",
+        "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/clip_channels.py", "(3, 2, 0, 1)", "(3, 0, 1, 2)",
+        "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/_network.py", "if missing.size:", "if missing.size < 0:",
+        "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/_repair.py", "self.around(softened(self.learner, data))", "self",
+        "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/repair/implicit_unlearning.py", "radius / jnp.sqrt(", "radius / (",
+        "tests/defenses/test_ibau.py",
+    ),
+    (
+        "defenses/repair/implicit_unlearning.py", "bernoulli(of_rows, self.share,",
+        "bernoulli(of_rows, 1 - self.share,", "tests/defenses/test_ibau.py",
+    ),
+    (
+        "defenses/repair/implicit_unlearning.py", "clean.x[: self.rows], clean.y[: self.rows]",
+        "clean.x[-self.rows :], clean.y[-self.rows :]", "tests/defenses/test_ibau.py",
+    ),
 )  # fmt: skip

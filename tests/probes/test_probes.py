@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from fine_prune import FinePrune
 from network import Network, NetworkModel, images, members
 
 from attacks import (
@@ -25,7 +24,9 @@ from bilevel import Ascent, Data, Expected, Fresh, Frozen, certify, maximize
 from bilevel.derivatives import BackGradient, Forward, Truncated, Unroll
 from bilevel.learners import Fixed, Logistic
 from bilevel.losses import Logistic as LogisticLoss
+from bilevel.networks import Channels
 from bilevel.solvers import Descent, Momentum
+from defenses import FinePrune, Tuning
 
 TRAIN, HELD_OUT = Data(*images(0, 40)), images(1, 30)
 KEY = jax.random.key(7)
@@ -173,11 +174,13 @@ def test_a_saved_run_goes_on_through_equinox_files(tmp_path):
 
 
 def test_an_attack_through_fine_pruning_is_the_same_composition():
-    defended = FinePrune(Network(), Data(*images(2, 20)))
+    layer = Channels("conv", where=lambda layers: layers["kernel"])
+    tuning = Tuning(Descent(optax.sgd(0.1), 5), batch=None)
+    defended = FinePrune(Network(), Data(*images(2, 20)), layer, 2, tuning=tuning)
     fitted = defended.fit(TRAIN, key=KEY)
     kernel = fitted.model.parameters["kernel"]
-    np.testing.assert_array_equal(jnp.any(kernel != 0, axis=(0, 1, 2)), fitted.report == 1)
-    assert int(jnp.sum(fitted.report)) == 4
+    np.testing.assert_array_equal(jnp.any(kernel != 0, axis=(0, 1, 2)), fitted.report.kept)
+    assert int(jnp.sum(fitted.report.kept)) == 4
     goal = shown(HELD_OUT[0][::2], jnp.ones(15, int), lambda y, f: -LogisticLoss()(y, f))
     plain, aware = (compose(learner, STAMP, goal, TRAIN, key=KEY)
                     for learner in (Network(), defended))  # fmt: skip

@@ -2,18 +2,17 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from ..._solver import AbstractSolver, Point
-from ..._tree import norm, tree_sub
-from ...linear import GMRES
+from ..._solver import Point
+from ..._tree import norm
 from ...problems import FixedPoint
 from ...results import CONVERGED, MAX_STEPS, NON_FINITE
+from .._equilibrium import AbstractEquilibrium
 
 STALL = 4
 """Steps without progress after which the rounding of the map is measured."""
@@ -37,11 +36,8 @@ class _State(NamedTuple):
     steps: Array
 
 
-class Anderson(AbstractSolver):
+class Anderson(AbstractEquilibrium):
     """Fixed points of a contraction, accelerated over the last `memory` steps (Walker & Ni 2011).
-
-    Implicit derivatives are those of w - map(w, args) = 0, whose Jacobian need not be symmetric.
-    GMRES solves its systems by products, so that no matrix is formed.
 
     - `tol`: the iteration ends if |map(w) - w| <= tol |w|. The solve has failed if it ends above
       100 times that, or above 100 units of rounding where these are larger: of w, or of the map
@@ -56,11 +52,6 @@ class Anderson(AbstractSolver):
     max_steps: int = 1000
     memory: int = 5
     damping: float = 1.0
-
-    symmetric = False
-
-    def cold(self, problem: FixedPoint) -> PyTree:
-        return problem.start
 
     def run(self, problem: FixedPoint, warm: PyTree) -> Point:
         w, unravel = ravel_pytree(warm)
@@ -120,20 +111,3 @@ class Anderson(AbstractSolver):
         result = jnp.where(jnp.isfinite(size), result, NON_FINITE).astype(jnp.int32)
         w = unravel(end.best)
         return Point(w, w, w, result, {"steps": end.steps, "residual": size})
-
-    def conditions(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> PyTree:
-        return tree_sub(unknowns, problem.map(unknowns, problem.args))
-
-    def value(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> PyTree:
-        return unknowns
-
-    def backsolve(self, problem: FixedPoint, frozen: PyTree, rhs: PyTree) -> PyTree:
-        _, product = jax.linearize(lambda w: self.conditions(problem, w, None), frozen)
-        return GMRES(precondition=False).solve(product, lambda r: r, rhs)
-
-    def backsolve_transposed(self, problem: FixedPoint, frozen: PyTree, rhs: PyTree) -> PyTree:
-        _, pull = jax.vjp(lambda w: self.conditions(problem, w, None), frozen)
-        return GMRES(precondition=False).solve(lambda v: pull(v)[0], lambda r: r, rhs)
-
-    def slack(self, problem: FixedPoint, unknowns: PyTree, frozen: PyTree) -> Array:
-        return jnp.zeros(0, jax.tree.leaves(unknowns)[0].dtype)

@@ -1,0 +1,178 @@
+"""I-BAU: its hypergradient against central differences, its ball, and what it unlearns."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+from sklearn.datasets import load_iris
+from sklearn.preprocessing import scale
+
+from attacks import Box, Stamp, compose, shown, triggers
+from bilevel import Data
+from bilevel.derivatives import Implicit, Unroll
+from bilevel.learners import Fixed, Network, NetworkModel
+from bilevel.linear import Neumann
+from bilevel.losses import CrossEntropy
+from bilevel.networks import MLP
+from bilevel.solvers import Descent, Picard
+from defenses import Ball, FineTune, ImplicitUnlearning, Tuning
+
+LOSS = CrossEntropy()
+IRIS, KINDS = load_iris(return_X_y=True)
+X, Y = scale(IRIS), KINDS.astype(np.int32)
+CLEAN, OTHER = Data(X[::3], Y[::3]), Data(X[1::3], Y[1::3])
+BODY = MLP((5,), 3)
+NET = Network(BODY, l2=1e-3, solver=Descent(optax.sgd(0.3, momentum=0.9), 80))
+KEY = jax.random.key(0)
+MODEL = NET.fit(CLEAN, key=KEY).model
+FLAT, UNRAVEL = ravel_pytree(MODEL.parameters)
+ALONG = np.cos(2.0 * np.arange(FLAT.size)) / FLAT.size**0.5
+BALLS = {
+    "inside": Ball(np.inf, penalty=0.5, rate=0.4, solver=Picard(600), derivative=Implicit()),
+    "on the sphere": Ball(1.5, rate=1.0, solver=Picard(200), derivative=Implicit()),
+}
+
+
+@eqx.filter_jit
+def risk(flat, ball, rows):
+    """The loss of rows shifted by what is worst for the clean ones: the outer objective."""
+    parameters = UNRAVEL(flat)
+    shift = ball.worst(BODY, parameters, CLEAN, LOSS)
+    return jnp.mean(LOSS(rows.y, BODY.apply(parameters, rows.x + shift[None]).logits)), shift
+
+
+@eqx.filter_jit
+def slope(flat, ball, rows):
+    return jax.grad(lambda flat: risk(flat, ball, rows)[0])(flat)
+
+
+def difference(ball, rows, h=1e-3):
+    near, far = (
+        float(risk(FLAT + t * ALONG, ball, rows)[0] - risk(FLAT - t * ALONG, ball, rows)[0])
+        for t in (h, 2 * h)
+    )
+    return (8 * near - far) / (12 * h)
+
+
+def cut(ball, terms, rate=1.0):
+    """The same ball with the series of the authors."""
+    return eqx.tree_at(
+        lambda ball: ball.derivative, ball, Implicit(Neumann(terms, rate=rate)),
+        is_leaf=lambda node: isinstance(node, Implicit),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("place", BALLS)
+def test_the_hypergradient_is_right_and_the_cut_series_is_not(place):
+    ball = BALLS[place]
+    shift = np.asarray(risk(FLAT, ball, OTHER)[1])
+    size = np.linalg.norm(shift)
+    assert (size < 5) if place == "inside" else abs(size - 1.5) < 1e-12
+    expected = difference(ball, OTHER)
+    exact = slope(FLAT, ball, OTHER)
+    np.testing.assert_allclose(exact @ ALONG, expected, rtol=1e-8)
+    errors = [
+        float(jnp.linalg.norm(slope(FLAT, cut(ball, k), OTHER) - exact) / jnp.linalg.norm(exact))
+        for k in (1, 5, 60)
+    ]
+    assert errors[0] > errors[1] > 1e-4 > 1e-6 > errors[2]
+
+
+def test_no_other_shift_nearby_is_worse():
+    ball = BALLS["on the sphere"]
+    value, worst = risk(FLAT, ball, CLEAN)
+    near = np.asarray(worst) + 0.2 * np.random.default_rng(0).normal(size=(200, 4))
+    near *= 1.5 / np.linalg.norm(near, axis=1, keepdims=True)
+    losses = jax.vmap(lambda d: jnp.mean(LOSS(CLEAN.y, MODEL.decision(CLEAN.x + d[None]))))(near)
+    assert float(jnp.max(losses)) < float(value)
+    assert float(jnp.max(losses)) > 0.9 * float(value)
+
+
+def test_the_first_rows_alone_may_have_the_loss_of_the_shift():
+    ball = Ball(1.5, rate=1.0, rows=9, solver=Picard(50))
+    first = Data(CLEAN.x[:9], CLEAN.y[:9])
+    every = Ball(1.5, rate=1.0, solver=Picard(50)).worst(BODY, MODEL.parameters, first, LOSS)
+    shift = ball.worst(BODY, MODEL.parameters, CLEAN, LOSS)
+    np.testing.assert_allclose(shift, every, rtol=1e-12)
+
+
+def test_the_derivative_of_the_shift_adds_nothing_on_the_same_rows():
+    """Danskin: at a maximum on the sphere, of the very loss that is descended."""
+    ball = BALLS["on the sphere"]
+    shift = risk(FLAT, ball, CLEAN)[1]
+
+    def still(flat):
+        parameters = UNRAVEL(flat)
+        return jnp.mean(LOSS(CLEAN.y, BODY.apply(parameters, CLEAN.x + shift[None]).logits))
+
+    np.testing.assert_allclose(slope(FLAT, ball, CLEAN), jax.grad(still)(FLAT), atol=1e-9)
+    moving = slope(FLAT, ball, OTHER)
+    apart = jnp.linalg.norm(moving - slope(FLAT, cut(ball, 1, 1e-12), OTHER))
+    assert float(apart) > 1e-3 * float(jnp.linalg.norm(moving))
+
+
+REPAIR = ImplicitUnlearning(
+    Fixed(MODEL, LOSS), CLEAN, Ball(1.0, rate=1.0, solver=Picard(15)), share=0.5,
+    tuning=Tuning(Descent(optax.sgd(0.1, momentum=0.5), 40), batch=25),
+)  # fmt: skip
+
+
+def test_the_repaired_network_bears_the_worst_shift():
+    fitted = REPAIR.fit(CLEAN, key=KEY)
+    assert isinstance(fitted.model, NetworkModel)
+    assert isinstance(fitted.model.architecture, MLP)
+
+    def harm(model, shift):
+        return float(jnp.mean(LOSS(CLEAN.y, model.decision(CLEAN.x + shift[None]))))
+
+    assert harm(fitted.model, fitted.report.after) < 0.8 * harm(MODEL, fitted.report.before)
+    right = jnp.mean(fitted.model.predict(OTHER.x) == OTHER.y)
+    assert float(right) > 0.8
+    for shift in (fitted.report.before, fitted.report.after):
+        assert float(jnp.linalg.norm(shift)) <= 1 + 1e-12
+
+
+def test_rows_are_shifted_at_random_by_share():
+    """With no row shifted it is fine-tuning."""
+    none = dataclasses.replace(REPAIR, share=0.0)
+    tuned = FineTune(REPAIR.learner, CLEAN, REPAIR.tuning).fit(CLEAN, key=KEY).model
+    np.testing.assert_allclose(
+        none.fit(CLEAN, key=KEY).model.decision(X), tuned.decision(X), rtol=1e-9
+    )
+
+
+@pytest.mark.slow
+def test_an_attack_that_knows_it_has_the_gradient_through_it():
+    few = Network(BODY, l2=1e-3, solver=Descent(optax.sgd(0.3), 6), derivative=Unroll())
+    ball = Ball(1.0, rate=1.0, solver=Picard(60), derivative=Implicit())
+    tuning = Tuning(Descent(optax.sgd(0.1), 3), batch=25, derivative=Unroll())
+    defense = ImplicitUnlearning(few, OTHER, ball, 0.5, tuning)
+    mask = jnp.array([0.0, 0.0, 0.0, 1.0])
+    reach = Stamp(triggers.Patch(mask, 2.0, Box(-3.0, 3.0)), jnp.arange(5), 0)
+    goal = shown(OTHER.x, jnp.zeros(50, int), lambda y, f: -LOSS(y, f))
+    attack = compose(defense, reach, goal, CLEAN, key=KEY)
+    z = reach.example(CLEAN)
+    value, h = jax.jit(attack), 1e-3
+    near, far = (float(value(z + t * mask) - value(z - t * mask)) for t in (h, 2 * h))
+    np.testing.assert_allclose(
+        jnp.sum(jax.grad(attack)(z) * mask), (8 * near - far) / (12 * h), rtol=1e-7
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Ball(0.0), "^radius: got 0.0, expected a finite number > 0"),
+        (lambda: Ball(1.0, penalty=-1.0), "^penalty: got -1.0"),
+        (lambda: Ball(1.0, rate=0.0), "^rate: got 0.0"),
+        (lambda: ImplicitUnlearning(NET, CLEAN, Ball(1.0), share=2.0), "^share: got 2.0"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
