@@ -149,6 +149,8 @@ TABLE = (
      "Backdoored networks pruned and fine-tuned, by two layers; the attacker who knows; curves"),
     ("model-defenses", "i-bau",
      "Backdoored networks trained against the worst shift of all rows; error of hypergradients"),
+    ("model-defenses", "backdoor-arena",
+     "Backdoors against ten defenses of networks, each met by an attacker who knows it, too"),
 )  # fmt: skip
 EXPERIMENTS = {name: Experiment(family, name, text) for family, name, text in TABLE}
 TIMED = frozenset({
