@@ -4,6 +4,7 @@ from .constrained._kkt import KKTPoint
 from .constrained.interior_point import PrimalDual
 from .constrained.relaxed import Relaxed
 from .each import Each, Stack
+from .path.clipped import Clipped
 from .path.descent import Descent
 from .path.momentum import Momentum
 from .path.picard import Picard

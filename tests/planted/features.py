@@ -6,6 +6,14 @@ EXPERIMENTS = "tests/benchmarks/experiments/test_model_defense_experiments.py"
 
 MUTANTS = (
     (
+        "bilevel/solvers/path/clipped.py", "clip / jnp.where(size > clip, size, 1), 1)",
+        "clip, 1)", "tests/bilevel/test_clipped.py",
+    ),
+    (
+        "bilevel/solvers/path/clipped.py", "(self.clip, float) / batch", "(self.clip, float)",
+        "tests/bilevel/test_clipped.py",
+    ),
+    (
         "defenses/sanitise/_features.py", "return self.used[None, :] & (self",
         "return (self", SANITISERS,
     ),

@@ -1,5 +1,7 @@
 """First-order training: an optax optimiser for a given number of steps."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -31,6 +33,27 @@ def _rooted(name: str, inputs: list):
     return root(inputs[0]) if name == "sqrt" else inputs
 
 
+def updated(
+    optimizer: optax.GradientTransformation,
+    loss: Callable[[PyTree], Array],
+    value: Array,
+    gradient: PyTree,
+    w: PyTree,
+    memory: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """(weights, memory) after an update of an optax optimiser."""
+    extended = optax.with_extra_args_support(optimizer)
+
+    def update(gradient, memory, w, value):
+        more = {"value": value, "grad": gradient, "value_fn": loss}
+        updates, memory = extended.update(gradient, memory, w, **more)
+        return optax.apply_updates(w, updates), memory
+
+    # optax needs the standard promotion of dtypes, whatever the caller set
+    with jax.numpy_dtype_promotion("standard"):
+        return interpret(update, _rooted)(gradient, memory, w, value)
+
+
 class Descent(AbstractPath):
     """`steps` updates of an optax optimiser on a `Smooth` or `Stochastic` problem.
 
@@ -58,16 +81,7 @@ class Descent(AbstractPath):
         w, memory = state
         loss = problem.at(index)
         value, gradient = jax.value_and_grad(loss)(w)
-        optimizer = optax.with_extra_args_support(self.optimizer)
-
-        def update(gradient, memory, w, value):
-            more = {"value": value, "grad": gradient, "value_fn": loss}
-            updates, memory = optimizer.update(gradient, memory, w, **more)
-            return optax.apply_updates(w, updates), memory
-
-        # optax needs the standard promotion of dtypes, whatever the caller set
-        with jax.numpy_dtype_promotion("standard"):
-            return interpret(update, _rooted)(gradient, memory, w, value)
+        return updated(self.optimizer, loss, value, gradient, w, memory)
 
     def unknowns(self, problem: Smooth | Stochastic, state: PyTree) -> PyTree:
         return state[0]
