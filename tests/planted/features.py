@@ -68,6 +68,11 @@ MUTANTS = (
         "return made", PURIFIERS,
     ),
     (
+        "benchmarks/experiments/model_defenses/backdoor_arena.py",
+        "worst = max(left, key", "worst = min(left, key",
+        "tests/benchmarks/experiments/test_backdoor_arena.py",
+    ),
+    (
         "benchmarks/experiments/model_defenses/strip.py", "mixed, rows.train.y[base]",
         "mixed, rows.train.y[over]", EXPERIMENTS,
     ),
