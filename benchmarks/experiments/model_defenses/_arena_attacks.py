@@ -83,7 +83,7 @@ def _nothing(passes: int, seed: int) -> Attacked:
 
 ATTACKERS = {
     "clean": Attacker(_nothing),
-    "pattern": Attacker(_badnets()),
+    "pattern": Attacker(_badnets(), ("clustering", "spectral")),
     "next": Attacker(_badnets(map="next"), ("cleanse",)),
     "square": Attacker(_badnets(trigger="square", size=6), ("median", "i-bau")),
     "blended": Attacker(_badnets(trigger="blended"), ("februus", "cleanse", "median")),

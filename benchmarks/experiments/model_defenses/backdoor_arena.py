@@ -2,7 +2,8 @@
 
 A row of the table is an attacker, a column a defense: what is left of the accuracy, how often the
 trigger still works, how many stamped digits are read as what they show. Attackers who know a
-defense: optimised noise whose stamped features lie among those of the new class (clustering,
+defense: all copies in one class, where they are as many as its own rows (clustering, spectral
+signatures), optimised noise whose stamped features lie among those of the new class (clustering,
 spectral signatures, neighbours), decoys for pruning, copies under overlays with true labels
 (STRIP), a square too large for medians and for the ball of I-BAU, noise all over the image (Neural
 Cleanse, Februus, medians), another label for each class (Neural Cleanse). The control is a clean
