@@ -34,7 +34,8 @@ class Ball(eqx.Module):
     It is a fixed point of projected gradient ascent, d <- P(d + rate slope), from zero.
 
     - `radius` > 0: Euclidean, in units of the rows; infinite for none. `penalty` >= 0.
-    - `rate` > 0: length of a step, in units of the slope.
+    - `rate` > 0: length of a step, in units of the slope. Where the network is sure of its rows the
+      slope is tiny; a large rate makes the steps those of a power iteration, radius slope/|slope|.
     - `rows`: of the clean rows the first so many have this loss; by default all.
     - `solver`: of the fixed point. `Picard(k)` takes k steps, and ends at maxima; `Anderson()` may
       end at a saddle.
