@@ -143,7 +143,7 @@ class ImplicitUnlearning(AbstractCleanRepair):
     (Danskin): then it matters for mini-batches and unfinished ascents.
 
     - `clean`: rows that the defender knows to be clean, of the inner and of the outer problem.
-    - `ball`: the inner problem. `share`: of a mini-batch, in (0, 1].
+    - `ball`: the inner problem. `share`: of a mini-batch, in [0, 1).
     - `tuning`: of the parameters.
 
     `fit(...).report` is an `Unlearned`. Raises `ValueError` for values out of range.

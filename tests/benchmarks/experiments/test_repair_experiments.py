@@ -12,6 +12,7 @@ from benchmarks.__main__ import main
 from benchmarks.experiments.model_defenses import _infected, fine_pruning, i_bau
 from benchmarks.report import UsageError
 from benchmarks.rows import column
+from bilevel.learners import NetworkModel
 
 FEW = functools.partial(_infected.Infection, passes=2)
 
@@ -56,6 +57,7 @@ def test_networks_are_pruned_and_tuned_on_clean_rows_and_judged_on_others(few, t
     model = _infected.victim(FEW(), 0, infected=False)
     assert before == pytest.approx(float(jnp.mean(model.predict(of.test.x) == of.test.y)))
     assert (tmp_path / "fine-pruning.png").exists()
+    assert isinstance(model, NetworkModel)
     curve = fine_pruning.curve(model, of, "dense0")
     assert curve.counts[0] == 0
     assert curve.accuracy[0] == pytest.approx(before)
