@@ -34,7 +34,8 @@ class Ball(eqx.Module):
     It is a fixed point of projected gradient ascent, d <- P(d + rate slope), from zero.
 
     - `radius` > 0: Euclidean, in units of the rows; infinite for none. `penalty` >= 0.
-    - `rate` > 0: length of a step, in units of the slope.
+    - `rate` > 0: length of a step, in units of the slope. Where the network is sure of its rows the
+      slope is tiny; a large rate makes the steps those of a power iteration, radius slope/|slope|.
     - `rows`: of the clean rows the first so many have this loss; by default all.
     - `solver`: of the fixed point. `Picard(k)` takes k steps, and ends at maxima; `Anderson()` may
       end at a saddle.
@@ -142,7 +143,7 @@ class ImplicitUnlearning(AbstractCleanRepair):
     (Danskin): then it matters for mini-batches and unfinished ascents.
 
     - `clean`: rows that the defender knows to be clean, of the inner and of the outer problem.
-    - `ball`: the inner problem. `share`: of a mini-batch, in (0, 1].
+    - `ball`: the inner problem. `share`: of a mini-batch, in [0, 1).
     - `tuning`: of the parameters.
 
     `fit(...).report` is an `Unlearned`. Raises `ValueError` for values out of range.

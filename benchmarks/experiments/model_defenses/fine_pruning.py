@@ -61,7 +61,7 @@ class Options:
     """Step length of the fine-tuning, with momentum .9."""
     passes: Count = 20
     """Passes of the fine-tuning over the clean digits."""
-    lower: Positive = 2.0
+    lower: Positive = 5.0
     """What the attacker who knows takes from the biases of decoys."""
 
     def __post_init__(self):

@@ -53,14 +53,14 @@ class Options:
     """Clean networks."""
     triggers: Annotated[tuple[Trigger, ...], SOME] = ("pattern",)
     """Four pixels, a white square, or noise that is mixed in."""
-    radius: Positive = 4.0
-    """Of the ball, Euclidean; a digit has about 9."""
+    radius: Positive = 3.0
+    """Of the ball, Euclidean; the pattern has 2, a digit about 9."""
     share: Share = 0.1
     """Of a mini-batch of 100 that is shifted."""
-    steps: Count = 60
+    steps: Count = 100
     """Steps of Adam."""
     rate: Positive = 1e-3
-    """Their length."""
+    """Length of the first; it falls to zero by a cosine: with equal steps the end is a lottery."""
     ascents: Count = 5
     """Steps of projected ascent for each."""
     tuning: Positive = 0.05
@@ -79,7 +79,9 @@ def make_rows(options: Options, trigger: Trigger, seed: int, infected: bool) -> 
     base, clean = Fixed(model, LOSS), rows.clean
     tune = Tuning(Descent(optax.sgd(options.tuning, momentum=0.9), 20 * (CLEAN // BATCH)), BATCH)
     ball = Ball(options.radius, rate=100.0, rows=100, solver=Picard(options.ascents))
-    unlearn = Tuning(Descent(optax.adam(options.rate), options.steps), 100)
+    strong = Ball(options.radius, rate=1e5, rows=100, solver=Picard(20))
+    fall = optax.cosine_decay_schedule(options.rate, options.steps)
+    unlearn = Tuning(Descent(optax.adam(fall), options.steps), 100)
     repairs = {
         "fine-tuning": FineTune(base, clean, tune),
         "I-BAU": ImplicitUnlearning(base, clean, ball, options.share, unlearn),
@@ -89,7 +91,7 @@ def make_rows(options: Options, trigger: Trigger, seed: int, infected: bool) -> 
     table = []
     for name, repaired in ({"none": model} | fitted).items():
         assert isinstance(repaired, NetworkModel)
-        shift = ball.worst(repaired.architecture, repaired.parameters, clean, LOSS)
+        shift = strong.worst(repaired.architecture, repaired.parameters, clean, LOSS)
         bears = jnp.mean(repaired.predict(rows.test.x + shift[None]) == rows.test.y)
         table.append({
             "trigger": trigger, "seed": seed, "network": "backdoor" if infected else "clean",
