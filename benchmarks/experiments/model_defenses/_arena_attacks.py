@@ -12,7 +12,7 @@ from bilevel.learners import AbstractDeepModel, NetworkModel
 from . import activation_clustering, strip
 from ._infected import Case, Infection, case, network, trained, victim
 
-UNITS, LOWER = 90, 2.0
+UNITS, LOWER = 90, 5.0
 """Of the hidden layer, that the attacker who knows of pruning turns into decoys, and by how much he
 lowers their biases: as in `fine-pruning`.
 """
