@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import bilevel
 from bilevel import Certificate, Data
 
-from .attacker import Attacker, Sample, certified, flips, random_mistakes
+from .attacker import ADAPTIVE_FEATURES, Attacker, Sample, flips, random_mistakes
 from .defending import Defense, offered, sanitised
 from .influence import SURE, Influence
 from .judge import Judge, Parts, Poison
@@ -69,7 +70,7 @@ def found(
             poison, attack, z = attacker.climb(count)
             tried += [poison, attacker.unmoved(count)]
             if number == middle:
-                added, certificate = poison, _state(certified(attack, z))
+                added, certificate = poison, _state(bilevel.certify(attack, z))
         attempts = []
         for poison in tried:
             model = judge.fit(poison.into(train))
@@ -130,6 +131,7 @@ def defended(
     train, known = parts.train.take(kept), parts.train.and_(parts.choose)
     share = count / (whole + (count if reach == "observed" else 0))
     ignorant = [poison.within(kept, whole) for poison in poisons]
+    adapts = reach == "observed" and train.x.shape[1] <= ADAPTIVE_FEATURES
 
     def behind(defense: Defense | None, poison: Poison | None) -> tuple[float, float, Any]:
         """(error on rows that the attacker knows, on rows to judge by, rows that were touched)."""
@@ -146,7 +148,7 @@ def defended(
         _, clean, dropped = behind(defense, None)
         found = [behind(defense, poison) for poison in ignorant]
         knowing = [(choosing, error) for choosing, error, _ in found]
-        ours = None if defense is None or reach == "labels" else defense.ours
+        ours = None if defense is None or not adapts else defense.ours
         if ours is not None:
             poison, *_ = attacker.climb(count, lambda learner, ours=ours: ours(learner, share))
             knowing.append(behind(defense, poison.within(kept, whole))[:2])

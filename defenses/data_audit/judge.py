@@ -105,7 +105,6 @@ class Judge:
 
     def __init__(self, table: Table, match: Match):
         self.table, self.match = table, match
-        self.trainings = 0
         self._key = _weight_key(match.judge)
         self._numbers = table.task == "numbers"
 
@@ -122,7 +121,6 @@ class Judge:
         weighed = self._key is not None and np.ptp(rows.weight) > 0
         told = {str(self._key): rows.weight} if weighed else {}
         x, y = self._given(rows)
-        self.trainings += 1
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -122,7 +122,8 @@ def _kind(name: str, classes: int, shape: tuple[int, int], C: float, alpha: floa
 
     if name == "logistic":
         unknowns = features * (classes if classes > 2 else 1)
-        solver = "newton-cholesky" if unknowns <= FEW_UNKNOWNS else "lbfgs"
+        dense = unknowns <= FEW_UNKNOWNS and rows > 2 * unknowns
+        solver = "newton-cholesky" if dense else "newton-cg"
 
         def logistic() -> Any:
             return LogisticRegression(C=C, tol=1e-8, max_iter=5_000, solver=solver)
