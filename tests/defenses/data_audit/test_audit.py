@@ -160,10 +160,11 @@ def test_a_page_and_json_without_rows_hold_no_cell(report) -> None:
 def test_a_report_is_written_whole_or_not_at_all(report, tmp_path: Path) -> None:
     assert report.save(tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert json.loads(report.save(tmp_path / "r.json").read_text())["schema"] == 1
-    for wrong in ("r.txt", "no/folder/r.html"):
+    (tmp_path / "folder.html").mkdir()
+    for wrong in ("r.txt", "no/folder/r.html", "folder.html"):
         with pytest.raises(TableError, match="path"):
             report.save(tmp_path / wrong)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "r.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "r.html", "r.json"]
 
 
 def test_the_command_says_by_its_status_whether_an_audit_passed(

@@ -85,7 +85,7 @@ def test_wrong_labels_come_first(classes: bool) -> None:
 
 def test_near_copies_with_another_label_are_seen_across_the_edges_of_a_cell() -> None:
     frame = flowers(True)
-    copy = frame.iloc[[100]].assign(y=0, a=frame["a"][100] + 1e-3)
+    copy = frame.iloc[[100]].assign(y=0, a=frame["a"][100] - 3e-3)
     table = ingest(pd.concat([frame, copy], ignore_index=True), "y")
     found = ranked(table, match("auto", "classes", 3, SHAPE), 0)
     assert found.copies[100] == found.copies[150] == 1
