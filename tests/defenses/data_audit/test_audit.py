@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from defenses.data_audit import Report, TableError, audit
-from defenses.data_audit.audit import _influential
 from defenses.data_audit.command import main
 from defenses.data_audit.influence import influence, other_labels
 from defenses.data_audit.ingest import ingest
 from defenses.data_audit.judge import parts_of
 from defenses.data_audit.match import match
 from defenses.data_audit.page import page
+from defenses.data_audit.shown import influential_rows
 
 EVIL = "<script>alert(1)</script>&\"'"
 
@@ -84,12 +84,12 @@ def test_an_influence_that_is_not_certified_is_refused(report) -> None:
     parts, matched = parts_of(table, 0), match("auto", "classes", 2, (72, 9))
     other = other_labels(matched, parts.train, 2)
     moved = influence(matched, parts.train, parts.choose, other)
-    shown, state = _influential(table, moved)
+    shown, state = influential_rows(table, moved)
     assert state.sure
     assert shown.refused is None
     loose = eqx.tree_at(lambda c: c.error_bound, moved.certificate, jnp.asarray(np.inf))
     object.__setattr__(moved, "certificate", loose)
-    shown, state = _influential(table, moved)
+    shown, state = influential_rows(table, moved)
     assert not state.sure
     assert shown.rows == ()
     assert "not printed" in str(shown.refused)
