@@ -114,7 +114,9 @@ def _audited(
 ) -> Report:
     classes, parts = len(table.classes), parts_of(table, seed)
     shape = parts.train.x.shape
-    matched = match(learner, table.task, classes, shape)
+    kind: Any = table.encoding.target_kind
+    spread = float(kind.high - kind.low) if table.task == "numbers" else 1.0
+    matched = match(learner, table.task, classes, shape, spread)
     judge = Judge(table, matched)
     counts = [max(1, round(share * shape[0])) for share in shares]
     middle = (len(counts) - 1) // 2

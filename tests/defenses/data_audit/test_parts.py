@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
@@ -54,6 +55,19 @@ def test_a_judge_is_attacked_by_the_learner_that_matches(
         assert isinstance(ours, Logistic)
         assert float(ours.l2) == pytest.approx(1 / 300)
         assert found.twin().C == 3.0
+
+
+def test_a_lasso_of_the_user_gets_numbers_in_their_units_and_ours_is_as_strong() -> None:
+    table = ingest(flowers(False), "y")
+    parts, learner = parts_of(table, 0), Lasso(0.05)
+    judge = Judge(table, match(learner, "numbers", 0, SHAPE, spread=2.4))
+    theirs = judge.fit(parts.train)
+    by_hand: Any = clone(learner)
+    by_hand.fit(parts.train.x, flowers(False)["y"].iloc[parts.train.like])
+    np.testing.assert_allclose(theirs.coef_, by_hand.coef_, rtol=1e-9)
+    ours = judge.match.twin().fit(parts.train.x, parts.train.y)
+    np.testing.assert_allclose(2.4 * ours.coef_, theirs.coef_, rtol=1e-2, atol=1e-3)
+    assert "RandomForest" in match(RandomForestClassifier(), "classes", 2, SHAPE).remark
 
 
 @pytest.mark.parametrize("learner", [Ridge(), "lasso", "svm"])
