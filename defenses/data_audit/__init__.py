@@ -3,5 +3,6 @@ Needs the extra `audit`.
 """
 
 from .audit import audit
+from .pairs import Pairs, influence_pairs
 from .reading import TableError
 from .report import Report

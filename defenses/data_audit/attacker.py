@@ -1,17 +1,16 @@
 """The search for poison: rows put in along the hypergradient, and labels flipped by it."""
 
-import warnings
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Int, PyTree
 
 import bilevel
 from attacks import XY, Attack, Insert, InsertXY, compose, indiscriminate
 from attacks.recipes.regression_poisoning import MOMENTUM
-from bilevel import Ascent, Certificate, Data
+from bilevel import Ascent, Data
 from bilevel.learners import AbstractLearner
 from bilevel.tools import program
 
@@ -32,6 +31,8 @@ JITTER = 2e-3
 WORK, FEWEST_STEPS, MOST_STEPS = 6_000_000, 30, 100
 """Cells that an ascent goes over, which sets its number of steps, within limits."""
 ADAPTIVE_STEPS = 16
+ADAPTIVE_FEATURES = 300
+"""Of wider tables a search through a defense would take minutes."""
 
 
 class Sample(NamedTuple):
@@ -70,12 +71,11 @@ def sample_of(table: Table, parts: Parts, seed: int, cells: int) -> Sample:
 
 
 @partial(program, effort=0)
-def _climbed(attack: Attack, start: PyTree, ascent: Ascent, steps: int) -> tuple[PyTree, Array]:
-    """(poison placed on valid values, the value). Compiled for a few runs: for speed of compiling,
-    which is most of what an audit of a small table takes.
+def _climbed(attack: Attack, start: PyTree, ascent: Ascent, steps: int) -> PyTree:
+    """The best poison of an ascent. Compiled quickly rather than for speed: an audit of a small
+    table does little else than compile.
     """
-    found = bilevel.maximize(attack, start, steps=steps, optimizer=ascent)
-    return found.z, found.value
+    return bilevel.maximize(attack, start, steps=steps, optimizer=ascent).z
 
 
 class Attacker:
@@ -130,7 +130,7 @@ class Attacker:
         if defense is not None:
             learner, steps = defense(learner).surrogate(self.data), ADAPTIVE_STEPS
         attack, start = self.attack(count, learner)
-        z, _ = _climbed(attack.prepared(), start, self.ascent, steps)
+        z = _climbed(attack.prepared(), start, self.ascent, steps)
         name = "rows added along the hypergradient"
         if defense is not None:
             name = "rows added by an attacker who knows the defense"
@@ -189,10 +189,3 @@ def random_mistakes(rows: Rows, count: int, classes: int, seed: int) -> Poison:
     else:
         labels = rng.choice(rows.y, where.size)
     return Poison("labels at random", None, (where, labels))
-
-
-def certified(attack: Attack, z: PyTree) -> Certificate:
-    """The certificate of the gradient where an ascent ended."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return bilevel.certify(attack, z)

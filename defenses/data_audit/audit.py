@@ -15,16 +15,15 @@ from .attacker import ADAPTIVE_CELLS, CELLS, Attacker, sample_of
 from .damage import by_group, defended, found
 from .defending import offered
 from .indicators import indicators
-from .influence import Influence, influence, other_labels
+from .influence import influence, other_labels
 from .ingest import FEW_VALUES, Table, ingest
 from .judge import Judge, Parts, parts_of
 from .match import match
-from .ranking import Ranking, ranked
-from .reading import Frame, Series, TableError, read
-from .report import Certified, Influential, Report, Row, row_of
+from .ranking import ranked
+from .reading import Series, TableError, read
+from .report import Report
+from .shown import all_rows, influential_rows, suspicious_rows, worst_rows
 
-SHOWN, CHECKED = 10, 20
-"""Rows that a report shows of each kind, and influential rows that are left out in turn."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -115,11 +114,14 @@ def _audited(
 ) -> Report:
     classes, parts = len(table.classes), parts_of(table, seed)
     shape = parts.train.x.shape
-    matched = match(learner, table.task, classes, shape)
+    kind: Any = table.encoding.target_kind
+    spread = float(kind.high - kind.low) if table.task == "numbers" else 1.0
+    matched = match(learner, table.task, classes, shape, spread)
     judge = Judge(table, matched)
     counts = [max(1, round(share * shape[0])) for share in shares]
     middle = (len(counts) - 1) // 2
-    total, done = 6 + len(counts) + len(offered(classes, min(shape[0], 4_000))), 0
+    samples = [sample_of(table, parts, seed, cells) for cells in (CELLS, ADAPTIVE_CELLS)]
+    total, done = 6 + len(counts) + len(offered(classes, samples[0].places.size)), 0
 
     def advance(what: str) -> None:
         nonlocal done
@@ -143,10 +145,9 @@ def _audited(
         smooth = match("logistic", table.task, classes, shape)
     other = other_labels(smooth, parts.train, classes)
     moved = influence(smooth, parts.train, parts.choose, other)
-    influential, of_rows = _influential(table, moved)
+    influential, of_rows = influential_rows(table, moved)
     advance("influence of rows")
 
-    samples = [sample_of(table, parts, seed, cells) for cells in (CELLS, ADAPTIVE_CELLS)]
     if samples[0].places.size < shape[0]:
         notes.append(
             f"Added rows were sought on a stratified sample of {samples[0].places.size:,} of "
@@ -186,9 +187,9 @@ def _audited(
         middle=middle,
         defenses=behind,
         groups=groups,
-        worst=_worst(table, at.added),
+        worst=worst_rows(table, at.added),
         influential=influential,
-        suspicious=_suspicious(table, ranking),
+        suspicious=suspicious_rows(table, ranking),
         indicators=signs,
         certificates=tuple(certificates),
         notes=tuple(notes),
@@ -197,7 +198,7 @@ def _audited(
             "numpy": np.__version__, "pandas": pd.__version__, "scikit-learn": sklearn.__version__,
             "jax": jax.__version__, "bilevel": version("bilevel"),
         },
-        rows=_rows(table, parts, moved, ranking),
+        rows=all_rows(table, parts, moved, ranking),
         seconds=time.perf_counter() - began,
     )  # fmt: skip
 
@@ -209,88 +210,3 @@ def _baseline(judge: Judge, parts: Parts) -> float:
     labels, places = np.unique(parts.train.y, return_inverse=True)
     usual = labels[np.argmax(np.bincount(places, parts.train.weight))]
     return float(np.average(parts.test.y != usual, weights=parts.test.weight))
-
-
-def _influential(table: Table, moved: Influence) -> tuple[Influential, Certified]:
-    values = moved.of_removal
-    top = np.argsort(-np.abs(values), kind="stable")[:CHECKED]
-    certificate, sure = moved.certificate, moved.sure(values[top])
-    bound, size = float(certificate.error_bound), float(np.linalg.norm(values))
-    finite = np.isfinite(bound)
-    state = Certified(
-        "influence of every row", sure, bound / size if finite and size > 0 else None,
-        str(certificate),
-    )  # fmt: skip
-    if not sure:
-        return Influential((), None, None, (
-            "The gradient of these figures could not be certified, so they are not printed: "
-            + str(certificate).splitlines()[-1].strip()
-        )), state  # fmt: skip
-    exact = moved.exact_removal(top)
-    correlation = float(np.corrcoef(values[top], exact)[0, 1]) if np.ptp(exact) > 0 else None
-    places = moved.rows.like[top]
-    whole = _whole(table)
-    rows = tuple(
-        row_of(whole, place, int(table.number[place]), float(values[i]), exact=float(e))
-        for i, place, e in zip(top, places, exact, strict=True)
-    )[:SHOWN]
-    return Influential(rows, bound, correlation, None), state
-
-
-def _whole(table: Table) -> Frame:
-    """The user's columns, the target last."""
-    labels = _labels(table, table.encoding.y)
-    return table.raw.assign(**{table.target: labels})
-
-
-def _labels(table: Table, y: np.ndarray) -> Series:
-    kind: Any = table.encoding.target_kind
-    return table.target_back(kind.of_targets(np.asarray(y, float), table.target))
-
-
-def _worst(table: Table, added: Any) -> tuple[Row, ...]:
-    """The attacker's rows that differ, in the user's units."""
-    if added is None or added.added is None:
-        return ()
-    poison = added.added.take(np.arange(min(SHOWN, added.added.y.size)))
-    frame, labels = table.decoded(poison.x, poison.y, poison.like)
-    frame = frame.assign(**{table.target: labels.to_numpy()})
-    away = np.linalg.norm(poison.x - table.encoding.x[poison.like], axis=1)
-    return tuple(
-        row_of(frame, i, int(table.number[place]), float(away[i]),
-               why=f"row {int(table.number[place])} with another label, moved")
-        for i, place in enumerate(poison.like)
-    )  # fmt: skip
-
-
-def _suspicious(table: Table, ranking: Ranking) -> tuple[Row, ...]:
-    called = np.flatnonzero(ranking.wrong | (ranking.copies > 0))
-    top = called[np.argsort(-ranking.score[called], kind="stable")][:SHOWN]
-    likely = _labels(table, ranking.likely[top] if table.classes else
-                     np.clip(ranking.likely[top], 0, 1)).tolist()  # fmt: skip
-    whole, rows = _whole(table), []
-    for place, label in zip(top, likely, strict=True):
-        why = []
-        if ranking.wrong[place]:
-            label = f"{label:.6g}" if isinstance(label, float) else label
-            why.append(f"models that did not see it expect {label}")
-        if ranking.copies[place]:
-            why.append(f"{ranking.copies[place]} near copies have another label")
-        number, score = int(table.number[place]), float(ranking.score[place])
-        rows.append(row_of(whole, place, number, score, why="; ".join(why)))
-    return tuple(rows)
-
-
-def _rows(table: Table, parts: Parts, moved: Influence, ranking: Ranking) -> Frame:
-    """What was found of each row used, by its number in the user's table."""
-    part = np.full(table.number.size, "judged", object)
-    part[parts.train.like], part[parts.choose.like] = "trained", "chosen by"
-    effect = np.full(table.number.size, np.nan)
-    effect[parts.train.like] = moved.of_removal
-    return pd.DataFrame(
-        {
-            "part": part, "influence": effect, "doubt": ranking.doubt, "looks_wrong": ranking.wrong,
-            "near_copies_with_other_labels": ranking.copies, "suspicion": ranking.score,
-        },
-        index=pd.Index(table.number, name="row"),
-    )  # fmt: skip

@@ -73,7 +73,10 @@ def _varying(column: Column) -> Column:
     return Column(None, None, (*column.notes, "has a single value: dropped"))
 
 
-def _numbers(values: Series, given: Series, notes: tuple[str, ...]) -> Column:
+def _numbers(
+    values: Series, given: Series, notes: tuple[str, ...], moments: bool = False
+) -> Column:
+    """Of numbers, or of `moments` in time, which number rows without being an id."""
     name, infinite = str(given.name), np.isinf(values.to_numpy())
     if infinite.any():
         notes = (*notes, f"{infinite.sum()} infinite values were taken as missing")
@@ -89,7 +92,7 @@ def _numbers(values: Series, given: Series, notes: tuple[str, ...]) -> Column:
         notes = (*notes, f"{missing} missing values were set to the median, {middle:.6g}")
         values = values.fillna(middle)
     if whole:
-        unlike = present.nunique() == len(present) > 20
+        unlike = not moments and present.nunique() == len(present) > 20
         dense = present.max() - present.min() < 2 * len(present)
         if unlike and (dense or IDLY.search(name)):
             return Column(None, None, (*notes, "numbers the rows (an id): dropped"))
@@ -108,7 +111,7 @@ def _days(moments: Series, back: Callable[[Series], Series]) -> Column:
         "which flatters a model of the future"
     )
     days = ((moments - EPOCH) / DAY).rename(moments.name)
-    column = _numbers(days, days.rename("t"), (note,))
+    column = _numbers(days, days.rename("t"), (note,), moments=True)
     return column._replace(back=back)
 
 

@@ -1,20 +1,24 @@
 """How much poison does at each budget, and what each defense leaves of it."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+import bilevel
 from bilevel import Certificate
 
-from .attacker import Attacker, Sample, certified, flips, random_mistakes
+from .attacker import ADAPTIVE_FEATURES, Attacker, Sample, flips, random_mistakes
 from .bound import certified_of
 from .defending import Defense, offered, sanitised
 from .influence import SURE, Influence
 from .judge import Judge, Parts, Poison
 from .report import Attempt, Budget, Certified, Defended, Group
 
+THREADS = 2
+"""Searches through defenses that run side by side."""
 LARGE = 10_000
 """Training rows from which on less is drawn and less often derived."""
 DRAWS, FEW_DRAWS = 5, 3
@@ -60,7 +64,7 @@ def found(
             poison, attack, z = attacker.climb(count)
             tried += [poison, attacker.unmoved(count)]
             if number == middle:
-                added, certificate = poison, _state(certified(attack, z))
+                added, certificate = poison, _state(bilevel.certify(attack, z))
         attempts = []
         for poison in tried:
             model = judge.fit(poison.into(train))
@@ -118,6 +122,7 @@ def defended(
     train, known = parts.train.take(kept), parts.train.and_(parts.choose)
     share = count / (whole + (count if reach == "observed" else 0))
     ignorant = [poison.within(kept, whole) for poison in poisons]
+    adapts = reach == "observed" and train.x.shape[1] <= ADAPTIVE_FEATURES
 
     def behind(defense: Defense | None, poison: Poison | None) -> tuple[float, float, Any]:
         """(error on rows that the attacker knows, on rows to judge by, rows that were touched)."""
@@ -129,22 +134,28 @@ def defended(
         model = judge.fit(left)
         return judge.error(model, known), judge.error(model, parts.test), touched
 
-    table = []
-    for defense in (None, *offered(len(judge.table.classes), train.y.size)):
-        _, clean, dropped = behind(defense, None)
-        found = [behind(defense, poison) for poison in ignorant]
-        knowing = [(choosing, error) for choosing, error, _ in found]
-        ours = None if defense is None or reach == "labels" else defense.ours
-        if ours is not None:
-            poison, *_ = attacker.climb(count, lambda learner, ours=ours: ours(learner, share))
-            knowing.append(behind(defense, poison.within(kept, whole))[:2])
-        poisoned = ignorant[0].places(train)
-        table.append(Defended(
-            "none" if defense is None else defense.name, clean, found[0][1], max(knowing)[1],
-            ours is not None, int(np.sum(dropped)), int(np.sum(found[0][2] & poisoned)),
-            int(np.sum(poisoned)),
-        ))  # fmt: skip
-        advance("no defense" if defense is None else defense.name)
+    def adapted(defense: Defense) -> Poison:
+        """Rows added through the defense; the setting of precision is each thread's own."""
+        with jax.enable_x64(True):
+            return attacker.climb(count, lambda learner: defense.ours(learner, share))[0]
+
+    table, tried = [], offered(len(judge.table.classes), train.y.size)
+    with ThreadPoolExecutor(THREADS) as pool:
+        # These take most of the time of a small audit, and that is compiling, outside Python.
+        climbs = {d.name: pool.submit(adapted, d) for d in tried if adapts and d.ours is not None}
+        for defense in (None, *tried):
+            name = "none" if defense is None else defense.name
+            _, clean, dropped = behind(defense, None)
+            found = [behind(defense, poison) for poison in ignorant]
+            knowing = [(choosing, error) for choosing, error, _ in found]
+            if name in climbs:
+                knowing.append(behind(defense, climbs[name].result().within(kept, whole))[:2])
+            poisoned = ignorant[0].places(train)
+            table.append(Defended(
+                name, clean, found[0][1], max(knowing)[1], name in climbs, int(np.sum(dropped)),
+                int(np.sum(found[0][2] & poisoned)), int(np.sum(poisoned)),
+            ))  # fmt: skip
+            advance("no defense" if defense is None else name)
     return tuple(table)
 
 

@@ -105,9 +105,9 @@ class Judge:
 
     def __init__(self, table: Table, match: Match):
         self.table, self.match = table, match
-        self.trainings = 0
         self._key = _weight_key(match.judge)
         self._numbers = table.task == "numbers"
+        self._given_by_user = match.given
 
     @property
     def takes_weights(self) -> bool:
@@ -122,7 +122,6 @@ class Judge:
         weighed = self._key is not None and np.ptp(rows.weight) > 0
         told = {str(self._key): rows.weight} if weighed else {}
         x, y = self._given(rows)
-        self.trainings += 1
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -150,13 +149,11 @@ class Judge:
 
     def _given(self, rows: Rows) -> tuple[Any, np.ndarray]:
         """Rows and labels as the model is to see them."""
-        if not self.match.takes_frames:
-            return rows.x, rows.y
         y = rows.y
-        if self._numbers:
+        if self._numbers and self._given_by_user:
             kind: Any = self.table.encoding.target_kind
             y = kind.low + y * (kind.high - kind.low)
-        return self._frame(rows), y
+        return (self._frame(rows) if self.match.takes_frames else rows.x), y
 
     def _frame(self, rows: Rows) -> Frame:
         """The user's rows as they came, and those of an attacker decoded."""

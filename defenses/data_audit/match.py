@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sklearn.base import is_classifier, is_regressor
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, LinearSVC
 
@@ -40,6 +41,7 @@ class Match(NamedTuple):
     - `judge`: the model whose errors are counted, not trained; `takes_frames`: on the user's
       columns rather than on encoded features.
     - `remark`: how well the learner and the judge match, a sentence.
+    - `given`: whether the judge is the user's: it gets numbers to predict in their own units.
     """
 
     name: str
@@ -49,14 +51,18 @@ class Match(NamedTuple):
     judge: Any
     takes_frames: bool
     remark: str
+    given: bool = False
 
 
-def match(learner: Any, task: Task, classes: int, shape: tuple[int, int]) -> Match:
+def match(
+    learner: Any, task: Task, classes: int, shape: tuple[int, int], spread: float = 1.0
+) -> Match:
     """The match of a name ("auto", "logistic", "ridge", "svm", "lasso") or of the user's own
     estimator or Pipeline. `TableError` for others, and for one of the other task.
 
     - `classes`: number of them, 0 for numbers. `shape`: (rows, features), which decide how
-      scikit-learn solves the twin.
+      scikit-learn solves the twin. `spread`: range of the numbers to predict, which an estimator
+      of the user's gets as they are.
     """
     default = "logistic" if task == "classes" else "ridge"
     if isinstance(learner, str):
@@ -87,6 +93,8 @@ def match(learner: Any, task: Task, classes: int, shape: tuple[int, int]) -> Mat
         kind = ""
     exact = bool(kind) and kind in NAMES[task] and not (kind in {"svm", "ridge"} and classes > 2)
     C, alpha = (_strength(last, name) for name in ("C", "alpha"))
+    if kind == "lasso":
+        alpha /= spread
     if type(last).__name__ == "LinearRegression":
         alpha = 1e-6
     found = _kind(kind if exact else default, classes, shape, C, alpha)
@@ -98,7 +106,7 @@ def match(learner: Any, task: Task, classes: int, shape: tuple[int, int]) -> Mat
     if exact:
         remark = f"The attack runs on our {found.name}, of the strength of {of}"
         remark += ", on features scaled to [0, 1]." if frames else "."
-    return found._replace(judge=learner, takes_frames=frames, remark=remark)
+    return found._replace(judge=learner, takes_frames=frames, remark=remark, given=True)
 
 
 def _strength(model: Any, name: str) -> float:
@@ -110,8 +118,7 @@ def _last(model: Any) -> tuple[bool, Any]:
     """(whether there is a Pipeline, which trains on the user's columns; the last estimator)."""
     if isinstance(model, Pipeline):
         return True, _last(model.steps[-1][1])[1]
-    inner = getattr(model, "estimator", None)
-    return (False, model) if inner is None or not hasattr(inner, "fit") else _last(inner)
+    return _last(model.estimator) if isinstance(model, BaseSearchCV) else (False, model)
 
 
 def _kind(name: str, classes: int, shape: tuple[int, int], C: float, alpha: float) -> Match:
@@ -122,7 +129,8 @@ def _kind(name: str, classes: int, shape: tuple[int, int], C: float, alpha: floa
 
     if name == "logistic":
         unknowns = features * (classes if classes > 2 else 1)
-        solver = "newton-cholesky" if unknowns <= FEW_UNKNOWNS else "lbfgs"
+        dense = unknowns <= FEW_UNKNOWNS and rows > 2 * unknowns
+        solver = "newton-cholesky" if dense else "newton-cg"
 
         def logistic() -> Any:
             return LogisticRegression(C=C, tol=1e-8, max_iter=5_000, solver=solver)

@@ -21,7 +21,7 @@ from .match import Match
 FOLDS = 5
 WORST = 0.05
 """Share of each class that judges of the others are not trained on."""
-FAR, STIFF = 0.2, 10.0
+FAR, STIFF = 0.2, 3.0
 """Share of rows by leverage that stiff models judge, too, and how much stiffer these are."""
 LOOSE = 1e-4
 """Tolerance of the judges: their doubts are compared, not printed to many digits."""

@@ -233,4 +233,33 @@ MUTANTS = (
         "defenses/repair/implicit_unlearning.py", "clean.x[: self.rows], clean.y[: self.rows]",
         "clean.x[-self.rows :], clean.y[-self.rows :]", "tests/defenses/test_ibau.py",
     ),
+    (
+        "defenses/data_audit/page.py", "return html.escape(str(value))", "return str(value)",
+        "tests/defenses/data_audit/test_audit.py",
+    ),
+    (
+        "defenses/data_audit/influence.py", "return -_halves(self.certificate.gradient)[0]",
+        "return _halves(self.certificate.gradient)[0]", "tests/defenses/data_audit/test_audit.py",
+    ),
+    (
+        "defenses/data_audit/judge.py", "y[self.changed[0]] = self.changed[1]",
+        "y[self.changed[0]] = y[self.changed[0]]", "tests/defenses/data_audit/test_attacker.py",
+    ),
+    (
+        "defenses/data_audit/attacker.py",
+        "x = np.asarray(self.domain.place(self.domain.project(jnp.asarray(x))))",
+        "x = np.asarray(x)", "tests/defenses/data_audit/test_attacker.py",
+    ),
+    (
+        "defenses/data_audit/ranking.py", "for shift in (0.0, 0.5):", "for shift in (0.0,):",
+        "tests/defenses/data_audit/test_parts.py",
+    ),
+    (
+        "defenses/data_audit/report.py", "part.unlink(missing_ok=True)", "pass",
+        "tests/defenses/data_audit/test_audit.py",
+    ),
+    (
+        "defenses/data_audit/pairs.py", "penalty[-1] = 0", "pass",
+        "tests/defenses/data_audit/test_pairs.py",
+    ),
 )  # fmt: skip

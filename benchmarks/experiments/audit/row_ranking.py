@@ -29,6 +29,7 @@ from defenses.data_audit.ingest import Table, ingest
 from defenses.data_audit.judge import Judge, Poison, Rows, parts_of
 from defenses.data_audit.match import Match, match
 from defenses.data_audit.ranking import Doubts
+from defenses.data_audit.reading import read
 
 Name = Literal[
     "breast-cancer", "wine", "digits", "parity", "diabetes", "synthetic", "spam", "adult"
@@ -90,7 +91,7 @@ def run(options: Options, report: Report) -> None:
 
 def make_rows(options: Options, name: str, split: int) -> dict[str, list]:
     """The areas under the curve of all methods on a table and split."""
-    ready = ingest(table(name), "y", seed=split)
+    ready = ingest(read(table(name)), "y", seed=split)
     parts, classes = parts_of(ready, split), len(ready.classes)
     matched = match("auto", ready.task, classes, parts.train.x.shape)
     moved = influence(

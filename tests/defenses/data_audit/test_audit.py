@@ -13,13 +13,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from defenses.data_audit import Report, TableError, audit
-from defenses.data_audit.audit import _influential
 from defenses.data_audit.command import main
 from defenses.data_audit.influence import influence, other_labels
 from defenses.data_audit.ingest import ingest
 from defenses.data_audit.judge import parts_of
 from defenses.data_audit.match import match
 from defenses.data_audit.page import page
+from defenses.data_audit.shown import influential_rows
 
 EVIL = "<script>alert(1)</script>&\"'"
 
@@ -109,12 +109,12 @@ def test_an_influence_that_is_not_certified_is_refused(report) -> None:
     parts, matched = parts_of(table, 0), match("auto", "classes", 2, (72, 9))
     other = other_labels(matched, parts.train, 2)
     moved = influence(matched, parts.train, parts.choose, other)
-    shown, state = _influential(table, moved)
+    shown, state = influential_rows(table, moved)
     assert state.sure
     assert shown.refused is None
     loose = eqx.tree_at(lambda c: c.error_bound, moved.certificate, jnp.asarray(np.inf))
     object.__setattr__(moved, "certificate", loose)
-    shown, state = _influential(table, moved)
+    shown, state = influential_rows(table, moved)
     assert not state.sure
     assert shown.rows == ()
     assert "not printed" in str(shown.refused)
@@ -185,10 +185,11 @@ def test_a_page_and_json_without_rows_hold_no_cell(report) -> None:
 def test_a_report_is_written_whole_or_not_at_all(report, tmp_path: Path) -> None:
     assert report.save(tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert json.loads(report.save(tmp_path / "r.json").read_text())["schema"] == 1
-    for wrong in ("r.txt", "no/folder/r.html"):
+    (tmp_path / "folder.html").mkdir()
+    for wrong in ("r.txt", "no/folder/r.html", "folder.html"):
         with pytest.raises(TableError, match="path"):
             report.save(tmp_path / wrong)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "r.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html", "r.html", "r.json"]
 
 
 def test_the_command_says_by_its_status_whether_an_audit_passed(

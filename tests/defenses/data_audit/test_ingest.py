@@ -88,6 +88,7 @@ def test_odd_columns_are_mended_or_dropped_and_told() -> None:
     assert "mixed types: 2 values that are no number" in notes(odd=["?", "x", *range(N - 2)])
     assert "of mixed types (bool, str)" in notes(odd=[True, "x"] * (N // 2))
     assert "is time" in notes(day=pd.date_range("2020", periods=N))
+    assert "dropped" not in notes(day=pd.date_range("2020", periods=N))
     assert "is time" in notes(day=[f"2020-01-{i % 28 + 1:02d}" for i in range(N)])
     assert "looks like time" in notes(year=rng.integers(1990, 2000, N))
     assert "repeats 'size'" in notes(copy=table()["size"])

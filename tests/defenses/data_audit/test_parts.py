@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
@@ -56,6 +57,19 @@ def test_a_judge_is_attacked_by_the_learner_that_matches(
         assert found.twin().C == 3.0
 
 
+def test_a_lasso_of_the_user_gets_numbers_in_their_units_and_ours_is_as_strong() -> None:
+    table = ingest(flowers(False), "y")
+    parts, learner = parts_of(table, 0), Lasso(0.05)
+    judge = Judge(table, match(learner, "numbers", 0, SHAPE, spread=2.4))
+    theirs = judge.fit(parts.train)
+    by_hand: Any = clone(learner)
+    by_hand.fit(parts.train.x, flowers(False)["y"].iloc[parts.train.like])
+    np.testing.assert_allclose(theirs.coef_, by_hand.coef_, rtol=1e-9)
+    ours = judge.match.twin().fit(parts.train.x, parts.train.y)
+    np.testing.assert_allclose(2.4 * ours.coef_, theirs.coef_, rtol=1e-2, atol=1e-3)
+    assert "RandomForest" in match(RandomForestClassifier(), "classes", 2, SHAPE).remark
+
+
 @pytest.mark.parametrize("learner", [Ridge(), "lasso", "svm"])
 def test_a_judge_of_another_task_is_refused(learner) -> None:
     with pytest.raises(TableError, match="learner"):
@@ -85,7 +99,7 @@ def test_wrong_labels_come_first(classes: bool) -> None:
 
 def test_near_copies_with_another_label_are_seen_across_the_edges_of_a_cell() -> None:
     frame = flowers(True)
-    copy = frame.iloc[[100]].assign(y=0, a=frame["a"][100] + 1e-3)
+    copy = frame.iloc[[100]].assign(y=0, a=frame["a"][100] - 3e-3)
     table = ingest(pd.concat([frame, copy], ignore_index=True), "y")
     found = ranked(table, match("auto", "classes", 3, SHAPE), 0)
     assert found.copies[100] == found.copies[150] == 1

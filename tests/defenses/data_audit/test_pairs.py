@@ -1,0 +1,72 @@
+"""Influence of pairs of rows, beside training without a row."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
+
+from defenses.data_audit import TableError, influence_pairs
+
+SETTINGS: Any = {"C": 0.5, "tol": 1e-10, "max_iter": 1000, "solver": "newton-cholesky"}
+MODELS: Any = {
+    "softmax": LogisticRegression(**SETTINGS),
+    "logistic": LogisticRegression(**SETTINGS),
+    "no bias": LogisticRegression(fit_intercept=False, **SETTINGS),
+    "ridge": Ridge(0.1),
+}
+
+
+def rows(name: str) -> tuple[np.ndarray, np.ndarray]:
+    if name == "ridge":
+        x, y = map(np.asarray, load_diabetes(return_X_y=True))
+        return np.concatenate([x, np.ones((y.size, 1))], axis=1)[:200], y[:200] / 100
+    x, y = map(np.asarray, load_iris(return_X_y=True))
+    order = np.random.default_rng(0).permutation(y.size)
+    x, y = ((x - x.mean(axis=0)) / x.std(axis=0))[order], y[order]
+    return (x, y) if name == "softmax" else (x[y > 0], y[y > 0] * 3)
+
+
+def losses(model, x, y) -> np.ndarray:
+    if isinstance(model, Ridge):
+        return (model.predict(x) - y) ** 2 / 2
+    own = np.searchsorted(model.classes_, y)
+    return -model.predict_log_proba(x)[np.arange(y.size), own]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pairs_are_derivatives_in_the_weights_of_rows(name) -> None:
+    x, y = rows(name)
+    model: Any = clone(MODELS[name])
+    n, held = x.shape[0] - 20, slice(x.shape[0] - 20, None)
+    model.fit(x[:n], y[:n])
+    found = influence_pairs(model, x[:n], y[:n], x[held], y[held], np.float64)
+    assert found.residual < 1e-10
+    for i in (0, n // 2, n - 1):
+        ends = []
+        for step in (1e-3, -1e-3):
+            weight = np.ones(n)
+            weight[i] += step
+            model.fit(x[:n], y[:n], sample_weight=weight)
+            ends.append(losses(model, x[held], y[held]))
+        slope = (ends[0] - ends[1]) / 2e-3
+        np.testing.assert_allclose(-found.value[i], slope, rtol=1e-3, atol=1e-6)
+
+
+def test_single_precision_is_near_and_says_how_near() -> None:
+    x, y = rows("softmax")
+    model: Any = clone(MODELS["softmax"])
+    model.fit(x, y)
+    exact = influence_pairs(model, x, y, x[:30], y[:30], np.float64)
+    quick = influence_pairs(model, x, y, x[:30], y[:30])
+    assert quick.value.dtype == np.float32
+    assert exact.residual < quick.residual < 1e-3
+    assert np.abs(quick.value - exact.value).max() < 1e-4 * np.abs(exact.value).max()
+
+
+def test_other_models_are_refused() -> None:
+    x, y = np.eye(3), np.arange(3.0)
+    with pytest.raises(TableError, match="got a Lasso"):
+        influence_pairs(Lasso().fit(x, y), x, y, x, y)
