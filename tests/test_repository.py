@@ -19,7 +19,7 @@ MOST_LINES = 400
 FORBIDDEN = {
     "bilevel": {"attacks", "defenses", "benchmarks", "tests"},
     "attacks": {"defenses", "benchmarks", "tests"},
-    "defenses": {"attacks", "benchmarks", "tests"},
+    "defenses": {"benchmarks", "tests"},
 }
 # Libraries that the core does without: adapters import them, inside functions only.
 OPTIONAL = {"jaxopt", "optimistix"}
