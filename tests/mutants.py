@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from planted import attacks, benchmarks, bilevel, defenses, experiments, features
+from planted import attacks, audits, benchmarks, bilevel, defenses, experiments, features
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("attacks", "benchmarks", "bilevel", "defenses", "docs", "tests")
@@ -29,7 +29,7 @@ class Mutant(NamedTuple):
 
 MUTANTS = tuple(
     Mutant(*row)
-    for part in (bilevel, attacks, defenses, benchmarks, experiments, features)
+    for part in (bilevel, attacks, defenses, benchmarks, experiments, features, audits)
     for row in part.MUTANTS
 )
 

@@ -26,7 +26,7 @@ class TriggerSearch(eqx.Module):
 
     - `rounds`, `steps`: rounds of so many steps each. After a round its success, the mean share of
       rows that became the label, decides about lam, and whether m is kept as the smallest so far.
-    - `rows`: clean rows of a step; those of a round are others than those of the one before.
+    - `rows`: clean rows of a step, in turn, in a random order; their weights do not count.
     - `rate`: of Adam, with betas .5 and .9.
     - `strength`: lam at the start. `patience`: rounds in a row after which it is multiplied by 1.5,
       or divided by 1.5^1.5.
@@ -163,10 +163,10 @@ def _searched(
     key: PRNGKeyArray,
 ) -> Found:
     """The smallest trigger of one label."""
+    of_mask, of_pattern, of_rows = jax.random.split(key, 3)
     parts = clean.rows // search.rows
-    batches = jax.tree.map(
-        lambda a: a[: parts * search.rows].reshape(parts, search.rows, *a.shape[1:]), clean
-    )
+    order = jax.random.permutation(of_rows, clean.rows)[: parts * search.rows]
+    batches = jax.tree.map(lambda a: a[order].reshape(parts, search.rows, *a.shape[1:]), clean)
     dtype, shape = clean.x.dtype, clean.x.shape[1:]
     adam = optax.adam(search.rate, b1=0.5, b2=0.9)
 
@@ -201,7 +201,6 @@ def _searched(
         factor = jnp.where(up, 1.5, jnp.where(down, 1.5**-1.5, 1.0)).astype(dtype)
         return _State(inside, moments, strength * factor, jnp.where(up | down, 0, row), best)
 
-    of_mask, of_pattern = jax.random.split(key)
     flat = (*shape[:-1], 1) if len(shape) == 3 else shape
     inside = tuple(
         jnp.arctanh(jax.random.uniform(key, size, dtype, -0.99, 0.99))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from bilevel.learners import AbstractModel, NetworkModel
 from bilevel.networks import Outputs
+from bilevel.tools import program
 
 Heat = Callable[[Float[Array, "n h w f"], Float[Array, "n h w f"]], Float[Array, "n h w"]]
 """From the outputs of a layer and their derivatives to what each place speaks for the class."""
@@ -33,6 +34,7 @@ def hires_cam(
     return jnp.sum(slope * seen, axis=3)
 
 
+@program
 def heat_map(model: AbstractModel, x: Float[Array, "n h w c"], heat: Heat) -> Float[Array, "n h w"]:
     """The heat of the predicted class at each pixel, from the last layer whose outputs are images,
     interpolated linearly. In [0, 1]: what speaks against the class is 0, the most is 1.

@@ -88,6 +88,8 @@ def test_what_the_network_looked_at_is_cut_out_and_filled():
     np.testing.assert_array_equal(
         PurifiedModel(model, defense).predict(stamped), model.predict(purified)
     )
+    unpainted = Februus(Fixed(model), lambda x, mask: x, 0.5).purify(model, stamped)
+    np.testing.assert_array_equal(unpainted, (1 - mask) * stamped)  # the fill does not see it
     slopes = jax.grad(lambda x: jnp.sum(defense.purify(model, x)))(stamped)
     np.testing.assert_array_equal(slopes, 1 - mask)
     assert float(jnp.mean(Februus(Fixed(model), MEAN, 0.1).mask(model, x))) > float(

@@ -57,14 +57,10 @@ def test_rows_in_another_range_have_the_same_trigger(verdict):
     def model(x):
         return INFECTED.decision(4 * (x - 1))
 
-    rows = Data(1 + CLEAN.x / 4, CLEAN.y)
-    found = (
-        NeuralCleanse(AUDIT.search, domain).examine(Plain(model), rows, key=KEY).evidence.triggers
-    )
-    np.testing.assert_allclose(
-        found.size, verdict.evidence.triggers.size, rtol=0.02
-    )  # single precision
-    np.testing.assert_allclose(found.pattern, 1 + verdict.evidence.triggers.pattern / 4, atol=0.02)
+    rows, same = Data(1 + CLEAN.x / 4, CLEAN.y), verdict.evidence.triggers
+    found = NeuralCleanse(AUDIT.search, domain).restore(Plain(model), rows, key=KEY)
+    np.testing.assert_allclose(found.size, same.size, rtol=0.06)  # single precision
+    np.testing.assert_allclose(found.pattern, 1 + same.pattern / 4, atol=0.02)
 
 
 def test_a_table_has_a_mask_for_each_feature_and_labels_can_be_chosen(verdict):

@@ -79,7 +79,7 @@ def make_rows(
         "accuracy": seen.accuracy, "success": seen.success,
         "suspects": " ".join(map(str, suspects)) or "none",
         "right": suspects.tolist() == ([TARGET] if infected else []),
-        "index": float(compared.index[TARGET]),
+        "index": float(np.clip(compared.index[TARGET], -99, 99)),
         "pixels": float(sizes[TARGET]), "least_of_others": float(sizes[~is_target].min()),
         "median": float(np.median(sizes)),
         "precision": float(match.precision), "recall": float(match.recall), "f1": float(match.f1),

@@ -1,0 +1,75 @@
+"""Bugs to plant in audits and purifiers: (file, text, text with the bug, tests that must fail)."""
+
+MUTANTS = (
+    (
+        "defenses/audit/_outliers.py", "jnp.median(figures) - figures",
+        "figures - jnp.median(figures)", "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/_outliers.py", "1.4826 * jnp.median", "jnp.median",
+        "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/_reconstruction.py", "held & (now.size < state.best.size)",
+        "held & (now.size > state.best.size)", "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/_reconstruction.py", "better = held & (now.size",
+        "better = (now.size", "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/_reconstruction.py", "jnp.where(up, 1.5,", "jnp.where(up, 1 / 1.5,",
+        "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/_reconstruction.py", "unit * jnp.broadcast_to(high - low, unit.shape)",
+        "unit * jnp.broadcast_to(high, unit.shape)", "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/_checks.py", "if gap > 1e-6:", "if gap > 1e6:",
+        "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/overlap.py", "both / jnp.sum(true)", "both / true.size",
+        "tests/defenses/test_neural_cleanse.py",
+    ),
+    (
+        "defenses/audit/tabor.py", "of.rough_outside * _rough(outside)",
+        "of.rough_outside * _rough(unit)", "tests/defenses/test_tabor.py",
+    ),
+    (
+        "defenses/audit/tabor.py", "_kept((1 - mask)[None], rows.x, low)",
+        "(1 - mask)[None] * rows.x", "tests/defenses/test_tabor.py",
+    ),
+    (
+        "defenses/audit/tabor.py", "rank < count", "rank >= count", "tests/defenses/test_tabor.py",
+    ),
+    (
+        "defenses/audit/tabor.py", "beta * rough - crop", "beta * rough + crop",
+        "tests/defenses/test_tabor.py",
+    ),
+    (
+        "defenses/audit/wrong_labels.py", " & wrong[:, None]", "",
+        "tests/defenses/test_wrong_labels.py",
+    ),
+    (
+        "defenses/purify/_heat.py", "jnp.mean(slope, axis=(1, 2), keepdims=True) * seen",
+        "slope * seen", "tests/defenses/test_februus.py",
+    ),
+    (
+        "defenses/purify/_heat.py", "return model, images[-1]", "return model, images[0]",
+        "tests/defenses/test_februus.py",
+    ),
+    (
+        "defenses/purify/februus.py", "self.fill((1 - mask) * x, mask)", "self.fill(x, mask)",
+        "tests/defenses/test_februus.py",
+    ),
+    (
+        "defenses/purify/inpainter.py", "block, (1 - mask) * x, mask) - x", "block, x, mask) - x",
+        "tests/defenses/test_februus.py",
+    ),
+    (
+        "defenses/models.py", "f.ndim not in (1, 2) or f.shape[0] != x.shape[0]",
+        "f.ndim not in (1, 2)", "tests/defenses/test_models.py",
+    ),
+)  # fmt: skip
