@@ -11,14 +11,17 @@ from .judge import Judge, Parts, Rows
 
 SOLVED_BY = {
     "solver", "tol", "max_iter", "random_state", "n_jobs", "verbose", "warm_start", "copy_X",
-    "l1_ratio", "multi_class", "dual", "intercept_scaling",
+    "multi_class", "dual", "intercept_scaling",
 }  # fmt: skip
-"""Parameters of scikit-learn's models that change how a problem is solved, and not which."""
+"""Parameters of scikit-learn's models that change how a problem is solved, and not which; but the
+solver liblinear penalises the intercept, too.
+"""
 
 
 def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | None:
-    """An upper bound of the judge's error after any attack of `count` rows within the reach; None
-    for a judge whose training has no such bound, or none below 100 %.
+    """An upper bound of the judge's error after any attack that changes `count` labels or, within
+    the reach "observed", adds `count` rows; None for a judge whose training has no such bound, or
+    none below 100 %. It is of the solution: a solver that stops early may end elsewhere.
     """
     match = judge.match
     if match.takes_frames or not _twins(match.judge, match.twin()):
@@ -48,12 +51,13 @@ def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | 
 
 def _spread(rows: Rows) -> float:
     mean = np.average(rows.y, weights=rows.weight)
-    return float(np.average((rows.y - mean) ** 2, weights=rows.weight))
+    spread = np.average((rows.y - mean) ** 2, weights=rows.weight)
+    return max(float(spread), np.finfo(float).tiny)
 
 
 def _twins(model: Any, twin: Any) -> bool:
     """Whether two scikit-learn models solve the same problem."""
-    if type(model) is not type(twin):
+    if type(model) is not type(twin) or getattr(model, "solver", None) == "liblinear":
         return False
     ours, theirs = (
         {name: value for name, value in m.get_params().items() if name not in SOLVED_BY}

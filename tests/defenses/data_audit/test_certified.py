@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge as SkRidge
 
 from bilevel import Data
 from bilevel.learners import SVM, Logistic, Ridge
+from defenses.data_audit.bound import _twins
 from defenses.data_audit.certified import Certified, Inserted, Relabelled, certify_damage
 from defenses.data_audit.certified._rows import Rows
 
@@ -208,3 +209,17 @@ def test_without_a_certificate_there_is_none() -> None:
     assert certify_damage(Logistic(1e-4), train, test, 50, Relabelled()) is None
     with pytest.raises(ValueError, match="count: got -1"):
         certify_damage(Logistic(), train, test, -1, Relabelled())
+
+
+@pytest.mark.parametrize(
+    ("how", "same"),
+    [
+        ({}, True),
+        ({"solver": "newton-cholesky", "tol": 1e-8, "max_iter": 5}, True),
+        ({"solver": "saga", "l1_ratio": 1.0}, False),  # LASSO: l1_ratio is the penalty
+        ({"solver": "liblinear"}, False),  # penalises the intercept
+        ({"fit_intercept": False}, False),
+    ],
+)
+def test_a_model_of_another_penalty_is_no_twin(how, same) -> None:
+    assert _twins(LogisticRegression(C=0.5, **how), LogisticRegression(C=0.5)) is same
