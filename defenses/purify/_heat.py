@@ -86,11 +86,20 @@ def _shifted(apply: Callable[[Array], Outputs], layer: str, x: Array, move: Arra
     def read(atom):
         return atom.val if isinstance(atom, Literal) else values[atom]
 
+    behind = set()
     for equation in jaxpr.eqns:
         primitive, inputs = equation.primitive, [read(atom) for atom in equation.invars]
         out = primitive.bind(*inputs, **primitive.get_bind_params(equation.params))
         out = out if primitive.multiple_results else [out]
         values.update(zip(equation.outvars, out, strict=True))
+        if any(atom in behind for atom in equation.invars if not isinstance(atom, Literal)):
+            behind.update(equation.outvars)
         if outputs.activations[layer] in equation.outvars:
             values[outputs.activations[layer]] += move
+            behind.add(outputs.activations[layer])
+    if outputs.logits not in behind:
+        raise ValueError(
+            f"model: its logits do not depend on what it reports as the outputs of {layer!r}; "
+            "report these outputs as the next layer gets them, and without a jit around `apply`"
+        )
     return read(outputs.logits)

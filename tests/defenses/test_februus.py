@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bilevel.learners import Fixed, LinearModel, NetworkModel
-from bilevel.networks import MLP, ConvNet
+from bilevel.networks import MLP, AbstractArchitecture, ConvNet
 from bilevel.networks._layers import dense, pool
 from defenses import Februus, Inpainter, MeanFill, PurifiedModel, grad_cam, heat_map, hires_cam
 from defenses.purify.inpainter import rectangles
@@ -121,6 +121,21 @@ def test_an_inpainter_learns_what_is_missing():
     assert wrong < blind / 3
     assert painted.min() >= images.min()
     assert painted.max() <= images.max()
+
+
+class Compiled(AbstractArchitecture):
+    """A network whose program is one operation: nobody can begin at a layer of it."""
+
+    def init(self, key, row):
+        return ONE.init(key, row)
+
+    def apply(self, parameters, x, key=None):
+        return jax.jit(ONE.apply)(parameters, x)
+
+
+def test_a_layer_that_the_logits_do_not_come_from_has_no_heat():
+    with pytest.raises(ValueError, match="logits do not depend on what it reports as"):
+        heat_map(model_of(Compiled()), X, hires_cam)
 
 
 def test_what_it_cannot_purify_is_said():
