@@ -119,7 +119,8 @@ class Judge:
         model: Any = clone(self.match.judge)
         if not self._numbers and np.unique(rows.y).size == 1:
             model = DummyClassifier(strategy="most_frequent")
-        weighed = self._key is not None and np.ptp(rows.weight) > 0
+        # Equal weights of another size count as well: strengths are those of sums.
+        weighed = self._key is not None and np.any(rows.weight != 1)
         told = {str(self._key): rows.weight} if weighed else {}
         x, y = self._given(rows)
         try:

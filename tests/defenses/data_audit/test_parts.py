@@ -70,6 +70,13 @@ def test_a_lasso_of_the_user_gets_numbers_in_their_units_and_ours_is_as_strong()
     assert "RandomForest" in match(RandomForestClassifier(), "classes", 2, SHAPE).remark
 
 
+def test_equal_weights_of_training_rows_count_where_others_differ() -> None:
+    table = ingest(flowers(False), "y")
+    judge, train = Judge(table, match("ridge", "numbers", 0, SHAPE)), parts_of(table, 0).train
+    heavy = judge.fit(train._replace(weight=np.full(train.y.size, 5.0)))
+    np.testing.assert_allclose(heavy.coef_, Ridge(1 / 5).fit(train.x, train.y).coef_)
+
+
 @pytest.mark.parametrize("learner", [Ridge(), "lasso", "svm"])
 def test_a_judge_of_another_task_is_refused(learner) -> None:
     with pytest.raises(TableError, match="learner"):
