@@ -34,7 +34,8 @@ class Budget:
     - `found`: the error after the best attack, by rows that the attacker knows; `attack`: its name.
     - `random`: mean error after as many random mistakes; `random_sd`: its standard deviation over
       draws.
-    - `certified`: no attack within the reach causes more error than this; None if not certified.
+    - `certified`: no attack that adds so many rows, or changes so many labels, within the reach
+      causes more error than this; None if not certified.
     - `attempts`: all attacks that were tried.
     """
 
@@ -203,8 +204,8 @@ class Report:
 
 def _plain(value: Any, rows: bool) -> Any:
     """As JSON can hold it."""
-    if isinstance(value, Row) and not rows:
-        value = dataclasses.replace(value, cells={})
+    if isinstance(value, Row) and not rows:  # why it stands here may hold its label
+        value = dataclasses.replace(value, cells={}, why="")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name), rows) for f in dataclasses.fields(value)}
     if isinstance(value, dict):

@@ -167,7 +167,7 @@ def test_the_page_is_whole_alone_and_escapes_what_a_table_holds(report) -> None:
     assert read.loads == []
     assert "script" not in read.tags
     assert EVIL in read.text
-    assert "whatever the attack: certified" in read.text
+    assert "whatever labels are changed: certified" in read.text
     assert not re.search(r"url\(|@import|https?:", text)
     assert "prefers-color-scheme:dark" in text
     assert len(text) < 200_000
@@ -177,7 +177,9 @@ def test_a_page_and_json_without_rows_hold_no_cell(report) -> None:
     assert EVIL not in Page(page(report, rows=False)).text
     assert "<script>" in report.to_json()
     hidden = json.loads(report.to_json(rows=False))
-    assert all(row["cells"] == {} for row in hidden["influential"]["rows"])
+    shown = hidden["influential"]["rows"] + hidden["suspicious"]
+    assert hidden["suspicious"]
+    assert all(row["cells"] == {} and row["why"] == "" for row in shown)
     assert hidden["schema"] == 1
     assert "seconds" not in hidden
 
