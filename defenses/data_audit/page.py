@@ -64,10 +64,7 @@ def _numbers(report: Report) -> str:
     if at.certified is None:
         most = _card("not certified", "no bound of what attacks can do is known here", plain=True)
     else:
-        what = "labels are changed"
-        if report.learner["reach"] == "observed":
-            what = "rows are added, or labels changed"
-        most = _card(_rate(at.certified), f"at most, whatever {what}: certified")
+        most = _card(_rate(at.certified), "at most, whatever the attack: certified")
     if behind is None:
         best = _card("no defense helps", "against an attacker who knows it", plain=True)
     else:
@@ -102,9 +99,8 @@ def _damage(report: Report) -> str:
         + damage_chart(report.budgets, report.clean)
         + '<p class="soft">' + _key("found", "found") + _key("random", "random mistakes")
         + _key("clean", "the table as it is")
-        + ". The worst case of such rows or labels is at or above what was found, and below the "
-        "certified bound where there is one.</p>"
-        + _table(names, map(cells, report.budgets), named=(5,))
+        + ". The true worst case is at or above what was found, and below the certified bound "
+        "where there is one.</p>" + _table(names, map(cells, report.budgets), named=(5,))
     )  # fmt: skip
 
 

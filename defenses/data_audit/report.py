@@ -34,8 +34,7 @@ class Budget:
     - `found`: the error after the best attack, by rows that the attacker knows; `attack`: its name.
     - `random`: mean error after as many random mistakes; `random_sd`: its standard deviation over
       draws.
-    - `certified`: no attack that adds so many rows, or changes so many labels, within the reach
-      causes more error than this; None if not certified.
+    - `certified`: no attack within the reach causes more error than this; None if not certified.
     - `attempts`: all attacks that were tried.
     """
 

@@ -262,4 +262,29 @@ MUTANTS = (
         "defenses/data_audit/pairs.py", "penalty[-1] = 0", "pass",
         "tests/defenses/data_audit/test_pairs.py",
     ),
+    (
+        "defenses/data_audit/certified/_displacement.py",
+        "moved + _norms(v, spread) * size, _norms", "moved, _norms",
+        "tests/defenses/data_audit/test_certified.py",
+    ),
+    (
+        "defenses/data_audit/certified/_reach.py", "count = min(count, each.shape[1])",
+        "count = min(count, each.shape[1]) - 1", "tests/defenses/data_audit/test_certified.py",
+    ),
+    (
+        "defenses/data_audit/certified/_reach.py", "self.scale * self.rows.largest(v)",
+        "self.scale * self.rows.highest(v)", "tests/defenses/data_audit/test_certified.py",
+    ),
+    (
+        "defenses/data_audit/certified/_damage.py", "0.5 * count**0.5 * residual",
+        "0.25 * count**0.5 * residual", "tests/defenses/data_audit/test_certified.py",
+    ),
+    (
+        "defenses/data_audit/certified/_damage.py", "level = low + slope * forth", "level = low",
+        "tests/defenses/data_audit/test_certified.py",
+    ),
+    (
+        "defenses/data_audit/bound.py", "float(np.sum(train.weight))",
+        "float(np.sum(train.weight) + 1e3)", "tests/defenses/data_audit/test_audit.py",
+    ),
 )  # fmt: skip

@@ -94,7 +94,7 @@ def logistic(
         _, high = _inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
         size = changes.size(high) + _norms(start[None], high)[0]
         next_ = _norms(a, high) * size
-        if np.all(next_ <= moved):
+        if np.all(next_ < moved):
             break
         moved = np.maximum(moved, next_ * 1.02 + 1e-12)
         if not np.max(moved) < MOST:
