@@ -6,7 +6,7 @@ import numpy as np
 
 from bilevel import Data
 
-from .certified import Inserted, Relabelled, certify_damage
+from .certified import Inserted, Mixed, Relabelled, certify_damage
 from .judge import Judge, Parts, Rows
 
 SOLVED_BY = {
@@ -19,9 +19,9 @@ solver liblinear penalises the intercept, too.
 
 
 def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | None:
-    """An upper bound of the judge's error after any attack that changes `count` labels or, within
-    the reach "observed", adds `count` rows; None for a judge whose training has no such bound, or
-    none below 100 %. It is of the solution: a solver that stops early may end elsewhere.
+    """An upper bound of the judge's error after any attack of `count` rows within the reach, some
+    added and some of other labels; None for a judge whose training has no such bound, or none below
+    100 %. It is of the solution: a solver that stops early may end elsewhere.
     """
     match = judge.match
     if match.takes_frames or not _twins(match.judge, match.twin()):
@@ -30,23 +30,20 @@ def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | 
     learner = match.ours(float(np.sum(train.weight)))
     domain = judge.table.encoding.domain
     targets = (-1.0, 1.0) if judge.table.task == "classes" else (0.0, 1.0)
-    reaches: list[Inserted | Relabelled] = [Relabelled(targets)]
+    within: Mixed | Relabelled = Relabelled(targets)
     if reach == "observed":
         bounds = np.asarray(domain.lower, float), np.asarray(domain.upper, float)
-        reaches.append(Inserted(*bounds, targets, domain.groups, domain.optional))
+        within = Mixed(Inserted(*bounds, targets, domain.groups, domain.optional))
     rows = Data(train.x, train.y, train.weight)
-    worst = 0.0
-    for within in reaches:
-        found = certify_damage(learner, rows, Data(test.x, test.y, test.weight), count, within)
-        if found is None:
-            return None
-        if judge.table.task == "classes":
-            assert found.error is not None
-            assert found.clean_error is not None
-            worst = max(worst, found.clean_error + found.error)
-        else:
-            worst = max(worst, (found.clean_loss + found.loss) / _spread(test))
-    return None if judge.table.task == "classes" and worst >= 1 else worst
+    found = certify_damage(learner, rows, Data(test.x, test.y, test.weight), count, within)
+    if found is None:
+        return None
+    if judge.table.task != "classes":
+        return (found.clean_loss + found.loss) / _spread(test)
+    assert found.error is not None
+    assert found.clean_error is not None
+    worst = found.clean_error + found.error
+    return None if worst >= 1 else worst
 
 
 def _spread(rows: Rows) -> float:

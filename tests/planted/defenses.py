@@ -284,6 +284,10 @@ MUTANTS = (
         "tests/defenses/data_audit/test_certified.py",
     ),
     (
+        "defenses/data_audit/certified/_damage.py", "np.max(pushed + np.sqrt(left)",
+        "np.max(np.sqrt(left)", "tests/defenses/data_audit/test_certified.py",
+    ),
+    (
         "defenses/data_audit/bound.py", "float(np.sum(train.weight))",
         "float(np.sum(train.weight) + 1e3)", "tests/defenses/data_audit/test_audit.py",
     ),

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from bilevel import Data
 from bilevel.learners import AbstractLearner, Logistic, Ridge
 
-from ._displacement import Displacement, logistic, quadratic
-from ._reach import Changes, Inserted, Insertions, Relabelled, Tilts
+from ._displacement import Displacement, inverse, logistic, quadratic
+from ._reach import Inserted, Insertions, Mixed, Mixtures, Relabelled, Tilts, tops
 
 SLACK = 1e-7
 """Of decisions, in their units: other solvers stop this near to the solution."""
@@ -38,7 +38,7 @@ def certify_damage(
     train: Data,
     test: Data,
     count: int,
-    reach: Inserted | Relabelled,
+    reach: Inserted | Relabelled | Mixed,
 ) -> Certified | None:
     """The most that `count` rows within the reach can do to a model that is judged on `test`.
 
@@ -124,36 +124,58 @@ class Fit:
         each = (f - self.y) ** 2 / 2 if self.squared else np.logaddexp(0, -self.y * f)
         return float(self.weight @ each + theta @ self.penalty @ theta / 2)
 
-    def moved(self, count: int, reach: Inserted | Relabelled) -> Displacement | None:
+    def moved(self, count: int, reach: Inserted | Relabelled | Mixed) -> Displacement | None:
         """How far the attack moves the solution."""
         slope, curvature = self._slopes(self.theta)
         start = self.a.T @ slope + self.penalty @ self.theta
-        changes, most = self._changes(count, reach)
+        hessian = (self.a.T * curvature) @ self.a + self.penalty
+        if isinstance(reach, Relabelled):
+            changes, most = self._tilts(count, reach.targets), np.inf
+        elif isinstance(reach, Inserted):
+            changes, most = self._insertions(count, reach)
+        else:
+            changes, most = self._mixtures(count, reach.inserted, hessian)
         if self.squared:
-            hessian = (self.a.T * curvature) @ self.a + self.penalty
             return quadratic(hessian, start, changes, most)
         return logistic(self.a, curvature, self.penalty, start, changes)
 
-    def _changes(self, count: int, reach: Inserted | Relabelled) -> tuple[Changes, float]:
-        """The changes of the gradient; for inserted rows under square loss, too, the bound
-        |d| <= |r| / 2 in the Hessian, where r are their residuals at the clean solution.
+    def _tilts(self, count: int, targets: tuple[float, float]) -> Tilts:
+        low, high = min(targets), max(targets)
+        if self.squared:
+            tilt = self.weight * (self.y - high), self.weight * (self.y - low)
+        else:  # a flip adds y a to the gradient, wherever the solution is
+            tilt = (np.minimum(self.weight * self.y, 0), np.maximum(self.weight * self.y, 0))
+        return Tilts(self.a, *tilt, count)
+
+    def _insertions(self, count: int, reach: Inserted) -> tuple[Insertions, float]:
+        """The changes of the gradient; under square loss, too, the bound |d| <= |r| / 2 in the
+        Hessian, where r are the residuals of the rows at the clean solution.
 
         With Phi their rows and K = Phi P Phi', d = -P Phi'(1 + K)^-1 r, and singular values s of
         Phi P^1/2 give s / (1 + s^2) <= 1/2.
         """
-        low, high = min(reach.targets), max(reach.targets)
-        if isinstance(reach, Relabelled):
-            if self.squared:
-                tilt = self.weight * (self.y - high), self.weight * (self.y - low)
-            else:  # a flip adds y a to the gradient, wherever the solution is
-                tilt = (np.minimum(self.weight * self.y, 0), np.maximum(self.weight * self.y, 0))
-            return Tilts(self.a, *tilt, count), np.inf
         rows = reach.rows()
         if not self.squared:
             return Insertions(rows, 1.0, count), np.inf
-        theta = self.theta[None]
+        low, high, theta = min(reach.targets), max(reach.targets), self.theta[None]
         residual = max(float(rows.highest(theta)[0]) - low, float(rows.highest(-theta)[0]) + high)
         return Insertions(rows, residual, count), 0.5 * count**0.5 * residual
+
+    def _mixtures(self, count: int, reach: Inserted, hessian: np.ndarray) -> tuple[Mixtures, float]:
+        """The same of k tilts and count - k insertions.
+
+        With t the tilts, |P^1/2 t| <= T_k, the residuals end at (1 + K)^-1 (r - Phi P t), at most
+        |r| + T_k / 2, and d = -P^1/2 ((1 + P^1/2 Phi'Phi P^1/2)^-1 P^1/2 t + ...) is at most
+        T_k + |r| / 2 in the Hessian.
+        """
+        tilts, (insertions, _) = self._tilts(count, reach.targets), self._insertions(count, reach)
+        left = count - np.arange(count + 1.0)
+        sums, most = left * insertions.scale, np.inf
+        if self.squared:
+            pushed = tops(tilts.sizes(inverse(hessian)[1])[None], count)[0]
+            sums = sums + np.sqrt(left) * pushed / 2
+            most = float(np.max(pushed + np.sqrt(left) * insertions.scale / 2))
+        return Mixtures(tilts, insertions.rows, sums), most
 
 
 def _of_margins(

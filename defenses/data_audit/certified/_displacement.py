@@ -68,7 +68,7 @@ def quadratic(
 
     - `most`: an upper bound of the norm of d in the Hessian, if one is known.
     """
-    low, high = _inverse(hessian)
+    low, high = inverse(hessian)
     reach = min(changes.size(high), most) + _norms(start[None], high)[0]
     return Displacement(changes, low, high, start, reach)
 
@@ -91,7 +91,7 @@ def logistic(
     """
     moved = np.zeros(len(a))
     for _ in range(60):
-        _, high = _inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
+        _, high = inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
         size = changes.size(high) + _norms(start[None], high)[0]
         next_ = _norms(a, high) * size
         if np.all(next_ < moved):
@@ -102,13 +102,13 @@ def logistic(
     else:
         return None
     for _ in range(10):  # within the bound that holds, what it implies holds as well
-        _, high = _inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
+        _, high = inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
         size = changes.size(high) + _norms(start[None], high)[0]
         moved = np.minimum(moved, _norms(a, high) * size)
-    _, high = _inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
+    _, high = inverse((a.T * (curvature * _mean(-moved))) @ a + penalty)
     low = np.zeros_like(high)
     if np.max(moved) < STEEPEST:
-        low, _ = _inverse((a.T * (curvature * _mean(moved))) @ a + penalty)
+        low, _ = inverse((a.T * (curvature * _mean(moved))) @ a + penalty)
     size = changes.size(high) + _norms(start[None], high)[0]
     return Displacement(changes, low, high, start, size)
 
@@ -134,11 +134,11 @@ def _most(square: Matrix, q: Matrix) -> float:
     return max(float(np.linalg.eigvalsh(inner)[-1]) + slack, 0.0)
 
 
-def _inverse(hessian: Matrix) -> tuple[Matrix, Matrix]:
+def inverse(hessian: Matrix) -> tuple[Matrix, Matrix]:
     """Matrices below and above the inverse: the rounding is measured, and goes to either side."""
-    inverse = np.linalg.inv(hessian)
-    inverse = (inverse + inverse.T) / 2
-    off = 2 * float(np.linalg.norm(inverse @ hessian - np.eye(len(hessian)))) + 1e-12
+    found = np.linalg.inv(hessian)
+    found = (found + found.T) / 2
+    off = 2 * float(np.linalg.norm(found @ hessian - np.eye(len(hessian)))) + 1e-12
     if not off < ROUGHEST:
         raise np.linalg.LinAlgError(f"the inverse is off by {off:.1e}")
-    return inverse * (1 - off), inverse * (1 + off)
+    return found * (1 - off), found * (1 + off)

@@ -43,6 +43,13 @@ class Inserted:
                     self.optional)  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """The attacker adds rows, and changes labels or targets of others: so many in all."""
+
+    inserted: Inserted
+
+
 class Changes(abc.ABC):
     """A set of changes g (p,) of the gradient of the training objective."""
 
@@ -65,17 +72,24 @@ class Tilts(Changes):
     count: int
 
     def along(self, v):
-        blocks = np.array_split(v, -(-len(v) * len(self.a) // PAIRS) or 1)
-        return np.concatenate([self._along(block) for block in blocks])
-
-    def _along(self, v):
-        each = v @ self.a.T
-        return _top(np.maximum(np.maximum(each * self.low, each * self.high), 0), self.count)
+        return np.concatenate([_top(self.each(part), self.count) for part in self.parts(v)])
 
     def size(self, q):
+        return float(_top(self.sizes(q)[None], self.count)[0])
+
+    def parts(self, v: Float[np.ndarray, "m p"]) -> list[Float[np.ndarray, "k p"]]:
+        """So many directions at a time."""
+        return np.array_split(v, -(-len(v) * len(self.a) // PAIRS) or 1)
+
+    def each(self, v: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m n"]:
+        """The most that each row does along each v."""
+        each = v @ self.a.T
+        return np.maximum(np.maximum(each * self.low, each * self.high), 0)
+
+    def sizes(self, q: Float[np.ndarray, "p p"]) -> Float[np.ndarray, " n"]:
+        """The size of each row's largest change."""
         most = np.maximum(np.abs(self.low), np.abs(self.high))
-        norms = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", self.a, q, self.a), 0))
-        return float(_top((most * norms)[None], self.count)[0])
+        return most * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", self.a, q, self.a), 0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +107,38 @@ class Insertions(Changes):
 
     def size(self, q):
         return self.count * self.scale * float(np.sqrt(self.rows.square(q)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixtures(Changes):
+    """Tilts of k rows and insertions of `tilts.count` - k, for any k.
+
+    - `sums` (count + 1,): beside 0, 1, ..., count tilts, an upper bound of the sum of the sizes of
+      the numbers that the rows inserted are multiplied by.
+    """
+
+    tilts: Tilts
+    rows: Rows
+    sums: Float[np.ndarray, " k"]
+
+    def along(self, v):
+        parts = self.tilts.parts(v)
+        return np.concatenate([
+            np.max(tops(self.tilts.each(part), self.tilts.count)
+                   + self.rows.largest(part)[:, None] * self.sums, axis=1)
+            for part in parts
+        ])  # fmt: skip
+
+    def size(self, q):
+        tilted = tops(self.tilts.sizes(q)[None], self.tilts.count)[0]
+        return float(np.max(tilted + self.sums * np.sqrt(self.rows.square(q))))
+
+
+def tops(each: Float[np.ndarray, "m n"], count: int) -> Float[np.ndarray, "m k"]:
+    """Sums of the 0, 1, ..., `count` largest entries of each row, none below zero."""
+    largest = np.sort(each, axis=1)[:, ::-1][:, :count]
+    more = max(count - each.shape[1], 0)
+    return np.cumsum(np.pad(largest, ((0, 0), (1, more))), axis=1)
 
 
 def _top(each: Float[np.ndarray, "m n"], count: int) -> Float[np.ndarray, " m"]:

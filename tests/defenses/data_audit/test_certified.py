@@ -10,7 +10,13 @@ from sklearn.linear_model import Ridge as SkRidge
 from bilevel import Data
 from bilevel.learners import SVM, Logistic, Ridge
 from defenses.data_audit.bound import _twins
-from defenses.data_audit.certified import Certified, Inserted, Relabelled, certify_damage
+from defenses.data_audit.certified import (
+    Certified,
+    Inserted,
+    Mixed,
+    Relabelled,
+    certify_damage,
+)
 from defenses.data_audit.certified._rows import Rows
 
 LEVELS = (0.0, 0.5, 1.0)
@@ -28,7 +34,8 @@ def solve(a, y, weight, penalty, squared):
         hessian = np.einsum("knp,kn,knq->kpq", a, curvature, a) + penalty
         step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
         drop = np.einsum("kp,kp->k", step, gradient)
-        theta = theta - step / np.maximum(1, np.sqrt(np.maximum(drop, 0)))[:, None]
+        damped = 1 if squared else np.maximum(1, np.sqrt(np.maximum(drop, 0)))[:, None]
+        theta = theta - step / damped
         if np.max(np.abs(gradient)) < 1e-12:
             break
     return theta
@@ -110,12 +117,28 @@ class Tiny:
             np.concatenate([weight, np.ones((k, self.count))], axis=1),
         )  # fmt: skip
 
+    def one_of_each(self):
+        """Of every row with its target at either end, beside every row of the grid."""
+        n = len(self.y)
+        sets = list(itertools.product(range(n), self.targets, self.candidates))
+        k = len(sets)
+        x = np.broadcast_to(self.x, (k, *self.x.shape))
+        y = np.broadcast_to(np.append(self.y, 0), (k, n + 1)).copy()
+        y[np.arange(k), [row for row, _, _ in sets]] = [target for _, target, _ in sets]
+        y[:, n] = [target for _, _, (_, target) in sets]
+        more = np.array([[values] for _, _, (values, _) in sets])
+        weight = np.broadcast_to(np.append(self.weight, 1), (k, n + 1))
+        return self.trained(np.concatenate([x, more], axis=1), y, weight)
+
     def truths(self):
         """Each reach, with the worst rises of error and loss."""
         error, loss = self.trained(self.x[None], self.y[None], self.weight[None])
+        either = [self.relabelled(), self.with_rows()]
+        mixed = [*either, self.one_of_each()] if self.count == 2 else either
         for reach, (errors, losses) in (
-            (Relabelled(self.targets), self.relabelled()),
-            (self.inserted, self.with_rows()),
+            (Relabelled(self.targets), either[0]),
+            (self.inserted, either[1]),
+            (Mixed(self.inserted), [np.concatenate(parts) for parts in zip(*mixed, strict=True)]),
         ):
             yield reach, float(errors.max() - error[0]), float(losses.max() - loss[0])
 
@@ -143,6 +166,29 @@ def test_no_attack_on_a_tiny_set_exceeds_its_certificate() -> None:
     assert len(pairs) > 100
     # a bound that is never reached by a third would hold for a wrong reason
     assert np.mean([truth > bound / 3 for truth, bound in pairs if truth > 1e-9]) > 0.3
+
+
+def test_a_row_added_and_a_label_changed_do_more_than_two_of_a_kind() -> None:
+    """One row is heavy, the others are lighter than a row added."""
+    tiny = Tiny(0)
+    tiny.squared, tiny.labelled, tiny.count, tiny.targets = True, False, 2, (0.0, 1.0)
+    tiny.x, tiny.y = np.linspace(0, 1, 41)[:, None], np.full(41, 0.5)
+    tiny.weight, tiny.l2 = np.array([2.0] + [0.05] * 40), 30.0
+    tiny.train = Data(tiny.x, tiny.y, tiny.weight)
+    tiny.test = Data(np.ones((1, 1)), np.zeros(1))
+    tiny.inserted = Inserted(np.zeros(1), np.ones(1), tiny.targets)
+    tiny.candidates = [((value,), target) for value in LEVELS for target in tiny.targets]
+    (_, alone, first), (_, added, second), (_, mixed, third) = (
+        (reach, loss, certify_damage(tiny.learner(), tiny.train, tiny.test, 2, reach))
+        for reach, _, loss in tiny.truths()
+    )
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert alone <= first.loss
+    assert added <= second.loss
+    assert max(first.loss, second.loss) < 0.95 * mixed
+    assert mixed <= third.loss < 2 * mixed
 
 
 @pytest.mark.slow
@@ -196,7 +242,8 @@ def test_the_strengths_are_those_of_scikit_learn(squared: bool) -> None:
 
 def test_more_rows_can_do_more() -> None:
     train, test = sample(squared=False)
-    for reach in (Relabelled(), Inserted(np.zeros(3), np.ones(3))):
+    added = Inserted(np.zeros(3), np.ones(3))
+    for reach in (Relabelled(), added, Mixed(added)):
         bounds = [certify_damage(Logistic(0.05), train, test, k, reach) for k in (1, 2, 3)]
         losses = [bound.loss for bound in bounds if bound is not None]
         assert len(losses) == 3
