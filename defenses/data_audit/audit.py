@@ -181,7 +181,7 @@ def _audited(
             "remark": matched.remark, "reach": reach,
         },
         clean=clean,
-        uncertain=float(np.std(misses) / np.sqrt(misses.size)),
+        uncertain=standard_error(misses, parts.test.weight),
         baseline=_baseline(judge, parts),
         budgets=at.budgets,
         middle=middle,
@@ -201,6 +201,12 @@ def _audited(
         rows=all_rows(table, parts, moved, ranking),
         seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def standard_error(misses: np.ndarray, weight: np.ndarray) -> float:
+    """Of the mean of the misses (n,) by weight (n,)."""
+    away = misses - np.average(misses, weights=weight)
+    return float(np.linalg.norm(weight * away) / np.sum(weight))
 
 
 def _baseline(judge: Judge, parts: Parts) -> float:

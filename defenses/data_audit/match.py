@@ -1,6 +1,7 @@
 """Which of our learners the attack runs on, and which scikit-learn model judges it."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 from sklearn.base import is_classifier, is_regressor
@@ -92,7 +93,7 @@ def match(
     if type(last).__name__ == "SVC" and last.kernel != "linear":
         kind = ""
     exact = bool(kind) and kind in NAMES[task] and not (kind in {"svm", "ridge"} and classes > 2)
-    C, alpha = (_strength(last, name) for name in ("C", "alpha"))
+    C, alpha = (_strength(last, name) or 1.0 for name in ("C", "alpha"))
     if kind == "lasso":
         alpha /= spread
     if type(last).__name__ == "LinearRegression":
@@ -104,14 +105,18 @@ def match(
         "A stronger attack on the model itself may exist."
     )
     if exact:
-        remark = f"The attack runs on our {found.name}, of the strength of {of}"
+        name = "alpha" if kind in {"ridge", "lasso"} else "C"
+        known = of == "LinearRegression" or _strength(last, name) is not None
+        remark = f"The attack runs on our {found.name}, "
+        remark += f"of the strength of {of}" if known else f"{name} = 1, other than {of} may have"
         remark += ", on features scaled to [0, 1]." if frames else "."
     return found._replace(judge=learner, takes_frames=frames, remark=remark, given=True)
 
 
-def _strength(model: Any, name: str) -> float:
-    value = getattr(model, name, 1.0)
-    return float(value) if isinstance(value, int | float) and value > 0 else 1.0
+def _strength(model: Any, name: str) -> float | None:
+    """None for a model that chooses it, or has none > 0."""
+    value = getattr(model, name, None)
+    return float(value) if isinstance(value, Real) and float(value) > 0 else None
 
 
 def _last(model: Any) -> tuple[bool, Any]:

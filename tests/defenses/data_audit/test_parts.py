@@ -9,13 +9,20 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import Lasso, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from bilevel.learners import Logistic
+from defenses.data_audit.audit import standard_error
 from defenses.data_audit.charts import damage_chart, defense_chart
 from defenses.data_audit.indicators import indicators
 from defenses.data_audit.ingest import ingest
@@ -57,6 +64,29 @@ def test_a_judge_is_attacked_by_the_learner_that_matches(
         assert found.twin().C == 3.0
 
 
+@pytest.mark.parametrize(
+    ("learner", "classes", "strength", "words"),
+    [
+        (
+            LogisticRegression().set_params(C=np.int64(3)),
+            2,
+            3.0,
+            "of the strength of LogisticRegression.",
+        ),
+        (LogisticRegressionCV(), 2, 1.0, "C = 1, other than LogisticRegressionCV may have."),
+        (Ridge().set_params(alpha=np.float32(0.5)), 0, 0.5, "of the strength of Ridge."),
+        (Ridge(0.0), 0, 1.0, "alpha = 1, other than Ridge may have."),
+        (LinearRegression(), 0, 1e-6, "of the strength of LinearRegression."),
+    ],
+)
+def test_the_strength_of_the_attacked_learner_is_told_as_it_is(
+    learner, classes, strength, words
+) -> None:
+    found = match(learner, "classes" if classes else "numbers", classes, SHAPE)
+    assert getattr(found.twin(), "C" if classes else "alpha") == strength
+    assert found.remark.endswith(words)
+
+
 def test_a_lasso_of_the_user_gets_numbers_in_their_units_and_ours_is_as_strong() -> None:
     table = ingest(flowers(False), "y")
     parts, learner = parts_of(table, 0), Lasso(0.05)
@@ -81,6 +111,13 @@ def test_equal_weights_of_training_rows_count_where_others_differ() -> None:
 def test_a_judge_of_another_task_is_refused(learner) -> None:
     with pytest.raises(TableError, match="learner"):
         match(learner, "classes", 3, SHAPE)
+
+
+def test_the_error_of_a_mean_counts_rows_by_their_weights() -> None:
+    misses = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+    assert standard_error(misses, np.full(5, 3.0)) == pytest.approx(misses.std() / 5**0.5)
+    weight = np.array([1.0, 1.0, 1.0, 1.0, 0.0])  # a row without weight is none
+    assert standard_error(misses, weight) == pytest.approx(misses[:4].std() / 2)
 
 
 def flowers(classes: bool) -> pd.DataFrame:
