@@ -64,6 +64,18 @@ def test_noise_has_the_size_that_is_asked_and_the_draws_of_the_key() -> None:
     assert len(np.unique(apart[0].round(12))) == 3  # each weight has its own draw
 
 
+def test_every_row_has_draws_of_its_own() -> None:
+    """As rows of a mini-batch have: dropout masks, augmentations."""
+
+    def drawn(w, args, key):
+        x, rows = args
+        return jnp.mean(jax.random.normal(key, rows.shape) * (x[rows] @ w))
+
+    of = Stochastic(drawn, jnp.zeros(4), jnp.eye(4), KEY, jnp.arange(4)[None])
+    moved = argmin(of, solver=Clipped(optax.sgd(1.0), 1, 1e6), derivative=Unroll()).value
+    assert len(np.unique(np.asarray(moved).round(12))) == 4
+
+
 def test_it_is_differentiated_along_its_path() -> None:
     def value(t):
         moved = jnp.asarray(X).at[2, 1].add(t)

@@ -64,7 +64,7 @@ class Clipped(AbstractPath):
         key = jax.random.fold_in(problem.key, index)
         rows = problem.series[index]
 
-        def of_row(row):
+        def of_row(row, key):
             def loss(w):
                 return problem.loss(w, (problem.args, row[None]), key)
 
@@ -74,7 +74,9 @@ class Clipped(AbstractPath):
             scale = jnp.where(size > clip, clip / jnp.where(size > clip, size, 1), 1)
             return value, jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, gradient)
 
-        values, clipped = jax.vmap(of_row)(rows)
+        # rows of one key would share their dropout mask and their augmentation
+        keys = jax.random.split(jax.random.fold_in(key, 2), rows.shape[0])
+        values, clipped = jax.vmap(of_row)(rows, keys)
         gradient = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), clipped)
         gradient = self._noised(jax.random.fold_in(key, 1), gradient, rows.shape[0])
         return updated(self.optimizer, loss, jnp.mean(values), gradient, w, memory)
