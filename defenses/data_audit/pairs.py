@@ -14,6 +14,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from .reading import TableError
 
+PLAIN: dict[str, tuple[Any, ...]] = {
+    "penalty": ("deprecated", "l2"), "l1_ratio": (None, 0.0), "class_weight": (None,),
+    "positive": (False,),
+    "solver": ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "newton-cg",
+               "newton-cholesky", "lbfgs"),
+}  # fmt: skip
+"""Parameters, and the values that leave the penalty square and the bias free."""
 PROBED = 8
 """Rows held out whose solutions are checked in double precision."""
 
@@ -48,15 +55,18 @@ def influence_pairs(
     """What each training row does to the loss of each row held out.
 
     - `model`: scikit-learn's LogisticRegression (the loss is the log loss, of any number of
-      classes) or Ridge (half the squared residual), trained on x and y to convergence.
+      classes) or Ridge (half the squared residual), trained on x and y to convergence, with the
+      square penalty, and without weights of rows.
     - `x`, `y`, `held_x`, `held_y`: dense rows and labels or targets.
     - `dtype`: of the work; float32 is right to about six digits.
 
-    It takes a matrix of (d + 1)^2 (classes - 1)^2 numbers. Raises `TableError` for other models.
+    It takes a matrix of (d + 1)^2 (classes - 1)^2 numbers. Raises `TableError` for other models and
+    penalties, and for weights of classes.
     """
     x, held_x = np.asarray(x, float), np.asarray(held_x, float)
     here, there = _linear(model, x, y), _linear(model, held_x, held_y)
-    used = np.ptp(x, axis=0) > 0  # a weight of a constant column stays zero beside the bias
+    # a weight of a constant column stays zero beside a bias
+    used = (np.ptp(x, axis=0) > 0) | (not model.fit_intercept)
     rows, held = (_with_ones(part[:, used], model.fit_intercept) for part in (x, held_x))
     hessian = _hessian(rows.astype(dtype), here, model.fit_intercept)
     factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
@@ -77,13 +87,10 @@ def influence_pairs(
 
 
 def _linear(model: Any, x: Float[np.ndarray, "n d"], y: Shaped[np.ndarray, " n"]) -> _Linear:
+    _require_plain(model)
     if isinstance(model, Ridge):
         slope = np.asarray(model.predict(x) - y)[:, None]
         return _Linear(slope, np.ones((len(x), 1, 1)), float(model.alpha))
-    if not isinstance(model, LogisticRegression):
-        raise TableError(
-            f"model: got a {type(model).__name__}, expected a trained LogisticRegression or Ridge"
-        )
     p = model.predict_proba(x)
     own = (np.asarray(y)[:, None] == model.classes_[None, :]).astype(float)
     if p.shape[1] == 2:
@@ -95,6 +102,19 @@ def _linear(model: Any, x: Float[np.ndarray, "n d"], y: Shaped[np.ndarray, " n"]
     curvature = np.einsum("ca,nc,cb->nab", across, p, across, optimize=True)
     curvature -= turned[:, :, None] * turned[:, None, :]
     return _Linear((p - own) @ across, curvature, 1 / model.C)
+
+
+def _require_plain(model: Any) -> None:
+    if not isinstance(model, LogisticRegression | Ridge):
+        raise TableError(
+            f"model: got a {type(model).__name__}, expected a trained LogisticRegression or Ridge"
+        )
+    for name, plain in PLAIN.items():
+        if hasattr(model, name) and getattr(model, name) not in plain:
+            raise TableError(
+                f"model: got {name}={getattr(model, name)!r}, which has no such formula here; "
+                f"train one with {name}={plain[-1]!r}"
+            )
 
 
 def _with_ones(x: Float[np.ndarray, "n d"], bias: bool) -> Float[np.ndarray, "n e"]:

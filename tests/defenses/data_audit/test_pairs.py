@@ -26,6 +26,8 @@ def rows(name: str) -> tuple[np.ndarray, np.ndarray]:
     x, y = map(np.asarray, load_iris(return_X_y=True))
     order = np.random.default_rng(0).permutation(y.size)
     x, y = ((x - x.mean(axis=0)) / x.std(axis=0))[order], y[order]
+    if name == "no bias":  # but a column of ones in its place
+        x = np.concatenate([x, np.ones((y.size, 1))], axis=1)
     return (x, y) if name == "softmax" else (x[y > 0], y[y > 0] * 3)
 
 
@@ -70,3 +72,19 @@ def test_other_models_are_refused() -> None:
     x, y = np.eye(3), np.arange(3.0)
     with pytest.raises(TableError, match="got a Lasso"):
         influence_pairs(Lasso().fit(x, y), x, y, x, y)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(solver="saga", l1_ratio=1.0, max_iter=1000),
+        LogisticRegression(solver="liblinear"),
+        LogisticRegression(class_weight="balanced"),
+        Ridge(positive=True),
+    ],
+)
+def test_other_penalties_and_weights_are_refused(model) -> None:
+    x, y = rows("logistic")
+    model.fit(x, y)
+    with pytest.raises(TableError, match="which has no such formula here; train one with"):
+        influence_pairs(model, x, y, x, y)
