@@ -1,6 +1,7 @@
 """Which of our learners the attack runs on, and which scikit-learn model judges it."""
 
 from collections.abc import Callable
+from math import inf
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -114,9 +115,9 @@ def match(
 
 
 def _strength(model: Any, name: str) -> float | None:
-    """None for a model that chooses it, or has none > 0."""
+    """None for a model that chooses it, or has none that is finite and > 0."""
     value = getattr(model, name, None)
-    return float(value) if isinstance(value, Real) and float(value) > 0 else None
+    return float(value) if isinstance(value, Real) and 0 < float(value) < inf else None
 
 
 def _last(model: Any) -> tuple[bool, Any]:

@@ -58,8 +58,8 @@ def certify_damage(
     known = isinstance(learner, Ridge | Logistic)
     if not known or train.x.ndim != 2 or train.x.shape[1] > WIDEST:
         return None
-    fit = Fit(learner, train)
     try:
+        fit = Fit(learner, train)
         moved = fit.moved(count, reach)
     except np.linalg.LinAlgError:  # singular in float64
         return None

@@ -254,6 +254,8 @@ def test_without_a_certificate_there_is_none() -> None:
     train, test = sample(squared=False)
     assert certify_damage(SVM(), train, test, 1, Relabelled()) is None
     assert certify_damage(Logistic(1e-4), train, test, 50, Relabelled()) is None
+    twice = Data(np.tile(np.asarray(train.x), 2), train.y)
+    assert certify_damage(Ridge(1e-300), twice, twice, 1, Relabelled()) is None
     with pytest.raises(ValueError, match="count: got -1"):
         certify_damage(Logistic(), train, test, -1, Relabelled())
 

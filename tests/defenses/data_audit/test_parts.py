@@ -73,6 +73,7 @@ def test_a_judge_is_attacked_by_the_learner_that_matches(
             3.0,
             "of the strength of LogisticRegression.",
         ),
+        (LogisticRegression(C=np.inf), 2, 1.0, "C = 1, other than LogisticRegression may have."),
         (LogisticRegressionCV(), 2, 1.0, "C = 1, other than LogisticRegressionCV may have."),
         (Ridge().set_params(alpha=np.float32(0.5)), 0, 0.5, "of the strength of Ridge."),
         (Ridge(0.0), 0, 1.0, "alpha = 1, other than Ridge may have."),
