@@ -218,6 +218,7 @@ def test_a_solve_that_did_not_end_is_wrong_however_near_its_solution() -> None:
     assert solve.message == sentence(MAX_STEPS)
 
 
+@pytest.mark.slow
 def test_bugs_in_all_parts_are_found_at_once() -> None:
     problem = make(
         loss=partial(loss, rows=jax.lax.stop_gradient, penalty=_square),

@@ -101,6 +101,7 @@ def test_the_first_rows_alone_may_have_the_loss_of_the_shift():
     np.testing.assert_allclose(shift, every, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_the_shift_adds_nothing_on_the_same_rows():
     """Danskin: at a maximum on the sphere, of the very loss that is descended."""
     ball = BALLS["on the sphere"]

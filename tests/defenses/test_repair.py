@@ -114,6 +114,7 @@ def test_what_is_pruned_stays_pruned_while_the_rest_is_tuned(model, finished):
     assert float(jnp.max(again.activations(TEST.x)["conv0"][..., ~kept])) == 0
 
 
+@pytest.mark.slow
 def test_many_are_repaired_as_one_program(finished):
     defense = FinePrune(NET, CLEAN, "conv0", 3, tuning=TUNING)
     keys = jax.random.split(KEY, 2)

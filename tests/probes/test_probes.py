@@ -173,6 +173,7 @@ def test_a_saved_run_goes_on_through_equinox_files(tmp_path):
     np.testing.assert_allclose(second.z, long.z, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_an_attack_through_fine_pruning_is_the_same_composition():
     layer = Channels("conv", where=lambda layers: layers["kernel"])
     tuning = Tuning(Descent(optax.sgd(0.1), 5), batch=None)

@@ -27,6 +27,7 @@ def rows_of(file: Path) -> list[dict]:
     return json.loads(file.read_text())["rows"]
 
 
+@pytest.mark.slow
 def test_a_white_corner_works_from_some_share_on(tmp_path: Path, capsys) -> None:
     few = ["--splits", "1", "--shares", "0.005", "0.05", "--l2s", "0.01", "--train", "200",
            "--strengths", "0.1", "1", "50", "--directions", "3"]  # fmt: skip
@@ -138,6 +139,7 @@ def test_a_network_learns_the_pattern_and_both_controls_do_not(tmp_path: Path, c
     assert "the unit of the last convolution" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_squares_differ_inside_their_mask_and_the_gradient_is_exact() -> None:
     options = optimised_trigger.Options(train=60, validation=40, steps=3, share=0.05)
     of = optimised_trigger.case(options, 0)

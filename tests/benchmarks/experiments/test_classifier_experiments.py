@@ -14,6 +14,7 @@ from benchmarks.experiments.classifiers import spam
 from benchmarks.report import Report, UsageError
 
 
+@pytest.mark.slow
 def test_poison_beats_flips_on_both_classifiers(tmp_path: Path) -> None:
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     assert main(["run", "breast-cancer", "--points", "8", "--splits", "2", *files]) == 0

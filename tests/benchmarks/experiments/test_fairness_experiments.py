@@ -116,6 +116,7 @@ def standing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(defended, name, {n: every[n] for n in kept})
 
 
+@pytest.mark.slow
 def test_a_run_has_a_row_per_attacker_share_and_draw(standing, tmp_path: Path) -> None:
     report = Report("a", TINY, json_path=tmp_path / "a.json", out=tmp_path)
     fairness_synthetic.run(TINY, report)

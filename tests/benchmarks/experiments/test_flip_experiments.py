@@ -29,6 +29,7 @@ def test_more_features_than_there_are_is_a_sentence() -> None:
         lasso_features.run(options := lasso_features.Options(features=30), Report("a", options))
 
 
+@pytest.mark.slow
 def test_label_flips_reports_errors_and_trainings(tmp_path: Path) -> None:
     options = label_flips.Options(
         learners=("ridge",), budgets=(2, 5), splits=2, train=40, validation=40, test=100

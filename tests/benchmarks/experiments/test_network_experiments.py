@@ -45,6 +45,7 @@ def rows_of(file: Path) -> list[dict]:
     return json.loads(file.read_text())["rows"]
 
 
+@pytest.mark.slow
 def test_points_are_added_one_by_one_and_beat_mislabelled_digits(tmp_path: Path) -> None:
     files = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path)]
     assert main(["run", "mlp-mnist", *FEW, *files]) == 0
@@ -56,6 +57,7 @@ def test_points_are_added_one_by_one_and_beat_mislabelled_digits(tmp_path: Path)
     assert (tmp_path / "mlp-mnist.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_an_interrupted_split_goes_on_after_its_last_point(tmp_path: Path, monkeypatch) -> None:
     options = _one_by_one.Options(splits=1, points=2, every=1, length=60, steps=6)
     whole = _one_by_one.make_rows(options, "mlp-mnist", 0)

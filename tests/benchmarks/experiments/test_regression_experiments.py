@@ -32,6 +32,7 @@ OPTIONS = regression.Options(
 )
 
 
+@pytest.mark.slow
 def test_rows_curve_and_notes(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(regression.TABLES, "house", table)
     report = Report("regression-house", OPTIONS, json_path=tmp_path / "a.json", out=tmp_path)

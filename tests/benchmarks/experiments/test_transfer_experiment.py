@@ -91,6 +91,7 @@ TINY = Options(
 )
 
 
+@pytest.mark.slow
 def test_a_run_has_a_row_per_target_and_seed(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     report = Report("transfer", TINY, json_path=file, out=tmp_path)
