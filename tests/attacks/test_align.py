@@ -106,6 +106,7 @@ def test_members_are_averaged_each_with_its_own_draw():
     np.testing.assert_array_equal(members.project(Z + 1), REACH.project(Z + 1))
 
 
+@pytest.mark.slow
 def test_members_may_be_what_trainings_start_from():
     goal = Sum([indiscriminate(TARGETS.x, TARGETS.y, CarliniWagner(9.0))], [-1.0])
     two = Network(MLP((5,), 3), solver=Descent(optax.sgd(0.5), 2), derivative=Unroll(1))

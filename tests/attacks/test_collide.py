@@ -134,6 +134,7 @@ def test_the_coefficients_are_those_of_an_independent_solver():
     assert float(Polytope().distance(here, there)) < 1e-20
 
 
+@pytest.mark.slow
 def test_envelope_theorem_and_implicit_derivative_agree_and_so_do_second_derivatives():
     rng = np.random.default_rng(2)
     here, there = jnp.asarray(rng.normal(size=(4, 6)) + 0.4), jnp.asarray(rng.normal(size=6) + 0.4)

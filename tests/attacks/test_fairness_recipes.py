@@ -73,6 +73,7 @@ def impact(x, y) -> float:
     return float(disparity(X, Y, GROUP, measure).score(model, World(TRAIN)))
 
 
+@pytest.mark.slow
 def test_optimised_rows_do_more_than_the_rows_they_start_from() -> None:
     start = flip_groups(KEY, TRAIN, GROUP[:28], 6)
     args = TRAIN, start.x, start.y, HELD, GROUP, Logistic(0.01)

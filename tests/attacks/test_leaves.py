@@ -99,6 +99,7 @@ def test_an_attack_with_another_leaf_is_the_attack_composed_with_it(name, leaf):
     np.testing.assert_allclose(slope, expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_whatever_climbs_or_certifies_sees_the_replaced_leaf():
     attack, z = ATTACKS["wide logistic"], AT["wide logistic"]
     where = LEAVES["wide logistic", "clean rows"]

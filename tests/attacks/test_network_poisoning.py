@@ -146,6 +146,7 @@ def test_labels_of_a_network_are_flipped_along_its_hypergradient():
     np.testing.assert_allclose(flips.values[-1], loss, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_an_attack_through_trim_around_a_network_has_the_gradient_of_differences():
     reach = attacks.Insert([1, -1], attacks.Box(0.0, 1.0))
     goal = attacks.indiscriminate(VALIDATION.x, VALIDATION.y, losses.Logistic())

@@ -92,6 +92,7 @@ def test_a_share_of_the_rows_is_drawn_anew_for_each_step():
     np.testing.assert_allclose(drawn, [-2.0 * 0.1 * full] * 2, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_more_units_answer_after_a_sponge_and_poison_sees_through_it():
     sponged, plain = (
         network(activity, steps=100).fit(TABLE, key=KEY).model

@@ -164,6 +164,7 @@ class Cancelling(Tuned):
         return Posed(Smooth(lambda w, to: 0.5 * jnp.sum((w - to) ** 2), far, far), outcome)
 
 
+@pytest.mark.slow
 def test_halves_of_a_gradient_that_cancel_pass_a_nested_solve_together():
     x, y, x_val, y_val, target = map(jnp.asarray, case(0))
     objective = Cancelling(x, y, x_val, y_val, target)

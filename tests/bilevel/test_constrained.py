@@ -283,6 +283,7 @@ def test_forward_and_reverse_first_and_second_derivatives_agree():
     np.testing.assert_allclose(dot(along_u, v), difference, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_vmap_is_the_loop_and_a_warm_start_gives_the_cold_answer():
     cases = [random_qp("both", seed)[1] for seed in range(SEEDS)]
     _, _, values, results = study_qp(cases)

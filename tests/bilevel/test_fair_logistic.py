@@ -118,6 +118,7 @@ def test_sentences() -> None:
     assert "got labels" in sentence(lambda: FairLogistic(GROUP).fit(Data(x, y + 1, weight)))
 
 
+@pytest.mark.slow
 def test_an_attack_climbs() -> None:
     """A loop of trainings with factorisations, beside constants that are in the loop too."""
     x, y, weight = grouped()

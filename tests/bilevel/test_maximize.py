@@ -111,6 +111,7 @@ def test_a_zero_hypergradient_stops_the_run_and_says_so():
     assert int(maximize(BOXED, jnp.asarray([2.0, 0.5]), steps=1).status) != ZERO_GRADIENT
 
 
+@pytest.mark.slow
 def test_reseeding_moves_what_is_stuck_and_goes_on():
     def reseed(key, z, gradient):
         return jnp.where(gradient == 0, jax.random.uniform(key, z.shape), z)

@@ -114,6 +114,7 @@ def test_the_second_derivative_along_a_path_is_that_of_differences(derivative):
     np.testing.assert_allclose(product, (ahead - back) / 2e-5, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_certificate_of_a_network_bounds_the_error_of_each_derivative():
     exact = None
     for derivative in (Unroll(2), BackGradient(), Truncated(5)):

@@ -157,6 +157,7 @@ def test_many_rows_of_few_columns_form_no_matrix_of_all_pairs():
     assert "400,5]" in text
 
 
+@pytest.mark.slow
 def test_a_bias_that_no_row_determines_is_told():
     """All multipliers at their bound: the equality holds by itself, while no weight moves."""
     x, y = table("tied")

@@ -61,6 +61,7 @@ def test_gradients_are_those_of_central_differences(solver) -> None:
         np.testing.assert_allclose(ours, expected, rtol=1e-8, err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_attack_on_it_is_composed_and_certified() -> None:
     learner = Softmax(CLASSES, 0.05, solver=Newton())
     goal = indiscriminate(X_VAL, Y_VAL, CrossEntropy())

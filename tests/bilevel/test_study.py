@@ -287,6 +287,7 @@ def comparison() -> bilevel.study.Comparison:
     return compare(make(), Z, methods, seconds=0.01)
 
 
+@pytest.mark.slow
 def test_compare_tells_exact_from_approximate(comparison) -> None:
     rows = {row.name: row for row in comparison.rows}
     assert comparison.reference in ("factor", "dense")
@@ -362,6 +363,7 @@ def test_compare_needs_something_to_compare() -> None:
         compare(make(), Z, [])
 
 
+@pytest.mark.slow
 def test_the_gradient_of_an_unrolled_path_lags_behind_its_iterate() -> None:
     def unrolled(steps):
         return Method(Descent(optimizer=optax.sgd(0.5), steps=steps), Unroll())

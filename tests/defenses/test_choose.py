@@ -26,6 +26,7 @@ def signs(rate: float) -> tuple[Data, np.ndarray]:
     return Data(x, 2 * y - 1), flipped
 
 
+@pytest.mark.slow
 def test_a_defense_is_chosen_where_it_pays_and_none_where_it_does_not():
     trims = [Trim(FLAT, share) for share in SHARES]
     data, flipped = signs(0.2)

@@ -107,6 +107,7 @@ def test_rectangles_have_sides_from_a_seventh_to_four_sevenths():
     assert masks.mean() < np.asarray(rectangles(KEY, 200, 3, 14, 28)).mean()
 
 
+@pytest.mark.slow
 def test_an_inpainter_learns_what_is_missing():
     """Images of one grey each: what is missing is what is left. Sides that no block divides."""
     grey = np.random.default_rng(0).uniform(0.2, 0.9, size=(40, 1, 1, 1)).astype(np.float32)

@@ -58,6 +58,7 @@ def accuracy(model, rows=CLEAN):
     return float(jnp.mean(model.predict(rows.x) == rows.y))
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_where_the_training_ended(model, finished):
     fitted = FineTune(finished, CLEAN, TUNING).fit(TRAIN, key=KEY)
     further = dataclasses.replace(

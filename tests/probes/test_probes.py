@@ -159,6 +159,7 @@ def test_expectation_over_keys_is_the_mean_and_draws_are_explicit():
     assert not np.array_equal(fresh.history, frozen.history)
 
 
+@pytest.mark.slow
 def test_a_saved_run_goes_on_through_equinox_files(tmp_path):
     reach = Insert(jnp.asarray([1, -1]), Box(-3.0, 3.0))
     flat, held_out = TRAIN.x.reshape(40, -1), HELD_OUT[0].reshape(30, -1)

@@ -189,6 +189,7 @@ def test_an_optimised_trigger_is_judged_beside_fixed_ones(tmp_path: Path, capsys
         assert (tmp_path / f"{name}.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_moved_nines_stay_near_and_their_labels_stay() -> None:
     options = hidden_trigger.Options(train=40, poisons=10, passes=1, steps=2)
     of = hidden_trigger.case(options, 0)

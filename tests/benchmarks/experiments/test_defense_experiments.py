@@ -98,6 +98,7 @@ def trimmed(x, y, alpha: float, share: float):
         keep = new
 
 
+@pytest.mark.slow
 def test_verdicts_on_trim_are_those_of_scikit_learn_on_test_rows() -> None:
     """The rows of the other tests on TRIM, so that nothing is compiled for this one."""
     parts, alpha, count = table().split(30, 25, 30), 0.1, 8

@@ -24,6 +24,7 @@ def test_a_slope_is_told_with_its_uncertainty(rng: np.random.Generator) -> None:
     assert np.isnan(nothing).all()
 
 
+@pytest.mark.slow
 def test_the_printed_formula_is_right_for_error_vectors_wherever_rows_lie(
     rng: np.random.Generator,
 ) -> None:
