@@ -129,11 +129,8 @@ def _text(series: Series) -> Column:
     if readable >= MOSTLY and not categorical:
         notes = ()
         if readable < 1:
-            some = present[numbers.isna()]
-            notes = (
-                f"is of mixed types: {len(some)} values that are no number, such as "
-                f"{str(some.iloc[0])[:30]!r}, were taken as missing",
-            )
+            count = int(numbers.isna().sum())
+            notes = (f"is of mixed types: {count} values that are no number, taken as missing",)
         values = numbers.reindex(series.index).astype(float)
         return _numbers(values, values.rename(series.name), notes)
     text = present.map(str)
@@ -163,8 +160,8 @@ def _categories(series: Series, text: Series, notes: tuple[str, ...]) -> Column:
         originals[OTHER] = originals[rare[0]]
         values = values.where(~values.isin(rare), OTHER)
         what = (
-            f"has {len(order)} categories: the {len(rare)} rarest count as one, which poison rows "
-            f"write as {rare[0][:30]!r}"
+            f"has {len(order)} categories: the {len(rare)} rarest count as one, and poison rows "
+            "have the commonest of these"
         )
         notes = (*notes, what)
     missing = int(values.isna().sum())

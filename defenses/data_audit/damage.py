@@ -151,8 +151,9 @@ def defended(
             if name in climbs:
                 knowing.append(behind(defense, climbs[name].result().within(kept, whole))[:2])
             poisoned = ignorant[0].places(train)
+            choosing, error = max(knowing)
             table.append(Defended(
-                name, clean, found[0][1], max(knowing)[1], name in climbs, int(np.sum(dropped)),
+                name, clean, found[0][1], error, choosing, name in climbs, int(np.sum(dropped)),
                 int(np.sum(found[0][2] & poisoned)), int(np.sum(poisoned)),
             ))  # fmt: skip
             advance("no defense" if defense is None else name)

@@ -55,6 +55,7 @@ class Defended:
     - `clean`: error on a clean table behind it. `found`: after the attack that ignores it.
     - `adaptive`: after the best attack by one who knows it; `adapted`: whether one was searched
       through its smooth surrogate, else the best of the attacks that ignore it.
+    - `choosing`: error after that attack on the rows that attacks are chosen by.
     - `dropped`: rows that it drops or relabels of clean ones; `caught`: of the poison.
     """
 
@@ -62,6 +63,7 @@ class Defended:
     clean: float
     found: float
     adaptive: float
+    choosing: float
     adapted: bool
     dropped: int
     caught: int
@@ -161,11 +163,12 @@ class Report:
     @property
     def best_defense(self) -> Defended | None:
         """The defense behind which an attacker who knows it does least, if that is less than
-        without any.
+        without any: on the rows that attacks are chosen by, so that its figures on the others are
+        no luck of the choice.
         """
         none, *others = self.defenses
-        best = min(others, key=lambda d: (d.adaptive, d.clean))
-        return best if best.adaptive < none.adaptive else None
+        best = min(others, key=lambda defense: defense.choosing)
+        return best if best.choosing < none.choosing else None
 
     def to_json(self, *, rows: bool = True) -> str:
         """The report as JSON text; without the cells of any row if `rows` is False."""

@@ -1,5 +1,6 @@
 """One small audit, and what is made of it."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -65,6 +66,19 @@ def test_chosen_labels_do_more_than_random_ones_and_a_report_passes_by_the_worst
     assert not report.passed(worst - 1e-9)
     with pytest.raises(TableError, match="max_damage"):
         report.passed(-1)
+
+
+def test_the_best_defense_is_chosen_by_rows_that_it_is_not_judged_on(report) -> None:
+    none, first, second, *rest = report.defenses
+    lucky = dataclasses.replace(first, adaptive=0.0, choosing=none.choosing + 1)
+    better = dataclasses.replace(second, choosing=none.choosing - 1)
+    chosen = dataclasses.replace(report, defenses=(none, lucky, better)).best_defense
+    assert chosen is not None
+    assert chosen.name == second.name
+    alone = dataclasses.replace(report, defenses=(none, lucky, *(
+        dataclasses.replace(one, choosing=none.choosing) for one in rest
+    )))  # fmt: skip
+    assert alone.best_defense is None
 
 
 def test_what_is_found_stays_below_what_is_certified(report) -> None:

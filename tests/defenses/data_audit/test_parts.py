@@ -170,7 +170,7 @@ def test_pictures_are_sound_svg_and_a_certificate_makes_a_band(certified) -> Non
     text = damage_chart(budgets, 0.01)
     kinds = [element.get("class") for element in ET.fromstring(text).iter()]
     assert kinds.count("band") == (certified is not None)
-    bars = [Defended(name, 0.1, 0.2, 0.3, True, 1, 2, 3) for name in ("none", "<b>&")]
+    bars = [Defended(name, 0.1, 0.2, 0.3, 0.3, True, 1, 2, 3) for name in ("none", "<b>&")]
     picture = ET.fromstring(defense_chart(bars))
     assert [e.get("class") for e in picture.iter()].count("bar-found") == 2
     assert "<b>&" in [e.text for e in picture.iter()]
