@@ -43,7 +43,7 @@ def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | 
     assert found.error is not None
     assert found.clean_error is not None
     worst = found.clean_error + found.error
-    return None if worst >= 1 else worst
+    return None if worst >= 1 - 1e-9 else worst
 
 
 def _spread(rows: Rows) -> float:
