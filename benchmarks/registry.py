@@ -132,7 +132,7 @@ TABLE = (
     ("targeted", "frogs",
      "One poison image for one target, with a faint copy of it or at a price of the change"),
     ("model-defenses", "activation-clustering",
-     "Two clusters of each class's features: which stamped copies they tell apart, four rules"),
+     "Two clusters of each class's features: which stamped copies they tell apart, three rules"),
     ("model-defenses", "feature-sanitisers",
      "Clustering, spectral signatures and deep neighbours: rows found, networks trained again"),
     ("model-defenses", "strip",

@@ -3,7 +3,8 @@
 from ._heat import grad_cam, heat_map, hires_cam
 from ._purifier import AbstractPurifier, PurifiedModel
 from .februus import Februus
+from .fewer_levels import FewerLevels
+from .filters import MeanFilter, MedianFilter
 from .inpainter import Inpainter, Inpainting, MeanFill
-from .squeeze import FewerLevels, MeanFilter, MedianFilter
 from .straight_through import StraightThrough
 from .strip import ScreenedModel, Strip

@@ -66,7 +66,7 @@ class Strip(AbstractRepair):
 
     Needs a model with an output per class. Differentiable in the rows, through entropies too.
     Stops triggers that win against anything; not those of one source class, and not an attacker
-    who labels stamped rows under overlays at random.
+    who trains on stamped rows under overlays, labelled as what they show.
     """
 
     learner: AbstractLearner

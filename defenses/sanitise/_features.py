@@ -18,6 +18,9 @@ from bilevel.tools import concrete, require_weights, stop_gradient
 from ._inspection import Inspection, reweighed
 from ._sanitiser import AbstractHardSanitiser, mask_of
 
+FEWEST = 4
+"""Rows that every class must have."""
+
 
 class Featured(NamedTuple):
     """Rows as a model trained on them sees them.
@@ -77,17 +80,12 @@ class AbstractFeatureSanitiser(AbstractHardSanitiser):
                     f"y: got rows of the class {found[0]:g} alone, expected two classes at least; "
                     "features of one class show nothing to compare"
                 )
-            if np.min(sizes) < self.fewest:
+            if np.min(sizes) < FEWEST:
                 raise ValueError(
                     f"y: got {np.min(sizes)} rows of the class {found[np.argmin(sizes)]:g}, "
-                    f"expected {self.fewest} at least, to tell two kinds of rows apart; leave the "
+                    f"expected {FEWEST} at least, to tell two kinds of rows apart; leave the "
                     "class out, or collect more rows"
                 )
-
-    @property
-    def fewest(self) -> int:
-        """Rows that every class must have."""
-        return 4
 
     @eqx.filter_jit
     def inspect(self, data, *, key=None):

@@ -276,7 +276,7 @@ MUTANTS = (
         "self.scale * self.rows.highest(v)", "tests/defenses/data_audit/test_certified.py",
     ),
     (
-        "defenses/data_audit/certified/_damage.py", "0.5 * count**0.5 * residual",
+        "defenses/data_audit/certified/_fit.py", "0.5 * count**0.5 * residual",
         "0.25 * count**0.5 * residual", "tests/defenses/data_audit/test_certified.py",
     ),
     (
@@ -284,7 +284,7 @@ MUTANTS = (
         "tests/defenses/data_audit/test_certified.py",
     ),
     (
-        "defenses/data_audit/certified/_damage.py", "np.max(pushed + np.sqrt(left)",
+        "defenses/data_audit/certified/_fit.py", "np.max(pushed + np.sqrt(left)",
         "np.max(np.sqrt(left)", "tests/defenses/data_audit/test_certified.py",
     ),
     (

@@ -61,7 +61,7 @@ MUTANTS = (
         "self.mix * x + (1 - self.mix) * overlay", PURIFIERS,
     ),
     (
-        "defenses/purify/_images.py", '"edge"', '"reflect"', PURIFIERS,
+        "defenses/purify/filters.py", '"edge"', '"reflect"', PURIFIERS,
     ),
     (
         "defenses/purify/straight_through.py", "return x + jax.lax.stop_gradient(made - x)",

@@ -22,6 +22,7 @@ import optax
 
 from benchmarks.options import SOME, Count, Share, check
 from benchmarks.report import Report, band
+from bilevel import Data
 from bilevel.learners import AbstractModel, Fixed
 from bilevel.losses import CrossEntropy
 from bilevel.solvers import Descent, Picard
@@ -88,8 +89,7 @@ def _inspected(make: Callable[[Fixed], Any]) -> Defend:
             return None
         rows = of.rows.poisoned
         kept = np.asarray(make(Fixed(of.model, LOSS)).inspect(rows).kept)
-        left = type(rows)(rows.x[kept], rows.y[kept])
-        return trained(left, options.passes, seed)
+        return trained(Data(rows.x[kept], rows.y[kept]), options.passes, seed)
 
     return defend
 
