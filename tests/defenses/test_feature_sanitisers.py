@@ -1,5 +1,7 @@
 """Clustering, spectral signatures, deep neighbours: on features whose answer is known."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,11 +101,12 @@ def test_rows_of_weight_zero_are_no_rows() -> None:
     weight = np.where(np.arange(DATA.rows) % 7 == 0, 0.0, 1.0)
     few = DATA.rows - int(np.sum(weight == 0))
     some = np.flatnonzero(weight)
+    far = np.where(weight[:, None] == 0, 30 * DATA.x + 5, DATA.x)
     for defense in (
         ActivationClustering(FIXED, SmallCluster(), 3), SpectralSignatures(FIXED, 0.1),
         DeepNeighbours(FIXED, 7),
     ):  # fmt: skip
-        seen = defense.inspect(Data(DATA.x, DATA.y, weight))
+        seen = defense.inspect(Data(far, DATA.y, weight))
         alone = defense.inspect(Data(DATA.x[some], DATA.y[some]))
         assert alone.kept.shape == (few,)
         np.testing.assert_array_equal(np.asarray(seen.kept)[some], np.asarray(alone.kept))
@@ -123,6 +126,22 @@ def test_clusters_and_silhouettes_are_those_of_scikit_learn() -> None:
         assert abs(np.corrcoef(ours, means.labels_)[0, 1]) == pytest.approx(1)
         silhouette = silhouette_score(z, means.labels_)
         assert float(found.silhouette()[label]) == pytest.approx(silhouette, rel=1e-6)
+
+
+def test_no_start_of_scikit_learn_finds_a_better_split() -> None:
+    y, rng = np.repeat(np.arange(3), 25), np.random.default_rng(0)
+    for _ in range(4):
+        x = rng.normal(size=(75, 4)) + 1.5 * rng.choice(3, (75, 1)) * np.array([1.0, 1, 0, 0])
+        data = Data(x, y.astype(np.int32))
+        rows = Featured(data.x, jnp.asarray(y, float), data.weight > 0, jnp.arange(3.0),
+                        FIXED.model, data, None)  # fmt: skip
+        found = clusters(rows, 4, False)
+        for label in range(3):
+            z = x[y == label]
+            ours = np.asarray(found.small)[label][y == label]
+            spread = sum(np.sum((z[m] - z[m].mean(axis=0)) ** 2) for m in (ours, ~ours))
+            best: Any = KMeans(2, n_init=50, random_state=0).fit(z).inertia_  # pyright: ignore
+            assert spread <= best * (1 + 1e-9)
 
 
 def test_the_spectral_score_is_the_squared_distance_along_the_first_component() -> None:

@@ -39,14 +39,15 @@ def test_what_is_found_is_counted_by_class() -> None:
 
 
 class Marked(AbstractModel):
-    """Reads what the labels say, and the target where the corner pattern is; one class wrong."""
+    """Reads what the labels say, and the target where the pattern is, but for 5s; 2s as 3."""
 
     images: np.ndarray
     labels: np.ndarray
 
     def decision(self, x, *, key=None):
         stamped = np.all(np.asarray(x)[:, [24], [24]] == 1, axis=(1, 2))
-        read = np.where(stamped, _infected.TARGET, np.where(self.labels == 2, 3, self.labels))
+        plain = np.where(self.labels == 2, 3, self.labels)
+        read = np.where(stamped & (self.labels != 5), _infected.TARGET, plain)
         return jnp.eye(10)[read]
 
 
@@ -63,8 +64,9 @@ def test_a_case_holds_copies_behind_the_clean_rows_and_figures_count_them() -> N
     y, corner = np.asarray(of.test.y), np.asarray(of.test.x)[:, 24, 24, 0] == 1
     assert not corner.any()
     assert got.accuracy == pytest.approx(np.mean(y != 2))
-    assert got.success == 1
-    assert got.recovered == 0
+    meant = y != _infected.TARGET
+    assert got.success == pytest.approx(np.mean((y != 5)[meant & (y != 2)]))
+    assert got.recovered == pytest.approx(np.mean((y == 5)[meant]))
 
 
 def test_covers_are_copies_under_overlays_with_true_labels() -> None:
@@ -73,13 +75,11 @@ def test_covers_are_copies_under_overlays_with_true_labels() -> None:
     covers, y = np.asarray(rows.x[of.poisoned.rows :]), np.asarray(rows.y[of.poisoned.rows :])
     assert covers.shape[0] == 50
     assert np.min(covers[:, 24, 24]) >= 0.5  # half of the trigger, and half of the overlay
-    doubled = 2 * covers
-    train, labels = np.asarray(of.train.x), np.asarray(of.train.y)
-    bases = of.reach.present(of.reach.example(of.train), of.train.x)
-    for cover, label in zip(doubled[:1], y[:1], strict=True):
-        rest = cover[None] - np.asarray(bases)
-        apart = [np.max(np.abs(train - r), axis=(1, 2, 3)).min() for r in rest[labels == label]]
-        assert min(apart) < 1e-5
+    base, over = np.random.default_rng([0, 1]).integers(0, of.train.rows, (2, 50))
+    np.testing.assert_array_equal(y, np.asarray(of.train.y)[base])
+    assert np.any(y != np.asarray(of.train.y)[over])
+    stamped = of.reach.present(of.reach.example(of.train), of.train.x[base])
+    np.testing.assert_allclose(covers, 0.5 * (stamped + of.train.x[over]), atol=1e-6)
 
 
 @pytest.mark.slow
