@@ -27,7 +27,7 @@ NET = Network(
     MLP((4,), 1), losses.Logistic(), l2=1e-3, solver=Descent(optax.sgd(0.5, momentum=0.9), 40)
 )
 KEYS = jax.random.split(jax.random.key(0), 3)
-START, LABELS = jnp.asarray(X[30:33]), jnp.asarray(-Y[30:33])
+START, LABELS = jnp.asarray(X[34:37]), jnp.asarray(-Y[34:37])  # of both classes
 
 
 def pose(data, start, labels, keys=KEYS[0], steps=8):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.report import Report, UsageError
+from benchmarks.report import UNFINISHED, Report, UsageError, checkpoint
 from benchmarks.version import version
 
 TINY = ["run", "svm-mnist", "--points", "1", "--steps", "4"]
@@ -77,6 +77,20 @@ def test_the_version_is_of_every_source(tmp_path: Path, monkeypatch: pytest.Monk
             path.write_text(text)
             seen.add(version())
     assert len(seen) == 9
+
+
+def test_an_unfinished_unit_has_a_file_of_its_own(tmp_path: Path, monkeypatch) -> None:
+    assert checkpoint(1, split=0) is None
+    monkeypatch.setenv(UNFINISHED, str(tmp_path))
+    paths = [
+        found.path
+        for options, unit in ((1, {"split": 0}), (1, {"split": 1}), (2, {"split": 0}))
+        if (found := checkpoint(options, **unit)) is not None
+    ]
+    assert len({*paths}) == 3
+    again = checkpoint(1, split=0)
+    assert again is not None
+    assert again.path == paths[0]
 
 
 @pytest.mark.slow

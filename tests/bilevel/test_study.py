@@ -363,7 +363,6 @@ def test_compare_needs_something_to_compare() -> None:
         compare(make(), Z, [])
 
 
-@pytest.mark.slow
 def test_the_gradient_of_an_unrolled_path_lags_behind_its_iterate() -> None:
     def unrolled(steps):
         return Method(Descent(optimizer=optax.sgd(0.5), steps=steps), Unroll())

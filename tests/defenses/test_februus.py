@@ -9,7 +9,7 @@ from bilevel.learners import Fixed, LinearModel, NetworkModel
 from bilevel.networks import MLP, AbstractArchitecture, ConvNet
 from bilevel.networks._layers import dense, pool
 from defenses import Februus, Inpainter, MeanFill, PurifiedModel, grad_cam, heat_map, hires_cam
-from defenses.purify.inpainter import rectangles
+from defenses.purify.inpainter import _loss, rectangles
 
 SHAPE = (8, 8, 1)
 KEY = jax.random.key(0)
@@ -105,6 +105,15 @@ def test_rectangles_have_sides_from_a_seventh_to_four_sevenths():
         assert pixels / 7 - 1 <= sides.min() <= pixels / 7 + 2
         assert 4 * pixels / 7 - 3 <= sides.max() <= 4 * pixels / 7 + 1
     assert masks.mean() < np.asarray(rectangles(KEY, 200, 3, 14, 28)).mean()
+
+
+def test_the_loss_is_of_missing_pixels_that_the_inpainter_does_not_see():
+    """One that paints what it sees: it sees nothing there."""
+    seen = jnp.zeros((3, 3, 2, 1), jnp.float32).at[1, 1, 0, 0].set(1)
+    layers = [{"weight": seen, "bias": jnp.zeros(1, jnp.float32)}]
+    for grey in (0.5, 0.9):
+        images = jnp.full((4, 7, 6, 1), grey, jnp.float32)
+        assert float(_loss(1, 2, 5, layers, images, KEY)) == pytest.approx(grey**2)
 
 
 @pytest.mark.slow

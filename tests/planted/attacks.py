@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     (
         "attacks/recipes/network_poisoning.py", "labels[index : index + 1]).climb()",
-        "labels[:1]).climb()", "tests/benchmarks/experiments/test_network_experiments.py",
+        "labels[:1]).climb()", "tests/attacks/test_network_poisoning.py",
     ),
     (
         "attacks/recipes/network_poisoning.py", "held = jnp.concatenate([done.x, start[index:]])",

@@ -45,7 +45,7 @@ MUTANTS = (
     ),
     (
         "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
-        "[version(), plain(unit)]", "tests/benchmarks/experiments/test_network_experiments.py",
+        "[version(), plain(unit)]", "tests/benchmarks/test_resume.py",
     ),
     (
         "benchmarks/poisons/layout.py", "change[i] > most + 1e-3",
@@ -87,6 +87,6 @@ MUTANTS = (
     ),
     (
         "benchmarks/report.py", "[version(), plain(options), plain(unit)]",
-        "[version(), plain(options)]", "tests/benchmarks/experiments/test_network_experiments.py",
+        "[version(), plain(options)]", "tests/benchmarks/test_resume.py",
     ),
 )  # fmt: skip

@@ -19,11 +19,11 @@ MUTANTS = (
     ),
     (
         "bilevel/solvers/qp/active_set.py", "interval = (frozen.gamma <= 0)",
-        "interval = (frozen.gamma < 0)", "tests/bilevel/test_real_tables.py",
+        "interval = (frozen.gamma < 0)", "tests/bilevel/test_box_qp.py",
     ),
     (
         "bilevel/derivatives/implicit.py", "        -rhs,", "        rhs,",
-        "tests/bilevel/test_reverse.py",
+        "tests/bilevel/test_smooth.py",
     ),
     (
         "bilevel/solvers/smooth/newton.py", "definite = jnp.isfinite(chol[0, 0])",
@@ -64,7 +64,7 @@ MUTANTS = (
     ),
     (
         "bilevel/_certify_path.py", "exact_size) <= SAFETY * rounding)", "exact_size) <= bound)",
-        "tests/bilevel/test_network.py",
+        "tests/bilevel/test_certificate_path.py",
     ),
     (
         "bilevel/_certify_path.py", "rounding = jnp.max(moved) + eps", "rounding = eps",

@@ -189,6 +189,15 @@ def test_an_optimised_trigger_is_judged_beside_fixed_ones(tmp_path: Path, capsys
         assert (tmp_path / f"{name}.png").stat().st_size > 5_000
 
 
+def test_the_images_that_move_are_of_the_target(monkeypatch) -> None:
+    monkeypatch.setattr(hidden_trigger, "frozen", lambda options, seed: None)
+    options = hidden_trigger.Options(train=40, poisons=10)
+    of = hidden_trigger.case(options, 0)
+    moved = hidden_trigger.capability(options, of).example(of.train)
+    np.testing.assert_array_equal(moved, of.train.x[20:30])
+    np.testing.assert_array_equal(of.train.y, [-1] * 20 + [1] * 20)
+
+
 @pytest.mark.slow
 def test_moved_nines_stay_near_and_their_labels_stay() -> None:
     options = hidden_trigger.Options(train=40, poisons=10, passes=1, steps=2)

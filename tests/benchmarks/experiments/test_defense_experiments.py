@@ -13,7 +13,7 @@ from attacks import XY
 from benchmarks.data import Group, Table
 from benchmarks.experiments.defenses import _trim_on_table as _trim
 from benchmarks.experiments.defenses import arena, dilemma
-from benchmarks.experiments.defenses._ridge_behind_trim import attacked
+from benchmarks.experiments.defenses._ridge_behind_trim import Outcome, attacked, outcome
 from benchmarks.report import Report, UsageError
 from bilevel import Data
 from bilevel.learners import Ridge
@@ -132,6 +132,45 @@ def test_verdicts_on_trim_are_those_of_scikit_learn_on_test_rows() -> None:
     ):
         after = _trim.verdicts(options, relabelled(parts, name), poison, alpha)
         assert changed(found, after) == tested
+
+
+def test_an_outcome_is_of_the_rows_that_it_names() -> None:
+    parts, count, alpha = table().split(30, 25, 30), 8, 0.1
+    x = np.concatenate([parts.train.x, parts.train.x[:count]])
+    y = np.concatenate([parts.train.y, 1.5 - parts.train.y[:count]])
+    learner = Ridge(alpha / len(y))
+    of = outcome(learner, Trim(learner, count / len(y)), Data(x, y), 30,
+                 *(Data(part.x, part.y) for part in (parts.validation, parts.test)))  # fmt: skip
+    hard, kept = trimmed(x, y, alpha, count / len(y))
+    plain = linear_model.Ridge(alpha).fit(x, y)
+    expected = [
+        np.mean((model.predict(part.x) - part.y) ** 2)
+        for model, part in ((plain, parts.test), (hard, parts.test), (hard, parts.validation))
+    ]
+    np.testing.assert_allclose(of[:3], expected, rtol=1e-7)
+    assert [float(share) for share in of[3:]] == [np.mean(~kept[30:]), np.mean(~kept[:30])]
+
+
+def test_verdicts_are_of_the_outcomes_that_they_name(monkeypatch) -> None:
+    """Outcomes that say whose they are: rows of training, rate told and restarts, rows tested."""
+    parts, asked = table().split(30, 25, 29), []
+
+    def said(learner, trim, data, clean, held, test) -> Outcome:
+        assert (trim.learner, clean, held.rows, test.rows) == (learner, 30, 25, 29)
+        assert float(learner.l2) == pytest.approx(0.1 / data.rows)
+        asked.append((data.rows, round(float(trim.contamination) * 38, 9), trim.restarts))
+        return Outcome(*(jnp.asarray(10.0 * len(asked) + k) for k in range(5)))
+
+    monkeypatch.setattr(_trim, "outcome", said)
+    monkeypatch.setattr(_trim, "peers", lambda *of: {})
+    poison = XY(jnp.asarray(parts.train.x[:8]), jnp.asarray(parts.train.y[:8]))
+    found = _trim.verdicts(_trim.Options(restarts=4), parts, poison, 0.1)
+    assert asked == [(38, 8, 0), (38, 4, 0), (38, 12, 0), (38, 8, 4), (30, 8, 0)]
+    assert found == {
+        "alpha": 0.1, "test_mse": 10, "trim_test_mse": 11, "poison_removed": 13, "clean_lost": 14,
+        "trim_low_test_mse": 21, "trim_high_test_mse": 31, "restarts_test_mse": 41,
+        "clean_test_mse": 50, "trim_clean_test_mse": 51,
+    }  # fmt: skip
 
 
 def test_the_victim_is_the_learner_or_the_one_behind_trim() -> None:

@@ -1,8 +1,11 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from attacks import LabelFlips
 from benchmarks.experiments.classifiers import lasso_features
 from benchmarks.experiments.flips import label_flips
 from benchmarks.report import Report, UsageError
@@ -27,6 +30,38 @@ def test_impossible_features_are_sentences(wrong) -> None:
 def test_more_features_than_there_are_is_a_sentence() -> None:
     with pytest.raises(UsageError, match=r"^--features: got 30, expected fewer than 30"):
         lasso_features.run(options := lasso_features.Options(features=30), Report("a", options))
+
+
+def test_the_cells_of_a_budget_are_those_of_its_flips(monkeypatch) -> None:
+    """Flips made up, whose numbers say how many they are of, judged by the labels they leave."""
+    made = {
+        name: LabelFlips(jnp.arange(3), k + 0.1 * jnp.arange(3.0), 10 * k + jnp.arange(3), code)
+        for code in [jnp.int32(0)]
+        for k, name in enumerate(("random", "greedy", "ranked"))
+    }
+
+    def judge(kind, options, parts, labels) -> tuple[float, float]:
+        flipped = labels != parts.train.y
+        return float(flipped.sum()), float(np.flatnonzero(flipped).sum())
+
+    monkeypatch.setattr(label_flips, "warm", lambda attack: (attack(), 0.5, 0.0))
+    monkeypatch.setattr(
+        label_flips, "attacks_on",
+        lambda *of: {name: lambda flips=flips: flips for name, flips in made.items()},
+    )  # fmt: skip
+    monkeypatch.setattr(label_flips, "judge", judge)
+    options = label_flips.Options(learners=("ridge",), budgets=(2, 3), splits=1, train=40)
+    (few, many), notes = label_flips.make_rows(options, "ridge", 0).values()
+    assert not notes
+    for row, budget in ((few, 2), (many, 3)):
+        assert (row["clean_val_err"], row["clean_test_err"]) == (0, 0)
+        for k, name in enumerate(made):
+            assert row[f"{name}_val_err"] == budget
+            assert row[f"{name}_test_err"] == sum(range(budget))
+            if name != "random":
+                assert row[f"{name}_val_loss"] == pytest.approx(k + 0.1 * (budget - 1))
+                assert row[f"{name}_trainings"] == 10 * k + budget - 1
+    assert set(many) - set(few) == {f"{name}_cpu_seconds" for name in made}
 
 
 @pytest.mark.slow
