@@ -139,6 +139,8 @@ TABLE = (
      "STRIP and filters of what a network is shown: stamped rows that pass, clean ones refused"),
     ("audit", "row-ranking",
      "Which rows look wrong: the data audit's order beside label scores and outlier scores"),
+    ("audit", "leave-one-out",
+     "Influence of rows beside training without them: the derivative, and two Newton steps"),
     ("model-defenses", "neural-cleanse",
      "Restored triggers of every label: which are suspect, and squares too large to stand out"),
     ("model-defenses", "tabor",

@@ -3,6 +3,7 @@ Needs the extra `audit`.
 """
 
 from .audit import audit
+from .leaving_out import leave_one_out
 from .pairs import Pairs, influence_pairs
 from .reading import TableError
 from .report import Report

@@ -72,4 +72,22 @@ MUTANTS = (
         "defenses/models.py", "f.ndim not in (1, 2) or f.shape[0] != x.shape[0]",
         "f.ndim not in (1, 2)", "tests/defenses/test_models.py",
     ),
+    (
+        "defenses/data_audit/leaving_out.py", "np.eye(k)[None] - here.curvature @ own",
+        "np.eye(k)[None] + 0 * here.curvature @ own", "tests/defenses/data_audit/test_pairs.py",
+    ),
+    (
+        "defenses/data_audit/leaving_out.py", "step = step - left - np.sum", "step = step - np.sum",
+        "tests/defenses/data_audit/test_pairs.py",
+    ),
+    (
+        "defenses/data_audit/leaving_out.py",
+        "held[None] + moved) - before[None]", "held[None] + moved) - before[:1]",
+        "tests/defenses/data_audit/test_pairs.py",
+    ),
+    (
+        "benchmarks/experiments/audit/leave_one_out.py",
+        "change = pairs.mean(axis=1)[which]", "change = pairs.mean(axis=1)[: which.size]",
+        "tests/benchmarks/experiments/test_row_ranking.py",
+    ),
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The experiment on the order of suspicious rows."""
+"""The experiments on the order of suspicious rows, and on leaving rows out."""
 
 import pytest
 
-from benchmarks.experiments.audit import row_ranking
+from benchmarks.experiments.audit import leave_one_out, row_ranking
 from benchmarks.report import Report
 
 OPTIONS = row_ranking.Options(tables=("wine",), splits=1)
@@ -17,3 +17,14 @@ def test_every_method_orders_the_rows_of_every_kind_of_poison() -> None:
     assert cells["random", "audit"] > 0.9 > cells["random", "isolation-forest"]
     assert all(0 <= auc <= 1 for auc in cells.values())
     assert report.notes[2].startswith("random, area under the ROC curve of the audit's order")
+
+
+def test_steps_are_nearer_to_training_anew_than_the_derivative() -> None:
+    options = leave_one_out.Options(tables=("diabetes",), left_out=30, splits=1)
+    report = Report("leave-one-out", options)
+    leave_one_out.run(options, report)
+    (row,) = report.rows
+    assert row["rows"] == 265
+    assert row["newton_correlation"] > 0.99999 > row["derivative_correlation"] > 0.99
+    assert row["newton_error"] < 1e-3 < 0.01 < row["derivative_error"] < 0.1
+    assert report.notes[0].startswith("diabetes, correlation with training anew: derivative 0.99")

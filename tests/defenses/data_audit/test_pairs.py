@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 
-from defenses.data_audit import TableError, influence_pairs
+from defenses.data_audit import TableError, influence_pairs, leave_one_out
 
 SETTINGS: Any = {"C": 0.5, "tol": 1e-10, "max_iter": 1000, "solver": "newton-cholesky"}
 MODELS: Any = {
@@ -55,6 +55,41 @@ def test_pairs_are_derivatives_in_the_weights_of_rows(name) -> None:
             ends.append(losses(model, x[held], y[held]))
         slope = (ends[0] - ends[1]) / 2e-3
         np.testing.assert_allclose(-found.value[i], slope, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_leaving_out_is_training_without_the_row(name) -> None:
+    x, y = rows(name)
+    model: Any = clone(MODELS[name])
+    n, held = x.shape[0] - 20, slice(x.shape[0] - 20, None)
+    model.fit(x[:n], y[:n])
+    parts = x[:n], y[:n], x[held], y[held]
+    whole, found = losses(model, *parts[2:]), leave_one_out(model, *parts)
+    exact = np.empty_like(found)
+    for i in range(n):
+        model.fit(np.delete(x[:n], i, axis=0), np.delete(y[:n], i))
+        exact[i] = losses(model, *parts[2:]) - whole
+    if name == "ridge":
+        np.testing.assert_allclose(found, exact, rtol=1e-7, atol=1e-12)
+    first = influence_pairs(model.fit(*parts[:2]), *parts, np.float64).value
+    near, far = (np.linalg.norm(of - exact) / np.linalg.norm(exact) for of in (found, first))
+    assert near < 0.004
+    assert far > 0.05
+
+
+def test_leaving_out_comes_in_blocks_and_needs_a_row_of_the_class(monkeypatch) -> None:
+    x, y = rows("softmax")
+    kept = np.r_[np.flatnonzero(y < 2), np.flatnonzero(y == 2)[:1]]
+    model: Any = clone(MODELS["softmax"])
+    model.fit(x[kept], y[kept])
+    whole = leave_one_out(model, x[kept], y[kept], x[:30], y[:30])
+    assert np.array_equal(np.isnan(whole).all(axis=1), y[kept] == 2)
+    assert np.isfinite(whole[:-1]).all()
+    monkeypatch.setattr("defenses.data_audit.leaving_out.NUMBERS", 1000)
+    np.testing.assert_array_equal(leave_one_out(model, x[kept], y[kept], x[:30], y[:30]), whole)
+    ridge: Any = Ridge().fit(np.ones((1, 2)), np.ones(1))
+    with pytest.raises(TableError, match="x: got 1 row, expected two or more"):
+        leave_one_out(ridge, np.ones((1, 2)), np.ones(1), np.ones((1, 2)), np.ones(1))
 
 
 def test_single_precision_is_near_and_says_how_near() -> None:
