@@ -102,7 +102,7 @@ def hessian_of(here: Linear, dtype: Any) -> np.ndarray:
     """
     rows, curvature = here.rows.astype(dtype), here.curvature.astype(dtype)
     k, d = here.slope.shape[1], rows.shape[1]
-    hessian = np.empty((k * d, k * d), dtype, order="F")
+    hessian = np.zeros((k * d, k * d), dtype, order="F")
     for a in range(k):
         for b in range(a + 1):
             each, block = curvature[:, a, b], np.zeros((d, d), dtype)
