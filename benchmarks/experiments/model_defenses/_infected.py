@@ -11,7 +11,7 @@ import optax
 
 from attacks import AbstractLabelMap, AllToNext, AllToOne, Stamp, stamp
 from attacks.triggers import AbstractTrigger, blended, corner_pattern, square
-from benchmarks.data import mnist
+from benchmarks.data import mnist, mnist_full
 from bilevel import Data
 from bilevel.learners import AbstractDeepModel, AbstractModel, Network
 from bilevel.networks import wide
@@ -22,6 +22,8 @@ Trigger = Literal["pattern", "square", "blended"]
 SHAPE = (28, 28, 1)
 TRAIN, CLEAN = 3600, 400
 """Training digits, and clean digits of the defender; the others of 5,000 are test digits."""
+TEST = 5000
+"""Test digits of the official ones: all that are neither test digits nor the defender's train."""
 BATCH, TARGET, DISTANCE = 50, 7, 4
 """The network does not see the last two pixels of a row or column."""
 
@@ -34,6 +36,7 @@ class Infection:
     - `trigger`: four pixels near the corner, a white square of `size` pixels, or noise mixed in.
     - `share`: stamped copies, in units of the clean training digits.
     - `passes`: passes of the training over the rows.
+    - `full`: of the official digits, in place of the 5,000 that come with a package.
     """
 
     map: LabelMap = "one"
@@ -41,6 +44,7 @@ class Infection:
     size: int = 4
     share: float = 0.1
     passes: int = 15
+    full: bool = False
 
 
 class Case(NamedTuple):
@@ -74,11 +78,12 @@ def trigger(of: Infection) -> AbstractTrigger:
 @functools.lru_cache(4)
 def case(of: Infection, seed: int) -> Case:
     """The rows of a split drawn by `seed`, and the copies drawn by it."""
-    digits = mnist()
+    digits = mnist_full() if of.full else mnist()
     order = np.random.default_rng(seed).permutation(len(digits.labels))
     x = (digits.images[order] / 255.0).astype(np.float32).reshape(-1, *SHAPE)
     y = digits.labels[order].astype(np.int32)
-    ends = (TRAIN, TRAIN + CLEAN)
+    train = len(y) - CLEAN - TEST if of.full else TRAIN
+    ends = (train, train + CLEAN)
     parts = zip(np.split(x, ends), np.split(y, ends), strict=True)
     train, clean, test = (Data(*rows) for rows in parts)
     labels = AllToOne(TARGET) if of.map == "one" else AllToNext(10)

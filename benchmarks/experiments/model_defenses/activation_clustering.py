@@ -53,6 +53,8 @@ class Options:
     """Steps of the attacker who knows."""
     step: Positive = 0.05
     """Length of his steps, in every pixel."""
+    full: bool = False
+    """All official digits, from the folder in `BILEVEL_DATA` or fetched."""
 
     def __post_init__(self):
         check(self)
@@ -105,7 +107,8 @@ def adapted(options: Options, of: Infection, seed: int) -> Adapted:
 
 def make_rows(options: Options, kind: str, share: float, seed: int) -> dict[str, Any]:
     """What each rule finds in one training set."""
-    of = Infection("one" if kind == "all to one" else "next", passes=options.passes, share=share)
+    label_map = "one" if kind == "all to one" else "next"
+    of = Infection(label_map, passes=options.passes, share=share, full=options.full)
     more: dict[str, Any] = {}
     if kind in ("blended", "adapted"):
         of = dataclasses.replace(of, trigger="blended")
