@@ -12,6 +12,7 @@ import pandas as pd
 import sklearn
 
 from .attacker import ADAPTIVE_CELLS, CELLS, Attacker, sample_of
+from .columns import free_name
 from .damage import by_group, defended, found
 from .defending import offered
 from .indicators import indicators
@@ -99,7 +100,8 @@ def _groups(series: Series) -> np.ndarray:
         raise TableError(
             f"group: {series.name!r} has {series.nunique()} values, expected at most {FEW_VALUES}"
         )
-    return np.asarray(series.astype(object).where(series.notna(), "(missing)").map(str))
+    text = series.astype(object).map(str)
+    return np.asarray(text.where(series.notna(), free_name("(missing)", set(text))))
 
 
 def _audited(

@@ -1,7 +1,7 @@
 """Columns as people have them, made into columns that can be encoded and given back."""
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from attacks._frame_kinds import LARGEST
 
 from .reading import Series
 
-OTHER, MISSING = "(other)", "(missing)"
 MOST_CATEGORIES = 30
 """Categories that are kept apart; rarer ones are merged."""
 ID_SHARE = 0.5
@@ -145,6 +144,11 @@ def _text(series: Series) -> Column:
     return _categories(series, text, notes)
 
 
+def free_name(name: str, taken: Collection[Hashable]) -> str:
+    """The name, with an apostrophe for each time that a text of the user's is the same."""
+    return name if name not in taken else free_name(f"{name}'", taken)
+
+
 def _categories(series: Series, text: Series, notes: tuple[str, ...]) -> Column:
     counts = text.value_counts(sort=False)
     order = sorted(counts.index, key=lambda value: (-counts[value], value))
@@ -156,9 +160,9 @@ def _categories(series: Series, text: Series, notes: tuple[str, ...]) -> Column:
     values = text.reindex(series.index)
     originals: dict[Hashable, Any] = dict(zip(text, series.loc[text.index], strict=True))
     if len(order) > MOST_CATEGORIES:
-        rare = order[MOST_CATEGORIES - 1 :]
-        originals[OTHER] = originals[rare[0]]
-        values = values.where(~values.isin(rare), OTHER)
+        rare, other = order[MOST_CATEGORIES - 1 :], free_name("(other)", counts.index)
+        originals[other] = originals[rare[0]]
+        values = values.where(~values.isin(rare), other)
         what = (
             f"has {len(order)} categories: the {len(rare)} rarest count as one, and poison rows "
             "have the commonest of these"
@@ -166,8 +170,9 @@ def _categories(series: Series, text: Series, notes: tuple[str, ...]) -> Column:
         notes = (*notes, what)
     missing = int(values.isna().sum())
     if missing:
-        originals[MISSING] = None
-        values = values.fillna(MISSING)
+        name = free_name("(missing)", counts.index)
+        originals[name] = None
+        values = values.fillna(name)
         notes = (*notes, f"{missing} missing values count as a category of their own")
 
     def back(values: Series) -> Series:

@@ -72,7 +72,7 @@ def sanitised(
     dropped or relabelled), told that `share` of them is poison.
     """
     model = defense.sklearn(judge.match.twin(), share)
-    told = {"sample_weight": rows.weight} if np.ptp(rows.weight) > 0 else {}
+    told = {"sample_weight": rows.weight} if np.any(rows.weight != 1) else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seen = model._fit(rows.x, rows.y, **told)

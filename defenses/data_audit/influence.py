@@ -77,7 +77,7 @@ class Influence:
             model.set_params(warm_start=True)
 
         def loss(rows: Rows) -> float:
-            weighed = np.ptp(rows.weight) > 0
+            weighed = np.any(rows.weight != 1)  # equal weights of another size count as well
             model.fit(rows.x, rows.y, **({"sample_weight": rows.weight} if weighed else {}))
             decide = getattr(model, "decision_function", model.predict)
             each = self.match.loss(jnp.asarray(self.held.y), jnp.asarray(decide(self.held.x)))

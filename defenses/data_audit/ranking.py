@@ -101,7 +101,7 @@ class Doubts:
             strength = getattr(model, name)
             strength = strength / softer if name == "C" else strength * softer
             model.set_params(**{name: strength, "tol": LOOSE})
-            weighed = {"sample_weight": self.weight[rows]} if np.ptp(self.weight) > 0 else {}
+            weighed = {"sample_weight": self.weight[rows]} if np.any(self.weight != 1) else {}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 model.fit(self.x[rows], self.y[rows], **weighed)

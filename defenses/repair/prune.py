@@ -35,7 +35,7 @@ class Prune(AbstractCleanRepair):
     - `clean`: rows that the defender knows to be clean.
     - `layer`: the layer, by name or as `Channels`; by default the last convolution.
     - `channels`: how many are pruned; by default as many as the accuracy on the clean rows allows:
-      pruning ends before it falls by more than `drop`.
+      pruning ends before it falls by more than `drop`, and one channel stays.
 
     `fit(...).report` is a `Pruned`. Raises `ValueError` for values out of range; `fit` for a model
     without that layer.
@@ -82,7 +82,8 @@ class Prune(AbstractCleanRepair):
         count = self.channels
         if count is None:
             fine = curve >= curve[0] - self.drop
-            count = jnp.sum(jnp.cumprod(fine.astype(jnp.int32))) - 1
+            fewest = jnp.sum(jnp.cumprod(fine.astype(jnp.int32))) - 1
+            count = jnp.minimum(fewest, rank.size - 1)
         return Trained(without(count), report=Pruned(activity, rank >= count, curve))
 
     def _accuracy(self, model: NetworkModel) -> Float[Array, ""]:

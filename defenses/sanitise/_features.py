@@ -56,7 +56,8 @@ class Judged(NamedTuple):
 
 class AbstractFeatureSanitiser(AbstractHardSanitiser):
     """Trains `learner` on the rows, judges them by the features of that model, and drops those that
-    are suspect; the training on the others starts afresh, with the same key.
+    are suspect; the training on the others starts afresh, with the same key. A class of which all
+    rows are suspect keeps them: without it there is no model of all classes.
 
     With `Fixed(model)` as the learner it judges rows by the features of a given model, and
     `inspect` is all there is to it. Classes are -1 and +1 of a model with one output, else
@@ -100,7 +101,10 @@ class AbstractFeatureSanitiser(AbstractHardSanitiser):
             classes.astype(given.targets().dtype), fitted.model, given, other,
         )  # fmt: skip
         seen = still.judge(rows)
-        keep = rows.used & ~seen.suspect
+        members = rows.members()
+        lost = jnp.all(seen.suspect[None, :] | ~members, axis=1)
+        spared = jnp.any(members & lost[:, None], axis=0)
+        keep = rows.used & (~seen.suspect | spared)
         return Inspection(
             reweighed(data, mask_of(keep, data.weight)),
             seen.score,

@@ -163,6 +163,9 @@ def test_deep_neighbours_drop_what_lies_among_another_class() -> None:
     data = Data(x, np.where(wrong, (y + 1) % CLASSES, y).astype(np.int32))
     seen = DeepNeighbours(FIXED, 9).inspect(data)
     np.testing.assert_array_equal(np.asarray(seen.kept), ~wrong)
+    # a class that lies among another one as a whole keeps its rows
+    lone = Data(x, np.where(y == 2, 0, np.where(wrong & (y == 0), 2, y)).astype(np.int32))
+    assert np.all(np.asarray(DeepNeighbours(FIXED, 9).inspect(lone).kept)[np.asarray(lone.y) == 2])
     # copies lie among themselves: with few neighbours they vote for each other
     assert np.all(np.asarray(DeepNeighbours(FIXED, 3).inspect(DATA).kept)[BAD])
 

@@ -202,6 +202,16 @@ TINY = Network(
 )
 FEW, KNOWN = Data(X[:80], Y[:80]), Data(X[300:360], Y[300:360])
 SHORT = Tuning(Descent(optax.sgd(0.2), 4), batch=20)
+
+
+def test_one_channel_stays_where_none_is_missed():
+    net = MLP((8,), 10)
+    model = NetworkModel(net.init(KEY, jax.ShapeDtypeStruct((8, 8, 1), X.dtype)), net)
+    report = Prune(Fixed(model, CrossEntropy()), KNOWN, "dense0", drop=0.99).fit(FEW).report
+    assert int(np.sum(report.kept)) == 1
+    assert np.argmax(report.activity) == np.argmax(report.kept)
+
+
 AWARE = {
     "fine-prune": FinePrune(TINY, KNOWN, "dense0", 3, tuning=SHORT),
     "unlearn": Unlearn(TINY, KNOWN, MASK, 0.5, share=0.5, tuning=SHORT),

@@ -90,4 +90,20 @@ MUTANTS = (
         "change = pairs.mean(axis=1)[which]", "change = pairs.mean(axis=1)[: which.size]",
         "tests/benchmarks/experiments/test_row_ranking.py",
     ),
+    (
+        "defenses/data_audit/influence.py", "weighed = np.any(rows.weight != 1)",
+        "weighed = np.ptp(rows.weight) > 0", "tests/defenses/data_audit/test_parts.py",
+    ),
+    (
+        "defenses/data_audit/columns.py", "if name not in taken else", "if True else",
+        "tests/defenses/data_audit/test_ingest.py",
+    ),
+    (
+        "defenses/repair/prune.py", "jnp.minimum(fewest, rank.size - 1)",
+        "jnp.minimum(fewest, rank.size)", "tests/defenses/test_repair.py",
+    ),
+    (
+        "defenses/sanitise/_features.py", "rows.used & (~seen.suspect | spared)",
+        "rows.used & ~seen.suspect", "tests/defenses/test_feature_sanitisers.py",
+    ),
 )  # fmt: skip

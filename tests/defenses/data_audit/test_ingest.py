@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from defenses.data_audit.audit import _groups
 from defenses.data_audit.ingest import MOST_FEATURES, ingest
 from defenses.data_audit.reading import TableError, read, stratified
 
@@ -123,6 +124,17 @@ def test_ten_thousand_categories_become_few_and_poison_writes_one_that_exists() 
     assert "rarest count as one" in " ".join(ready.notes)
     back, _ = ready.decoded(ready.encoding.x[:50], ready.encoding.y[:50], np.arange(50))
     assert set(back["word"]) <= set(frame["word"])
+
+
+def test_texts_of_the_user_are_not_the_names_of_what_is_missing_or_rare() -> None:
+    words = [*["(other)", "(missing)", None] * 10, *[f"w{i}" for i in range(30)]]
+    ready = ingest(table(word=words), "y")
+    back, _ = ready.decoded(ready.encoding.x, ready.encoding.y, np.arange(N))
+    assert list(back["word"][:2]) == ["(other)", "(missing)"]
+    assert back["word"].isna().sum() == 10
+    assert (back["word"] == "(missing)").sum() == 10
+    named = _groups(pd.Series(["(missing)", None, "(missing)'", "a"]))
+    assert list(named) == ["(missing)", "(missing)''", "(missing)'", "a"]
 
 
 def test_the_target_decides_the_task() -> None:

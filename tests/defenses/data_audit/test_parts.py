@@ -25,8 +25,9 @@ from bilevel.learners import Logistic
 from defenses.data_audit.audit import standard_error
 from defenses.data_audit.charts import damage_chart, defense_chart
 from defenses.data_audit.indicators import indicators
+from defenses.data_audit.influence import Influence
 from defenses.data_audit.ingest import ingest
-from defenses.data_audit.judge import Judge, parts_of
+from defenses.data_audit.judge import Judge, Rows, parts_of
 from defenses.data_audit.match import match
 from defenses.data_audit.ranking import ranked
 from defenses.data_audit.reading import TableError
@@ -174,3 +175,19 @@ def test_pictures_are_sound_svg_and_a_certificate_makes_a_band(certified) -> Non
     picture = ET.fromstring(defense_chart(bars))
     assert [e.get("class") for e in picture.iter()].count("bar-found") == 2
     assert "<b>&" in [e.text for e in picture.iter()]
+
+
+def test_leaving_out_counts_equal_weights_of_another_size() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 2)), np.where(rng.random(40) < 0.5, 1.0, -1.0)
+    rows = Rows(x, y, np.full(40, 3.0), np.arange(40))
+    held = Rows(x[:9], y[:9], np.ones(9), np.arange(9))
+    matched = match("auto", "classes", 2, x.shape)
+    losses = []
+    for kept in (np.arange(40), np.arange(1, 40)):
+        model: Any = LogisticRegression(C=3.0, tol=1e-10)
+        f = model.fit(x[kept], y[kept]).decision_function(held.x)
+        losses.append(np.mean(np.logaddexp(0, -held.y * f)))
+    certificate: Any = None
+    found = Influence(matched, rows, held, -y, certificate).exact_removal(np.array([0]))
+    np.testing.assert_allclose(found, losses[1] - losses[0], rtol=1e-3)
