@@ -59,7 +59,7 @@ def hide_from_pruning(
     layer = layer if isinstance(layer, Channels) else Channels(layer)
     require_count("channels", channels)
     activations = model.activations(clean.x)
-    name, activity = layer.name(activations), layer.activity(activations)
+    name, activity = layer.name(activations), layer.activity(activations, clean.weight)
     if channels >= activity.size:
         raise ValueError(
             f"channels: got {channels}, expected fewer than the {activity.size} that the layer "
@@ -83,4 +83,4 @@ def hide_from_pruning(
 
     whole = jax.tree.map(put_back, part(model.parameters), part(trained))
     found = NetworkModel(eqx.tree_at(part, trained, whole), model.architecture)
-    return Hidden(found, decoys, layer.activity(found.activations(clean.x)))
+    return Hidden(found, decoys, layer.activity(found.activations(clean.x), clean.weight))

@@ -65,11 +65,14 @@ class Channels(eqx.Module):
             )
         return self.layer
 
-    def activity(self, activations: Mapping[str, Array]) -> Float[Array, " c"]:
-        """Mean size of each channel's outputs, over rows and places."""
+    def activity(
+        self, activations: Mapping[str, Array], weight: Float[Array, " n"]
+    ) -> Float[Array, " c"]:
+        """Mean size of each channel's outputs, over rows by their weights, and over places."""
         outputs = activations[self.name(activations)]
         outputs = jnp.moveaxis(outputs, self.axis + (self.axis >= 0), -1)
-        return jnp.mean(jnp.abs(outputs), axis=tuple(range(outputs.ndim - 1)))
+        of_rows = jnp.mean(jnp.abs(outputs), axis=tuple(range(1, outputs.ndim - 1)))
+        return weight.astype(of_rows.dtype) @ of_rows / jnp.sum(weight).astype(of_rows.dtype)
 
     def part(self, name: str, parameters: PyTree) -> PyTree:
         """The parameters of the layer `name`."""

@@ -65,7 +65,7 @@ class Prune(AbstractCleanRepair):
         net = as_network(model)
         activations = net.activations(self.clean.x)
         name = self.layer.name(activations)
-        activity = stop_gradient(self.layer.activity(activations))
+        activity = stop_gradient(self.layer.activity(activations, self.clean.weight))
         if self.channels is not None and self.channels >= activity.size:
             raise ValueError(
                 f"channels: got {self.channels}, expected fewer than the {activity.size} that the "

@@ -131,6 +131,20 @@ def test_the_weakest_of_equally_good_ones_is_chosen_if_it_surely_pays():
     assert only.chosen() is None
 
 
+def test_a_mean_exceeds_another_by_standard_errors_of_their_difference():
+    rng = np.random.default_rng(1)
+    losses, share = rng.random((2, 30)), rng.random(30)
+    losses[0] += 1.0  # far above, so that the spread about zero would be another
+    share /= share.sum()
+    rise = losses[0] - losses[1]
+    mean = np.average(rise, weights=share)
+    error = np.sqrt(np.sum(share**2 * (rise - mean) ** 2))
+    held = HeldOut(losses, share)
+    assert held.exceeds(0, 1, 0.999 * mean / error)
+    assert not held.exceeds(0, 1, 1.001 * mean / error)
+    assert not held.exceeds(1, 0, 0)
+
+
 def test_losses_of_numbers_are_bounded_and_those_of_classes_are_errors():
     rows = np.array([[1.0, 4.0, 9.0, 1e9], [4.0, 4.0, 0.0, 0.0]])
     bounded = TrimRegressor(Ridge())._bounded(rows)

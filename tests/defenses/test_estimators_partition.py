@@ -40,6 +40,12 @@ def test_votes_are_those_of_models_trained_on_the_parts():
     np.testing.assert_array_equal(model.predict_proba(TEST), votes / PARTS)
 
 
+def test_shares_of_votes_add_up_where_parts_have_no_rows():
+    model = PartitionClassifier(GaussianNB(), 40).fit(X[:12], Y[:12])
+    assert len(model.estimators_) < 40
+    np.testing.assert_allclose(model.predict_proba(TEST).sum(axis=1), 1)
+
+
 def test_no_order_of_the_rows_decides_nor_the_type_they_come_in(nearest):
     order = RNG.permutation(120)
     again = PartitionClassifier(KNeighborsClassifier(1), PARTS).fit(X[order], Y[order])

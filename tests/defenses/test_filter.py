@@ -27,6 +27,15 @@ def test_numpy_and_jax_agree(score):
     np.testing.assert_allclose(ours, plain, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("score", ALL)
+def test_the_soft_filter_scores_as_the_hard_one(score):
+    data = Data(X, Y, RNG.uniform(0.5, 1.5, N))
+    hard, soft = (
+        kind(Logistic(0.1), score, 0.2).inspect(data).score for kind in (Filter, SoftFilter)
+    )
+    np.testing.assert_allclose(soft, hard, rtol=1e-12)
+
+
 def test_scores_are_what_they_say():
     a, b = X[Y > 0], X[Y < 0]
     line = a.mean(0) - b.mean(0)

@@ -21,6 +21,13 @@ def verdict():
     return AUDIT.examine(INFECTED, CLEAN, key=KEY)
 
 
+def test_the_trigger_of_a_label_is_the_same_in_any_order_of_labels(verdict):
+    labels = list(range(CLASSES))[::-1]
+    found = AUDIT.restore(INFECTED, CLEAN, labels, key=KEY)
+    np.testing.assert_array_equal(found.labels, labels)
+    np.testing.assert_array_equal(found.mask[::-1], verdict.evidence.triggers.mask)
+
+
 def test_of_an_infected_model_the_target_is_suspect_and_its_trigger_is_found(verdict):
     compared, found = verdict.evidence, verdict.evidence.triggers
     assert bool(verdict.flagged)

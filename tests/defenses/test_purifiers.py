@@ -40,6 +40,25 @@ def test_filters_are_those_of_scipy() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize(("kind", "pooled"), [(MedianFilter, np.median), (MeanFilter, np.mean)])
+def test_windows_reach_as_far_to_either_side_and_even_ones_one_pixel_more_behind(
+    width, kind, pooled
+) -> None:
+    images, expected = IMAGES[:2], np.empty_like(IMAGES[:2])
+    height, long = images.shape[1:3]
+    for i in range(height):
+        for j in range(long):
+            rows, columns = (
+                np.clip(at + np.arange(width) - (width - 1) // 2, 0, end - 1)
+                for at, end in ((i, height), (j, long))
+            )
+            window = images[:, rows[:, None], columns[None]]
+            expected[:, i, j] = pooled(window, axis=(1, 2))
+    found = kind(FIXED, width).purify(Mean(), jnp.asarray(images))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_levels_are_rounded_and_the_attacker_steps_straight_through() -> None:
     flat = Data(IMAGES.reshape(80, -1), SIGNS)
     model = LinearModel(jnp.asarray(RNG.normal(size=60)), jnp.zeros(()))

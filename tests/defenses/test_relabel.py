@@ -172,6 +172,19 @@ def test_votes_have_a_derivative_in_labels_only_if_soft():
     np.testing.assert_array_equal(hard, 0)
 
 
+def test_a_row_counts_by_the_lead_of_its_label():
+    """Of k = 4 votes; half of one goes to the label that wins a tie, or to the row's own."""
+    agreement = 0.75
+    y = np.where(RNG.random(N) < 0.25, -Y, Y)
+    near = NearestNeighbors(n_neighbors=K).fit(X).kneighbors(return_distance=False)
+    lead = np.mean(y[near], axis=1)
+    for tie in (0.0, -1.0):
+        seen = SoftRelabel(LEARNER, K, agreement, tie, balance=0).inspect(Data(X, y)).data
+        balance = lead + (2 * agreement - 1) * y + 0.5 / K * (tie or y)
+        np.testing.assert_allclose(seen.weight, np.abs(balance), rtol=1e-12)
+        np.testing.assert_array_equal(seen.y, np.where(balance < 0, -1, 1))
+
+
 def test_tallies_are_those_of_all_pairs_whatever_the_blocks(monkeypatch):
     ballots = jnp.asarray(RNG.normal(size=(N, 2)))
 

@@ -8,6 +8,7 @@ from corner import CLEAN, CORNER, HONEST, INFECTED, SHAPE, TARGET
 
 from attacks import Box
 from bilevel import Data
+from bilevel.learners import AbstractModel
 from bilevel.losses import CrossEntropy
 from defenses.audit import RestoredTriggers, Tabor, TaborTerms, TriggerSearch, overlap
 
@@ -49,6 +50,25 @@ def test_covered_pixels_have_the_lowest_value_of_the_range():
     seen = mean_loss(CLEAN.y, (1 - below)[None] * CLEAN.x + 1)
     found = penalty(INFECTED, below, PATTERN, moved, LABEL)
     np.testing.assert_allclose(found, seen, rtol=1e-5)
+
+
+class Grey(AbstractModel):
+    """The same model, of the mean of the channels."""
+
+    def decision(self, x, *, key=None):
+        return INFECTED.decision(jnp.mean(x, axis=-1, keepdims=True))
+
+
+def test_a_colour_image_has_the_figure_of_its_grey_copy():
+    one, figures = jnp.ones(1, jnp.float32), []
+    for model, channels in ((INFECTED, 1), (Grey(), 3)):
+        shape = (*SHAPE[:2], channels)
+        pattern = jnp.broadcast_to(PATTERN, shape)[None]
+        x = jnp.broadcast_to(CLEAN.x, (CLEAN.rows, *shape))
+        triggers = RestoredTriggers(LABEL[None], MASK[None], pattern, 4 * one, one, Box(0.0, 1.0))
+        audit = Tabor(alpha=2.0, beta=3.0)
+        figures.append(float(audit.figures(model, Data(x, CLEAN.y), triggers)[0]))
+    assert figures[0] == pytest.approx(figures[1], rel=1e-5)
 
 
 def test_triggers_are_compared_by_size_roughness_and_what_they_do():

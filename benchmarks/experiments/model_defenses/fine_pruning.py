@@ -93,7 +93,7 @@ def curve(model: NetworkModel, of: Case, layer: str) -> Curve:
     """The prune curve of a layer, without fine-tuning."""
     channels = Channels(layer)
     used, without, stamped = (
-        np.asarray(channels.activity(model.activations(x)))
+        np.asarray(channels.activity(model.activations(x), jnp.ones(len(x))))
         for x in (of.clean.x, of.test.x, of.shown)
     )
     order = np.argsort(used)

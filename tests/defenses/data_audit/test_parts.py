@@ -21,13 +21,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+import bilevel
+from bilevel import Data
 from bilevel.learners import Logistic
 from defenses.data_audit.audit import standard_error
+from defenses.data_audit.bound import _spread
+from defenses.data_audit.certified import Inserted, certify_damage
 from defenses.data_audit.charts import damage_chart, defense_chart
+from defenses.data_audit.damage import by_group
 from defenses.data_audit.indicators import indicators
 from defenses.data_audit.influence import Influence
 from defenses.data_audit.ingest import ingest
-from defenses.data_audit.judge import Judge, Rows, parts_of
+from defenses.data_audit.judge import Judge, Parts, Poison, Rows, parts_of
 from defenses.data_audit.match import match
 from defenses.data_audit.ranking import ranked
 from defenses.data_audit.reading import TableError
@@ -191,3 +196,49 @@ def test_leaving_out_counts_equal_weights_of_another_size() -> None:
     certificate: Any = None
     found = Influence(matched, rows, held, -y, certificate).exact_removal(np.array([0]))
     np.testing.assert_allclose(found, losses[1] - losses[0], rtol=1e-3)
+
+
+def weighed(labels: np.ndarray) -> tuple[Rows, Rows]:
+    """Rows of which one weighs 2 and one 0, and with the first in the place of both."""
+    rng = np.random.default_rng(3)
+    x, weight = rng.normal(size=(30, 2)), rng.uniform(0.5, 1.5, 30)
+    weight[[4, 29]] = 2, 0
+    once = Rows(x, labels, weight, np.arange(30))
+    order = np.r_[np.arange(29), 4]
+    return once, once.take(order)._replace(weight=np.where(np.isin(order, 4), 1, weight))
+
+
+@pytest.mark.parametrize("squared", [True, False])
+def test_a_row_of_weight_two_is_the_row_twice_to_bounds_errors_and_groups(squared) -> None:
+    rng = np.random.default_rng(4)
+    names = np.where(np.arange(30) % 2, "a", "b")
+    labels = rng.normal(size=30) if squared else np.where(rng.random(30) < 0.5, 1.0, -1.0)
+    once, twice = weighed(labels)
+    table = pd.DataFrame(once.x, columns=["p", "q"]).assign(y=labels if squared else labels > 0)
+    ready = ingest(table, "y")
+    judge = Judge(ready, match("auto", ready.task, len(ready.classes), (30, 2)))
+    model: Any = (Ridge() if squared else LogisticRegression()).fit(once.x, labels)
+    assert judge.error(model, once) == pytest.approx(judge.error(model, twice))
+    assert judge.error(model, once) != pytest.approx(
+        judge.error(model, once._replace(weight=np.ones(30))), rel=1e-3
+    )
+    found = [
+        by_group(judge, Parts(once, once, rows), Poison("none"), names)[0]
+        for rows in (once, twice._replace(like=twice.like))
+    ]
+    for one, two in zip(*found, strict=True):
+        assert one.clean == pytest.approx(two.clean)
+    if squared:
+        assert _spread(once) == pytest.approx(_spread(twice))
+    learner = bilevel.learners.Ridge(0.1) if squared else Logistic(0.1)
+    reach = Inserted(np.full(2, -1.0), np.ones(2))
+    bounds = [
+        certify_damage(learner, Data(rows.x, rows.y, rows.weight),
+                       Data(test.x, test.y, test.weight), 2, reach)
+        for rows, test in ((once, once), (twice, once), (once, twice))
+    ]  # fmt: skip
+    for bound in bounds[1:]:
+        assert bound is not None
+        assert bounds[0] is not None
+        np.testing.assert_allclose(bound.loss, bounds[0].loss, rtol=1e-6)
+        np.testing.assert_allclose(bound.clean_loss, bounds[0].clean_loss, rtol=1e-6)
