@@ -259,7 +259,7 @@ MUTANTS = (
         "tests/defenses/data_audit/test_audit.py",
     ),
     (
-        "defenses/data_audit/pairs.py", "penalty[-1] = 0", "pass",
+        "defenses/data_audit/linear_models.py", "penalty[-1] = 0", "pass",
         "tests/defenses/data_audit/test_pairs.py",
     ),
     (
