@@ -37,6 +37,7 @@ def without(data: Data, row):
 def assert_gradients(loss, at: dict, rtol=1e-8):
     """Gradient of `loss`, a function of a dictionary of arrays, against central differences."""
     both = eqx.filter_jit(eqx.filter_value_and_grad(loss))
+    at = {k: jax.device_put(np.asarray(v)) for k, v in at.items()}  # no weak types: one program
     gradient = both(at)[1]
     for name, leaf in direction(at, seed=3).items():
         # Weights end at 0, labels at -1 and +1: differences are taken towards the inside there.
