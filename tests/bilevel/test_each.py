@@ -24,6 +24,7 @@ every_learner = pytest.mark.parametrize(
 )
 
 
+@eqx.filter_jit
 def stack(learner, x, weight=WEIGHT):
     return Stack(eqx.filter_vmap(lambda x, w: learner.training(Data(x, Y, w)).problem)(x, weight))
 
