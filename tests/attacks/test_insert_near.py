@@ -50,7 +50,7 @@ def test_the_hypergradient_is_that_of_central_differences():
     attack = compose(Ridge(0.1), InsertNear(M, DOMAINS["box"], MODEL, 0.2, -5.0, 5.0), goal, DATA)
     both = jax.jit(jax.value_and_grad(attack))
     gradient = both(Z)[1]
-    along = XY(RNG.normal(size=(M, D)), np.asarray([0.5, -1.0, 1.0]))
+    along = XY(jnp.asarray(RNG.normal(size=(M, D))), jnp.asarray([0.5, -1.0, 1.0]))
 
     def at(h):
         return float(both(jax.tree.map(lambda z, t: z + h * t, Z, along))[0])

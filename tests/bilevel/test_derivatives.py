@@ -248,7 +248,7 @@ def test_the_rate_of_an_optax_optimizer(derivative):
 
     rate = jnp.asarray(0.07)
     wanted = differences(lambda r: whole_map(Z, smooth, descent(r)), rate)
-    agree(jax.grad(run)(rate), wanted)
+    agree(jax.jit(jax.grad(run))(rate), wanted)
 
 
 def quadratic(diagonal, t):
