@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from ._program import program
+from ._program import program, tracing
 from ._tree import concrete
 
 
@@ -31,7 +31,11 @@ class Data(eqx.Module):
         self.y = _numbers("y", y)
         dtype = self.x.dtype
         if weight is None:
-            self.weight = jnp.ones(jnp.shape(self.y), dtype)
+            shape = jnp.shape(self.y)
+            # Outside of programs `jnp.ones` compiles one for each new number of rows.
+            self.weight = (
+                jnp.ones(shape, dtype) if tracing() else jax.device_put(np.ones(shape, dtype))
+            )
         else:
             self.weight = _floating("weight", weight).astype(dtype)
         if self.x.ndim < 2:

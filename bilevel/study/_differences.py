@@ -43,8 +43,16 @@ def difference(
     if not any(moving):
         return 0.0
 
+    # Drawn outside of the program: each of a dozen would compile a generator of its own.
+    moved = [leaf for leaf, m in zip(leaves, moving, strict=True) if m]
+    result = eqx.filter_eval_shape(lambda x: numbers(function(x)), x)
+    first, second = jax.random.split(key)
+    shape = (sum(leaf.size for leaf in moved),)
+    unit = jax.random.normal(first, shape, jnp.result_type(*moved))
+    cotangent = jax.random.normal(second, result.shape, result.dtype)
+
     @partial(compiled, effort=0)
-    def measure(moved, key):
+    def measure(moved, unit, cotangent):
         flat, unravel = ravel_pytree(moved)
 
         def tree(flat):
@@ -56,11 +64,9 @@ def difference(
         def run(flat):
             return numbers(function(tree(flat)))
 
-        first, second = jax.random.split(key)
         sizes = ravel_pytree([jnp.full(leaf.shape, _size(leaf)) for leaf in moved])[0]
-        direction = jax.random.normal(first, flat.shape, flat.dtype) * sizes
+        direction = unit * sizes
         base, pull = jax.vjp(run, flat) if slope is None else (run(flat), None)
-        cotangent = jax.random.normal(second, base.shape, base.dtype)
         if pull is None:
             cotangent = jnp.ones_like(base)
             expected = slope(tree(flat), tree(direction))  # pyright: ignore
@@ -80,7 +86,7 @@ def difference(
         nothing = jnp.all(scale <= noise)
         return jnp.where(nothing, 0, jnp.min(errors))
 
-    return float(measure([leaf for leaf, m in zip(leaves, moving, strict=True) if m], key))
+    return float(measure(moved, unit, cotangent))
 
 
 def _size(leaf: Array) -> Array:

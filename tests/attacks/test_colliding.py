@@ -36,9 +36,9 @@ def test_the_score_is_the_distance_to_the_stamped_sources():
     np.testing.assert_array_equal(attack.world(z).train.x[jnp.asarray([5, 1])], z)
     z = REACH.example(DATA)
     np.testing.assert_array_equal(z, X[[5, 1]])
-    along = jnp.asarray(RNG.normal(size=z.shape))
-    slope = (attack(z + 1e-5 * along) - attack(z - 1e-5 * along)) / 2e-5
-    np.testing.assert_allclose(jnp.sum(jax.grad(attack)(z) * along), slope, rtol=1e-6)
+    along, both = RNG.normal(size=z.shape), jax.value_and_grad(attack)
+    slope = (both(z + 1e-5 * along)[0] - both(z - 1e-5 * along)[0]) / 2e-5
+    np.testing.assert_allclose(np.sum(both(z)[1] * along), slope, rtol=1e-6)
 
 
 def test_training_rows_do_not_show_the_trigger_and_rows_shown_do():

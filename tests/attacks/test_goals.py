@@ -66,12 +66,10 @@ CASES = {
 def test_hypergradient_of_each_goal_is_that_of_finite_differences(name: str) -> None:
     learner, goal = CASES[name]
     attack = compose(learner, Insert([1.0], Box(-4.0, 4.0)), goal, DATA)
-    z, along = jnp.asarray(X[:1] + 0.2), jnp.asarray(RNG.normal(size=(1, FEATURES)))
-    value = eqx.filter_jit(lambda z: attack.evaluate(z)[0])
-    gradient = eqx.filter_jit(jax.grad(lambda z: attack.evaluate(z)[0]))(z)
-    h = 2e-4
-    near, far = (value(z + t * along) - value(z - t * along) for t in (h, 2 * h))
-    np.testing.assert_allclose(jnp.sum(gradient * along), (8 * near - far) / (12 * h), rtol=1e-8)
+    z, along = X[:1] + 0.2, RNG.normal(size=(1, FEATURES))
+    both, h = jax.jit(jax.value_and_grad(lambda z: attack.evaluate(z)[0])), 2e-4
+    near, far = (both(z + t * along)[0] - both(z - t * along)[0] for t in (h, 2 * h))
+    np.testing.assert_allclose(np.sum(both(z)[1] * along), (8 * near - far) / (12 * h), rtol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,9 @@ certified = eqx.filter_jit(certify)
 def look(attack, z):
     """Value, active set and signs of the kinks."""
     posed = attack.pose(z)
-    value, (warm, _) = attack.solve(posed)
     solution = argmin(posed.problem, solver=attack.solver, throw=False)
-    return value, warm, jnp.sign(posed.kinks(solution.value))
+    score, kinks = posed.outcome(solution.value).score, posed.kinks(solution.value)
+    return score, solution.warm, jnp.sign(kinks)
 
 
 def difference(attack, z, unit, reach):

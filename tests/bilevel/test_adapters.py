@@ -152,8 +152,12 @@ class Stub(AbstractForeign):
      (np.nan, False, NON_FINITE)],
 )  # fmt: skip
 def test_what_a_foreign_solver_says_is_the_result(at, says, result):
-    posed = problem(Z)
-    point = Stub(at=at, says=says).run(posed, posed.start)
+    @jax.jit
+    def point_of(z):
+        posed = problem(z)
+        return Stub(at=at, says=says).run(posed, posed.start)
+
+    point = point_of(Z)
     assert int(point.result) == result
     assert int(point.stats["steps"]) == 3
 

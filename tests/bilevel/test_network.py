@@ -26,15 +26,17 @@ HELD = np.random.default_rng(1).normal(size=(10, 3))
 
 
 def leaves():
-    """All that a training depends on, as one tree."""
+    """All that a training depends on, as one tree. `jnp.asarray(0.01)` has a weak type: moved, it
+    would be compiled for again.
+    """
     start = MLP((4,), 1).init(KEY, jax.ShapeDtypeStruct((3,), jnp.float64))
     return {
-        "x": jnp.asarray(TABLE),
-        "y": jnp.asarray(TARGETS),
-        "weight": jnp.linspace(0.5, 1.5, 24),
-        "l2": jnp.asarray(0.01),
-        "rate": jnp.asarray(0.2),
-        "start": start,
+        "x": TABLE,
+        "y": TARGETS,
+        "weight": np.linspace(0.5, 1.5, 24),
+        "l2": np.asarray(0.01),
+        "rate": np.asarray(0.2),
+        "start": jax.tree.map(np.asarray, start),
     }
 
 
@@ -84,9 +86,7 @@ def test_the_hypergradient_is_that_of_central_differences_in_every_leaf(mode):
         pairs = zip(*map(jax.tree.leaves, (gradient[name], along)), strict=True)
         slope = sum(float(np.vdot(g, a)) for g, a in pairs)
         ahead, back = (
-            both(
-                of | {name: jax.tree.map(lambda a, b, h=h: np.asarray(a) + h * b, of[name], along)}
-            )[0]
+            both(of | {name: jax.tree.map(lambda a, b, h=h: a + h * b, of[name], along)})[0]
             for h in (1e-5, -1e-5)
         )
         assert abs(slope - float(ahead - back) / 2e-5) <= 1e-6 * max(1, abs(slope)), name
@@ -108,9 +108,9 @@ def composed(solver, derivative):
 def test_the_second_derivative_along_a_path_is_that_of_differences(derivative):
     attack, z = composed(Descent(optax.sgd(0.5, momentum=0.9), 20), derivative)
     along = jnp.asarray([[1.0, -2.0, 0.5]])
-    gradient = jax.jit(jax.grad(attack))
-    product = jax.jit(lambda z: jax.jvp(jax.grad(attack), (z,), (along,))[1])(z)
-    ahead, back = (gradient(z + h * along) for h in (1e-5, -1e-5))
+    both = jax.jit(lambda z: jax.jvp(jax.grad(attack), (z,), (along,)))
+    product = both(z)[1]
+    ahead, back = (both(z + h * along)[0] for h in (1e-5, -1e-5))
     np.testing.assert_allclose(product, (ahead - back) / 2e-5, rtol=1e-6, atol=1e-8)
 
 
@@ -134,7 +134,8 @@ def test_the_certificate_of_a_network_bounds_the_error_of_each_derivative():
 
 def test_each_pass_takes_every_row_once_in_another_order():
     net = Network(MLP((2,), 1), losses.Squares(), batch=5, solver=momentum(0.1))
-    order = np.asarray(net.training(Data(TABLE, TARGETS), key=KEY).problem.series)
+    data = Data(TABLE, TARGETS)
+    order = np.asarray(jax.jit(lambda key: net.training(data, key=key).problem.series)(KEY))
     assert order.shape == (STEPS, 5)
     passes = order[: STEPS // 4 * 4].reshape(-1, 20)  # 24 rows: the last 4 of a pass are left out
     assert all(len(set(rows)) == 20 for rows in passes)
@@ -225,8 +226,9 @@ def test_a_head_on_features_is_a_learner_on_those_features():
     attack = attacks.compose(OnFeatures(body, head), reach, goal, data)
     z = jnp.asarray(IMAGES[:1]) * 0.9
     along = jnp.asarray(np.random.default_rng(0).normal(size=z.shape))
-    slope = jnp.sum(jax.grad(attack)(z) * along)
-    ahead, back = (attack(z + h * along) for h in (1e-5, -1e-5))
+    both = jax.value_and_grad(attack)
+    slope = np.sum(both(z)[1] * along)
+    ahead, back = (both(z + h * along)[0] for h in (1e-5, -1e-5))
     np.testing.assert_allclose(slope, (ahead - back) / 2e-5, rtol=1e-6)
 
 

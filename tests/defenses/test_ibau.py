@@ -47,15 +47,19 @@ def risk(flat, ball, rows):
 
 
 @eqx.filter_jit
+def value_and_slope(flat, ball, rows):
+    return jax.value_and_grad(lambda flat: risk(flat, ball, rows)[0])(flat)
+
+
 def slope(flat, ball, rows):
-    return jax.grad(lambda flat: risk(flat, ball, rows)[0])(flat)
+    return value_and_slope(flat, ball, rows)[1]
 
 
 def difference(ball, rows, h=1e-3):
-    near, far = (
-        float(risk(FLAT + t * ALONG, ball, rows)[0] - risk(FLAT - t * ALONG, ball, rows)[0])
-        for t in (h, 2 * h)
-    )
+    def value(t):
+        return float(value_and_slope(FLAT + t * ALONG, ball, rows)[0])
+
+    near, far = (value(t) - value(-t) for t in (h, 2 * h))
     return (8 * near - far) / (12 * h)
 
 

@@ -150,16 +150,19 @@ def test_a_quota_adds_the_least_suspect_rows_of_its_class(space):
 
 
 def test_margins_are_those_of_the_threshold_of_the_class():
-    score, group, among = (jnp.asarray(a) for a in (SCORE, GROUP, np.ones(12, bool)))
-    quotas = quota(group, among, 0.5, 1.0)  # 3 of 5, 3 of 5, 1 of 2: more than 6 in all
-    kept = lowest(score, among, 6, None, quotas)
-    first = first_lowest(score, among, jnp.arange(12), quotas)
-    margin = class_gaps(score, kept, among, group, first)
+    @jax.jit
+    def margins(score, group, among):
+        quotas = quota(group, among, 0.5, 1.0)  # 3 of 5, 3 of 5, 1 of 2: more than 6 in all
+        kept = lowest(score, among, 6, None, quotas)
+        first = first_lowest(score, among, jnp.arange(12), quotas)
+        of_rank = class_gaps(score, kept, among, group, first)
+        within = score <= 4.5
+        kept = by_quota(score, within, among, group, 0.8)
+        return of_rank, quota_gaps(jnp.abs(score - 4.5), score, within, kept, among, group)
+
+    of_rank, margin = margins(SCORE, GROUP, np.ones(12, bool))
     middle = np.array([0.35, 5.5, 8.5])[GROUP.astype(int)]
-    np.testing.assert_allclose(margin, np.abs(SCORE - middle), rtol=1e-12)
-    within = score <= 4.5
-    kept = by_quota(score, within, among, group, 0.8)
-    margin = quota_gaps(jnp.abs(score - 4.5), score, within, kept, among, group)
+    np.testing.assert_allclose(of_rank, np.abs(SCORE - middle), rtol=1e-12)
     np.testing.assert_allclose(margin[1], 0.5)  # kept by the quota, amid 4.5 and 5.5
     np.testing.assert_allclose(margin[2], 0.5)  # 6 is not
 

@@ -44,10 +44,10 @@ def by_hand(keep):
 
 
 def test_the_rows_kept_are_those_of_the_loop_by_hand_and_no_poison():
-    seen = Trim(LEARNER, POISON / N).inspect(DATA)
+    fitted = Trim(LEARNER, POISON / N).fit(DATA)
+    model, seen = fitted.model, fitted.report
     np.testing.assert_array_equal(seen.kept, by_hand(np.ones(N, bool)))
     np.testing.assert_array_equal(seen.kept, ~BAD)
-    model = Trim(LEARNER, POISON / N).fit(DATA).model
     assert isinstance(model, LinearModel)
     expected = Reference(L2 * (N - POISON)).fit(X[~BAD], Y[~BAD])
     np.testing.assert_allclose(model.w, expected.coef_, rtol=1e-9)
@@ -137,13 +137,13 @@ def goal_of(learner, labels=None):
 
 
 def checked_gradient(value, rtol):
-    value = jax.jit(value)
-    x, towards = jnp.asarray(X), jnp.asarray(np.random.default_rng(1).normal(size=X.shape))
-    gradient = jax.jit(jax.grad(value))(x)
-    ours = float(jnp.sum(gradient * towards))
+    both = jax.jit(jax.value_and_grad(value))
+    towards = np.random.default_rng(1).normal(size=X.shape)
+    gradient = both(X)[1]
+    ours = float(np.sum(gradient * towards))
     t = 1e-4
     near, far = (
-        float(value(x + s * towards) - value(x - s * towards)) / (2 * s) for s in (t, 2 * t)
+        float(both(X + s * towards)[0] - both(X - s * towards)[0]) / (2 * s) for s in (t, 2 * t)
     )
     np.testing.assert_allclose(ours, (4 * near - far) / 3, rtol=rtol)
     return np.asarray(gradient)
@@ -163,7 +163,7 @@ def test_the_gradient_of_the_smooth_surrogate_is_exact_in_all_rows():
 
 def test_the_smooth_surrogate_keeps_the_share_and_nears_the_hard_one():
     near, far = (SoftTrim(LEARNER, 0.2, sharpness=t).inspect(DATA) for t in (20.0, 2.0))
-    hard = Trim(LEARNER, 0.2).inspect(DATA)
+    hard = Trim(LEARNER, POISON / N).fit(DATA).report
     for seen in (near, far):
         np.testing.assert_allclose(jnp.sum(seen.data.weight), 0.8 * N, rtol=1e-9)
     np.testing.assert_allclose(near.data.weight, hard.data.weight, atol=0.02)
@@ -241,9 +241,9 @@ def test_defenses_chain():
     defense = Filter(Trim(LEARNER, 0.1), scores.Distance(), 0.05, classes=())
     data = defense.inspect(DATA).data
     assert int(jnp.sum(data.weight > 0)) == 38
-    assert int(jnp.sum(Trim(LEARNER, 0.1).inspect(data).kept)) == round(0.9 * 38)
-    x = jnp.asarray(X)
-    expected = Trim(LEARNER, 0.1).fit(data).model.decision(x)
+    alone, x = Trim(LEARNER, 0.1).fit(data), jnp.asarray(X)
+    assert int(jnp.sum(alone.report.kept)) == round(0.9 * 38)
+    expected = alone.model.decision(x)
     np.testing.assert_allclose(defense.fit(DATA).model.decision(x), expected)
 
 
