@@ -71,10 +71,10 @@ def test_excluded_counts_what_the_small_cluster_is_read_as(own, other, third, ra
 def test_a_small_cluster_is_one_below_the_limit_and_a_near_one_nearer_to_another_class():
     for own, poison in ((5, True), (8, False)):  # of 17 and of 20 rows: 29 and 40 %
         rows, found = case(own, 0, 0)
-        suspect, _ = SmallCluster(0.35).suspicious(found, rows, None)
+        suspect, _ = SmallCluster(0.35).suspicious(found, rows, Fixed(Said()))
         assert bool(suspect[0]) == poison
         np.testing.assert_allclose(found.share()[0], own / (12 + own))
     for own, other, poison in ((4, 3, False), (3, 4, True)):
         rows, found = case(own, other, 0)
-        suspect, _ = NearOther().suspicious(found, rows, None)
+        suspect, _ = NearOther().suspicious(found, rows, Fixed(Said()))
         assert list(np.asarray(suspect)) == [poison, False, False]
