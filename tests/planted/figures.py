@@ -1,0 +1,3 @@
+"""Bugs of experiments that take rows of another role, or count among other rows."""
+
+MUTANTS = ()
