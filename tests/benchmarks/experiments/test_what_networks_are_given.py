@@ -1,0 +1,411 @@
+"""The same for networks: which model a defense is of, which rows it sees, and of which rows its
+figures are.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attacks import AllToOne
+from benchmarks.experiments.backdoors import hidden_trigger, sponge, trojan_mnist
+from benchmarks.experiments.model_defenses import (
+    activation_clustering,
+    feature_sanitisers,
+    februus,
+    fine_pruning,
+    i_bau,
+    neural_cleanse,
+    strip,
+    tabor,
+)
+from benchmarks.experiments.model_defenses._infected import TARGET, Figures
+from benchmarks.experiments.networks import cifar_10, cnn_mnist
+from benchmarks.experiments.networks._victims import Judged, Rows
+from bilevel import Data
+
+Y = {
+    "train": np.arange(12) % 10, "clean": np.arange(8) % 4, "test": np.array([7, 7, 7, 1, 2, 3, 4]),
+}  # fmt: skip
+
+
+def rows_of(name: str, shift: float = 0.0) -> Data:
+    """Rows that say whose they are."""
+    number = {"train": 1.0, "clean": 2.0, "test": 3.0}[name] + shift
+    return Data(np.full((len(Y[name]), 1, 1, 1), number), Y[name])
+
+
+POISONED = Data(np.r_[rows_of("train").x, np.full((3, 1, 1, 1), 9.0)], np.r_[Y["train"], 7, 7, 7])
+CASE: Any = SimpleNamespace(
+    train=rows_of("train"), poisoned=POISONED, poison=np.arange(15) >= 12, clean=rows_of("clean"),
+    test=rows_of("test"), shown=rows_of("test", 0.5).x, labels=AllToOne(TARGET),
+)  # fmt: skip
+
+
+def whose(x: Any) -> float:
+    """The number of the rows, that of all."""
+    return float(np.mean(np.asarray(x)))
+
+
+class Model:
+    """A network that says which it is, what was done to it, and on which rows."""
+
+    architecture = "architecture"
+
+    def __init__(self, name: str, right: Any = ()):
+        self.parameters = self.name = name
+        self.right = right
+
+    def predict(self, x: Any) -> np.ndarray:
+        if whose(x) not in (3.0, 3.5, 4.0):
+            raise AssertionError(f"not test rows: {whose(x)}")
+        wrong = np.ones(len(x), bool)
+        wrong[list(self.right)] = False
+        return np.where(wrong, 10, Y["test"])
+
+
+def victim(of: Any, seed: int, infected: bool = True) -> Model:
+    return Model("backdoor" if infected else "clean")
+
+
+def figures(model: Any, of: Any) -> Figures:
+    """They say of which model and case they are."""
+    assert of is CASE
+    return Figures(model.name, f"success of {model.name}", f"recovered of {model.name}")  # pyright: ignore
+
+
+def defense(name: str) -> Any:
+    """A defense of a model, which sees clean rows alone."""
+
+    class Defense:
+        def __init__(self, base: Any, clean: Data, *arguments: Any, **settings: Any):
+            assert clean is CASE.clean
+            self.base = base
+
+        def fit(self, data: Data, key: Any = None) -> Any:
+            assert data is CASE.clean
+            kept = SimpleNamespace(kept=jnp.arange(6) > 1)
+            return SimpleNamespace(model=Model(f"{name} of {self.base.name}"), report=kept)
+
+    return Defense
+
+
+def stub(monkeypatch: Any, module: Any, **others: Any) -> None:
+    """These in place of what the module has, and the case, victims and figures that say."""
+    common = {"case": lambda *a: CASE, "victim": victim, "figures": figures, "NetworkModel": Model}
+    for name, value in (common | others).items():
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, value)
+
+
+class Base(Model):
+    """`Fixed` of a model."""
+
+    def __init__(self, model: Model, *others: Any):
+        super().__init__(model.name, model.right)
+
+    def fit(self, data: Data, key: Any = None) -> Any:
+        return SimpleNamespace(model=self)
+
+
+def test_pruned_networks_are_those_that_rows_name(monkeypatch) -> None:
+    names = ("FineTune", "FinePrune", "Prune")
+    stub(
+        monkeypatch, fine_pruning, Fixed=Base, hidden=lambda *a: Model("knows"),
+        curve=lambda model, of, layer: SimpleNamespace(_asdict=lambda: {"of": model.name}),
+        **{name: defense(name) for name in names},
+    )  # fmt: skip
+    options = fine_pruning.Options(networks=2, others=1)
+    found = fine_pruning.make_rows(options, "pattern", 0)
+    made = {
+        "none": "", "fine-tuning": "FineTune of ", "pruning": "Prune of ",
+        "fine-pruning": "FinePrune of ", "fine-pruning by drop": "FinePrune of ",
+    }  # fmt: skip
+    assert len(found["rows"]) == 3 * 6
+    for row in found["rows"]:
+        name = made[row["defense"]] + row["network"]
+        assert (row["accuracy"], row["success"]) == (name, f"success of {name}")
+        assert row["pruned"] == (None if row["layer"] is None else 2)
+    assert found["curves"] == {layer: {"of": "backdoor"} for layer in fine_pruning.LAYERS}
+    later = fine_pruning.make_rows(options, "pattern", 1)["rows"]
+    assert {row["network"] for row in later} == {"backdoor"}
+
+
+def test_the_worst_shift_is_of_clean_rows_and_is_borne_by_test_rows(monkeypatch) -> None:
+    class Ball:
+        def __init__(self, radius: float, **settings: Any):
+            del radius, settings
+
+        def worst(self, architecture: Any, parameters: Any, data: Data, loss: Any) -> Any:
+            assert data is CASE.clean
+            right = {"backdoor": (0,), "tuned": (0, 1), "unlearned": (0, 1, 2)}
+            models[parameters].right = right[parameters]
+            return jnp.ones((1, 1, 1))
+
+    models = {name: Model(name) for name in ("backdoor", "tuned", "unlearned")}
+
+    def repair(name: str) -> Any:
+        def made(base: Base, clean: Data, *others: Any) -> Any:
+            assert (base.name, clean is CASE.clean) == ("backdoor", True)
+            return SimpleNamespace(fit=lambda data, key: SimpleNamespace(model=models[name]))
+
+        return made
+
+    stub(
+        monkeypatch, i_bau, Fixed=Base, Ball=Ball, FineTune=repair("tuned"),
+        ImplicitUnlearning=repair("unlearned"), victim=lambda *a: models["backdoor"],
+    )  # fmt: skip
+    rows = i_bau.make_rows(i_bau.Options(), "pattern", 0, True)["rows"]
+    assert [(r["defense"], r["accuracy"], round(7 * r["shifted"])) for r in rows] == [
+        ("none", "backdoor", 1), ("fine-tuning", "tuned", 2), ("I-BAU", "unlearned", 3),
+    ]  # fmt: skip
+
+
+def test_strip_passes_stamped_rows_that_the_trigger_is_for(monkeypatch) -> None:
+    """And refuses a share of all clean test rows."""
+
+    class Shield(Model):
+        def predict(self, x: Any) -> np.ndarray:
+            refused = {3.0: [0, 3, 4], 3.5: [0, 1, 2, 3]}[whose(x)]
+            return np.where(np.isin(np.arange(7), refused), 10, 0)
+
+    def defended(options: Any, name: str, model: Model, rows: Any) -> Any:
+        def fit(data: Data) -> Any:
+            assert data is CASE.train
+            return SimpleNamespace(model=Shield(f"{name} of {model.name}"))
+
+        return SimpleNamespace(fit=fit)
+
+    stub(monkeypatch, strip, defended=defended)
+    options = strip.Options(defenses=("strip", "median"))
+    for kind in ("infected", "clean"):
+        row, other = strip.make_rows(options, "pattern", kind, 0)["rows"]
+        name = "backdoor" if kind == "infected" else "clean"
+        assert row["refused"] == pytest.approx(3 / 7)
+        assert row["passed"] == pytest.approx(3 / 4)  # of 1, 2, 3 and 4; 7s are the target
+        assert (row["accuracy"], row["accuracy_after"]) == (name, f"strip of {name}")
+        assert other["success_after"] == f"success of median of {name}"
+        assert "passed" not in other
+
+
+SEEN = SimpleNamespace(kept=np.arange(12) > 2)
+
+
+def inspecting(options: Any, name: Any, model: Model) -> Any:
+    def inspect(data: Data) -> Any:
+        return SimpleNamespace(kept=SEEN.kept, of=(model.name, data is CASE.train, data.rows))
+
+    return SimpleNamespace(inspect=inspect)
+
+
+def found(seen: Any, data: Data, poison: np.ndarray) -> dict[str, Any]:
+    """What is counted: what the defense saw, and which of its rows are poison."""
+    return {"seen": seen.of, "rows": data.rows, "poison": int(poison.sum())}
+
+
+def retrained(of: Any, rows: Any, seen: Any, seed: int) -> Figures:
+    assert rows is CASE
+    return figures(Model(f"{seen.of[0]} retrained"), CASE)
+
+
+def test_sanitisers_of_features_see_the_poisoned_rows_and_as_control_the_clean_ones(
+    monkeypatch,
+) -> None:
+    stub(monkeypatch, feature_sanitisers, defense=inspecting, found=found, retrained=retrained)
+    options = feature_sanitisers.Options(defenses=("spectral",))
+    (row,) = feature_sanitisers.make_rows(options, "one", 0)["rows"]
+    assert (row["seen"], row["rows"], row["poison"]) == (("backdoor", False, 15), 15, 3)
+    assert (row["accuracy"], row["accuracy_after"]) == ("backdoor", "backdoor retrained")
+    assert row["dropped_of_clean_rows"] == 3 / 12
+
+
+@pytest.mark.parametrize("kind", ["all to one", "clean"])
+def test_clusters_are_of_the_rows_that_the_network_was_trained_on(monkeypatch, kind) -> None:
+    stub(
+        monkeypatch, activation_clustering, Fixed=Base, found=found, retrained=retrained,
+        ActivationClustering=lambda base, *a, **k: inspecting(None, None, base),
+    )  # fmt: skip
+    options = activation_clustering.Options(rules=("small",), components=("principal",))
+    (row,) = activation_clustering.make_rows(options, kind, 0.1, 0)["rows"]
+    if kind == "clean":
+        assert (row["seen"], row["rows"], row["poison"]) == (("clean", True, 12), 12, 0)
+        assert "success" not in row
+    else:
+        assert (row["seen"], row["rows"], row["poison"]) == (("backdoor", False, 15), 15, 3)
+        assert row["success_after"] == "success of backdoor retrained"
+
+
+def test_februus_paints_with_clean_rows_and_meets_both_networks(monkeypatch) -> None:
+    def painting(x: Any) -> str:
+        assert whose(x) == 2.0
+        return "mean"
+
+    stub(
+        monkeypatch, februus, Fixed=Base, MeanFill=painting, inpainting=lambda *a: "inpainter",
+        Februus=lambda base, fill, threshold, heat: f"{fill} {threshold} of {base.name}",
+        PurifiedModel=lambda model, defense: Model(f"{model.name} behind {defense}"),
+    )  # fmt: skip
+    options = februus.Options(thresholds=(0.7,), heats=("places",))
+    rows = februus.make_rows(options, 0)["rows"]
+    for row, name in zip(rows, ["backdoor"] * 3 + ["clean"] * 3, strict=True):
+        assert row["infected"] == (name == "backdoor")
+        behind = "" if row["fill"] == "none" else f" behind {row['fill']} 0.7 of {name}"
+        assert row["accuracy"] == f"{name}{behind}"
+
+
+@pytest.mark.parametrize("infected", [True, False])
+def test_what_an_audit_says_of_the_target_is_not_of_other_labels(monkeypatch, infected) -> None:
+    sizes = np.arange(10.0) + 5
+    sizes[TARGET] = 2.0
+    index = jnp.arange(10.0)
+    masks = jnp.arange(10.0)[:, None, None, None] * jnp.ones((10, 2, 2, 1))
+
+    class Audit:
+        def __init__(self, *settings: Any, **more: Any):
+            del settings, more
+
+        def examine(self, model: Model, data: Data, key: Any) -> Any:
+            assert data is CASE.clean
+            seen = SimpleNamespace(mask=masks, size=sizes)
+            suspect = jnp.arange(10) == (TARGET if model.name == "backdoor" else 10)
+            return SimpleNamespace(
+                evidence=SimpleNamespace(triggers=seen, index=index, suspect=suspect)
+            )
+
+        def restore(self, model: Model, data: Data, label: int, key: Any) -> Any:
+            assert (data is CASE.clean, label) == (True, TARGET)
+            return SimpleNamespace(mask=masks[TARGET][None], size=sizes[TARGET][None])
+
+    class Wrong:
+        def examine(self, model: Model, data: Data) -> Any:
+            return SimpleNamespace(score=whose(data.x))
+
+    def overlap(mask: Any, true: Any) -> Any:
+        assert np.all(np.asarray(mask) == TARGET)
+        return SimpleNamespace(precision=0.25, recall=0.5, f1=0.75)
+
+    monkeypatch.setattr(tabor, "METHODS", {"tabor": Audit})
+    for module in (neural_cleanse, tabor):
+        stub(
+            monkeypatch, module, NeuralCleanse=Audit, WrongLabels=Wrong, overlap=overlap,
+            figures=lambda model, of: Figures(0.5, float(model.name == "backdoor"), 0.0),
+            half_stamped=lambda of: rows_of("clean", 0.25),
+            trigger=lambda of: SimpleNamespace(mask=jnp.ones((2, 2, 1))),
+        )  # fmt: skip
+    (row,) = neural_cleanse.make_rows(neural_cleanse.Options(), "square", 4, infected, 0)["rows"]
+    assert row["suspects"] == (str(TARGET) if infected else "none")
+    assert row["right"]
+    assert (row["pixels"], row["least_of_others"], row["median"]) == (2.0, 5.0, 8.5)
+    assert (row["index"], row["success"]) == (TARGET, float(infected))
+    assert (row["precision"], row["recall"], row["f1"]) == (0.25, 0.5, 0.75)
+    assert (row["wrong_clean"], row["wrong_stamped"]) == (2.0, 2.25)
+    (row,) = tabor.make_rows(tabor.Options(), 4, 0)["rows"]
+    assert (row["pixels"], row["success"], row["recall"]) == (2.0, 1.0, 0.5)
+
+
+SHOWN = SimpleNamespace(
+    attacked=SimpleNamespace(
+        success=SimpleNamespace(mean=0.75), accuracy=SimpleNamespace(mean=0.9)
+    ),
+    clean=SimpleNamespace(success=SimpleNamespace(mean=0.125), accuracy=SimpleNamespace(mean=0.95)),
+)
+
+
+def test_stamped_digits_are_judged_among_test_digits_and_beside_clean_heads(monkeypatch) -> None:
+    def victims(attack: Any, z: Any, data: Data, labels: Any, *keys: Any) -> Any:
+        assert data is CASE.test
+        seen.append((attack, z))
+        return SHOWN
+
+    seen: list[Any] = []
+    made = SimpleNamespace(z="moved", value=-2.0, history=[-5.0, -3.0])
+    stub(
+        monkeypatch, hidden_trigger, victims=victims, capability=lambda *a: "reach",
+        collide=lambda *a: made, against=lambda of, reach, head: reach,
+    )  # fmt: skip
+    (row,) = hidden_trigger.make_rows(hidden_trigger.Options(), 0)["rows"]
+    assert seen == [("reach", "moved")]
+    told = {"success": 0.75, "clean_success": 0.125, "test_err": pytest.approx(0.1)}
+    assert {name: row[name] for name in told} == told
+    assert row["clean_test_err"] == pytest.approx(0.05)
+    assert (row["distance"], row["start_distance"]) == (2.0, 5.0)
+
+    of = SimpleNamespace(
+        model=Model("network", (0, 1, 2)), test=CASE.test, images={"other": 1, "inverted": 2}
+    )
+    stub(
+        monkeypatch, trojan_mnist, victims=victims, case=lambda *a: of,
+        retrained=lambda options, of, data: 10 * data,
+        pattern=lambda options, of, attack, kind: (attack, kind),
+    )  # fmt: skip
+    seen.clear()
+    rows = trojan_mnist.make_rows(trojan_mnist.Options(), 0)["rows"]
+    number = {"other": 10, "inverted": 20}
+    assert seen == [(number[r["images"]], (number[r["images"]], r["square"])) for r in rows]
+    for row in rows:
+        assert {name: row[name] for name in told} == told
+        assert row["retrained_test_err"] == pytest.approx(0.05)
+        assert row["network_test_err"] == pytest.approx(4 / 7)
+
+
+def test_sponges_are_measured_on_test_digits(monkeypatch) -> None:
+    stub(
+        monkeypatch, sponge, digits=lambda options: (CASE.train, CASE.test),
+        trained=lambda options, train, strength: [Model(str(whose(train.x)), (0, 1))],
+        fired=lambda model, x: {"fired": whose(x)}, energy=lambda model, x: whose(x),
+    )  # fmt: skip
+    (row,) = sponge.make_victims(sponge.Options(), 0.0)["rows"]
+    assert (row["fired"], row["energy"]) == (3.0, 3.0)
+    assert row["test_err"] == pytest.approx(5 / 7)
+
+
+@pytest.mark.parametrize("attacker", ["clean", "not moved", "one"])
+def test_images_are_judged_with_the_poison_of_the_row_that_names_it(monkeypatch, attacker) -> None:
+    train, held, test = (Rows(np.asarray(rows_of(name).x), Y[name]) for name in Y)
+    start = Rows(np.full((2, 1, 1, 1), 5.0), np.array([3, 4]))
+    case = cnn_mnist.Case(train, held, test, start, jax.random.key(0))
+    seen: list[Any] = []
+
+    def judged(net: Any, other: Any, data: Data, known: Any, fresh: Any, rows: Rows) -> Judged:
+        seen.extend((net, other, rows, data.y[12:].tolist()))
+        added = float(data.weight[12:].sum())
+        moved = float(np.mean(np.asarray(data.x)[12:]))
+        np.testing.assert_array_equal(data.weight[:12], 1)
+        return Judged(added, moved, 100 * len(known) + len(fresh))
+
+    stub(
+        monkeypatch, cnn_mnist, case=lambda *a: case, victims=lambda options: ("net", "other"),
+        poison=lambda *a: start.x + 1, judged=judged,
+    )  # fmt: skip
+    (row,) = cnn_mnist.make_rows(cnn_mnist.Options(points=2, fresh=3), 0, attacker)["rows"]
+    assert row["same_err"] == {"clean": 0.0}.get(attacker, 2.0)
+    assert row["fresh_err"] == {"one": 6.0}.get(attacker, 5.0)
+    assert row["other_err"] == 103
+    assert seen[0:2] == ["net", "other"]
+    assert seen[2] is test
+    assert seen[3] == [3, 4]
+
+
+def test_images_of_the_test_set_are_read_a_part_at_a_time(monkeypatch) -> None:
+    train = Rows(np.full((6, 1, 1, 1), 51, np.uint8), np.arange(6))
+    test = Rows(np.arange(7, dtype=np.uint8)[:, None, None, None], np.array([0, 1, 2, 3, 4, 0, 0]))
+
+    class Reader:
+        def predict(self, x: Any) -> np.ndarray:
+            return np.round(255 * np.asarray(x)[:, 0, 0, 0]).astype(int)
+
+    def ensemble(learner: Any, data: Data, keys: Any, size: int) -> Any:
+        np.testing.assert_allclose(data.x, 0.2, rtol=1e-6)
+        assert set(np.asarray(data.y)) <= set(range(6))
+        return SimpleNamespace(model=[Reader()] * len(keys), message="")
+
+    stub(
+        monkeypatch, cifar_10, cifar10=lambda: (train, test), ensemble=ensemble, PART=3,
+        unstacked=lambda models: models, spread=lambda keys: keys,
+    )  # fmt: skip
+    options = cifar_10.Options(rows=4, batch=2, seeds=2)
+    rows = cifar_10.make_rows(options)["rows"]
+    assert [(r["rows"], r["test_err"]) for r in rows] == [(4, pytest.approx(2 / 7))] * 2
