@@ -12,16 +12,21 @@ from jaxtyping import Array, PRNGKeyArray
 
 import bilevel
 from bilevel import (
+    AbstractBilevel,
     AbstractObjective,
     AbstractSolver,
     Expected,
     Info,
     Members,
+    Outcome,
     Point,
+    Posed,
     Together,
     batch,
 )
+from bilevel.derivatives import AbstractDerivative, Implicit
 from bilevel.networks import MLP, ConvNet, ResNet
+from bilevel.problems import AbstractProblem
 from bilevel.solvers import Each, Stack
 from bilevel.solvers.path.clipped import Clipped
 
@@ -161,30 +166,38 @@ def test_parts_draw_apart_and_the_same_again(name):
     assert np.unique(np.concatenate([first, other])).size == 2 * first.size >= 2 * PARTS
 
 
-class Told(AbstractSolver):
+class Known(AbstractProblem):
     """A problem is its solution, its code and its slack."""
 
+    w: Array
+    code: Array
+    slacks: Array
+
+
+class Told(AbstractSolver):
+    """Tells them."""
+
     def cold(self, problem):
-        return 0 * problem[0]
+        return 0 * problem.w
 
     def run(self, problem, warm):
-        w, code, _ = problem
+        w, code = problem.w, problem.code
         return Point(w, None, w + warm, code, {"steps": code})
 
     def conditions(self, problem, unknowns, frozen):
-        return unknowns - problem[0]
+        return unknowns - problem.w
 
     def value(self, problem, unknowns, frozen):
         return unknowns
 
     def backsolve(self, problem, frozen, rhs):
-        return problem[0] * rhs
+        return problem.w * rhs
 
     def backsolve_transposed(self, problem, frozen, rhs):
-        return 10 * problem[0] * rhs
+        return 10 * problem.w * rhs
 
     def slack(self, problem, unknowns, frozen):
-        return problem[2]
+        return problem.slacks
 
 
 def test_each_problem_of_a_stack_is_told_and_solved_by_itself():
@@ -192,7 +205,7 @@ def test_each_problem_of_a_stack_is_told_and_solved_by_itself():
 
     @eqx.filter_jit
     def run(codes):
-        problem = Stack((w, codes, jnp.stack([w, -w], axis=1)))
+        problem = Stack(Known(w, codes, jnp.stack([w, -w], axis=1)))
         point = each.run(problem, each.cold(problem))
         maps = (each.backsolve, each.backsolve_transposed)
         return point, [apply(problem, None, w) for apply in maps], each.slack(problem, w, None)
@@ -206,6 +219,32 @@ def test_each_problem_of_a_stack_is_told_and_solved_by_itself():
         np.testing.assert_array_equal(slack, [1, -1, 2, -2, 4, -4])
     assert int(run(jnp.array([4, 0, 6], jnp.int32))[0].result) == 6
     assert int(run(jnp.zeros(PARTS, jnp.int32))[0].result) == 0
+
+
+class Posing(AbstractBilevel):
+    """Codes of the trainings before the problem, of its solver, and of the work on its solution."""
+
+    codes: Array
+    solver: AbstractSolver = Told()
+    derivative: AbstractDerivative = Implicit()
+
+    def using(self, solver, derivative):
+        return Posing(self.codes, solver, derivative)
+
+    def pose(self, z):
+        before, code, after = self.codes
+        return Posed(Known(z, code, z), lambda value: Outcome(jnp.sum(value), after), before)
+
+
+def test_a_failure_before_in_or_after_an_inner_problem_is_told():
+    @eqx.filter_jit
+    def result(codes):
+        return Posing(codes).evaluate(Z)[1][1].result
+
+    for place in range(PARTS):
+        assert int(result(jnp.asarray(5 * ONE[place], jnp.int32))) == 5
+        assert int(result(jnp.asarray(3 + 2 * ONE[place], jnp.int32))) == 5
+    assert int(result(jnp.zeros(PARTS, jnp.int32))) == 0
 
 
 def test_each_argument_of_a_batch_keeps_its_place():

@@ -95,4 +95,16 @@ MUTANTS = (
         "lambda leaf: leaf[step - 1], self.series",
         PATHS,
     ),
+    (
+        "bilevel/_bilevel.py",
+        "worst(posed.result, solution.result, outcome.result)",
+        "worst(posed.result, solution.result)",
+        COMPOSITES,
+    ),
+    (
+        "bilevel/_bilevel.py",
+        "jnp.maximum(result, jnp.asarray(code, jnp.int32))",
+        "jnp.asarray(code, jnp.int32)",
+        COMPOSITES,
+    ),
 )
