@@ -1,6 +1,7 @@
 """Sweeps: bad tasks, grids, stores and executors are sentences, and what is there stays there."""
 
 import dataclasses
+import enum
 import errno
 import functools
 import os
@@ -68,6 +69,27 @@ class Others:
     name: object = None
 
 
+class Colour(enum.IntEnum):
+    """Of the same numbers as `Size`."""
+
+    RED = 1
+    BLUE = 2
+
+
+class Size(enum.IntEnum):
+    """Of the same numbers as `Colour`."""
+
+    RED = 1
+
+
+class Shape(enum.Enum):
+    """Of no numbers."""
+
+    ROUND = (1, 2)
+
+
+ELSEWHERE = dataclasses.make_dataclass("Options", ["size", ("name", object, None)], frozen=True)
+ELSEWHERE.__module__ = "elsewhere"
 APART = {
     "folders": (Path("a/x.csv"), Path("b/x.csv"), Path("x.csv"), Path("/x.csv"), Path("a/x")),
     "a path and its text": ("a/x.csv", Path("a/x.csv"), ["path", "a/x.csv"]),
@@ -77,6 +99,8 @@ APART = {
     "sequences": ([], [1], [1, 2], [2, 1], [[1], 2], [[1, 2]], [1.0, 2], ["1", 2]),
     "fields": (Options(1), Options(1, 1), Options(None, 1), Options(2), Options([1]), Options("1")),
     "classes": (Options(1), Others(1), [1, None], Options(Others(1)), Options(Options(1))),
+    "modules": (Options(1), ELSEWHERE(1)),
+    "enums": (Colour.RED, Colour.BLUE, Size.RED, Shape.ROUND, 1, "RED", [1, 2], [Size.RED]),
     "far in": (Options([0, (Path("a/x"),)]), Options([0, (Path("b/x"),)]), Options([0, ("a/x",)])),
 }
 """Settings that differ in one part alone."""
@@ -87,6 +111,7 @@ ALIKE = {
     "fractions": (0.5, np.float32(0.5), np.float64(0.5)),
     "texts": ("ab", "a" + "b", np.str_("ab")),
     "sequences": ([1, [2]], (1, (2,)), [np.int8(1), (np.int16(2),)]),
+    "enums": (Colour.RED, Colour(1)),
     "classes": (Options((1, Path("a"))), Options([1, Path("a")], None)),
 }
 

@@ -17,7 +17,7 @@ MUTANTS = (
         "in dataclasses.fields(value)[:1]}",
         SETTINGS,
     ),
-    ("bilevel/_sweep/_settings.py", "{type(value).__qualname__: {", '{"fields": {', SETTINGS),
+    ("bilevel/_sweep/_settings.py", "{_name(value): {", '{"fields": {', SETTINGS),
     ("bilevel/_sweep/_settings.py", "[identity, about]", "[about]", SETTINGS),
     (
         "bilevel/solvers/each.py",
@@ -106,5 +106,23 @@ MUTANTS = (
         "jnp.maximum(result, jnp.asarray(code, jnp.int32))",
         "jnp.asarray(code, jnp.int32)",
         COMPOSITES,
+    ),
+    (
+        "bilevel/_sweep/_settings.py",
+        "isinstance(value, enum.Enum)",
+        "isinstance(value, enum.Flag)",
+        SETTINGS,
+    ),
+    (
+        "bilevel/_sweep/_settings.py",
+        "{type(value).__module__}.{type(value).__qualname__}",
+        "{type(value).__qualname__}",
+        SETTINGS,
+    ),
+    (
+        "defenses/ensemble/_parts.py",
+        "jax.random.split(key, parts)",
+        "jnp.repeat(key[None], parts)",
+        "tests/test_failures.py",
     ),
 )

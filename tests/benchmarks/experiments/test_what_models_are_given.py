@@ -186,7 +186,7 @@ def test_defenses_meet_every_poison_and_the_better_of_two_if_it_is_adapted(
     def better(setting, victim, *poisons):
         assert victim is defense
         assert [len(p.y) for p in poisons] == [3, 4]
-        return other
+        return audited(5, 8)
 
     monkeypatch.setattr(defended, "better", better)
     monkeypatch.setattr(defended, "sanitised", lambda of, train, test: says(whose(train), test))
@@ -195,7 +195,7 @@ def test_defenses_meet_every_poison_and_the_better_of_two_if_it_is_adapted(
     assert all(row["judged"] == ALONE["test"] for row in rows.values())
     trained = {name: row["trained"] for name, row in rows.items()}
     assert trained.pop("none") == ALONE["train"]
-    assert trained.pop("adapted") == [12, 0, 0, 0, 4]
+    assert trained.pop("adapted") == [12, 0, 0, 0, 5]
     assert set(trained) == set(defended.POISONS[1:])
     assert all(of == WITH_POISON for of in trained.values())
 
