@@ -1,7 +1,9 @@
 """Bugs of experiments that take rows of another role, or count among other rows."""
 
 MODELS = "tests/benchmarks/experiments/test_what_models_are_given.py"
+FAIRNESS = "tests/benchmarks/experiments/test_what_fairness_is_of.py"
 NETWORKS = "tests/benchmarks/experiments/test_what_networks_are_given.py"
+TRAININGS = "tests/benchmarks/experiments/test_what_trainings_are_given.py"
 FOLDER = "benchmarks/experiments/"
 
 MUTANTS = tuple(
@@ -9,37 +11,37 @@ MUTANTS = tuple(
     for file, old, new, tests in (
         (
             "fairness/_defended.py", "fit(train.x, y, sample_weight=weight)",
-            "fit(train.x, train.y, sample_weight=weight)", MODELS,
+            "fit(train.x, train.y, sample_weight=weight)", FAIRNESS,
         ),
         (
             "fairness/_defended.py", "DEFAULT.C * len(train.y) / weight.sum()", "DEFAULT.C",
-            MODELS,
+            FAIRNESS,
         ),
         (
             "fairness/_defended.py", "options.share, seed, case.surrogate)",
-            "options.share, seed)", MODELS,
+            "options.share, seed)", FAIRNESS,
         ),
         (
             "fairness/_defended.py", "goal = impact(setting.case.validation)",
-            "goal = impact(setting.case.test)", MODELS,
+            "goal = impact(setting.case.test)", FAIRNESS,
         ),
         (
             "fairness/_defended.py", "limited(case.protected, options.train + setting.count)",
-            "limited(case.protected, options.train)", MODELS,
+            "limited(case.protected, options.train)", FAIRNESS,
         ),
         (
             "fairness/_defended.py", "{**unaware, \"adapted\": together(case.train, best)}",
-            "{**unaware, \"adapted\": together(case.train, made)}", MODELS,
+            "{**unaware, \"adapted\": together(case.train, made)}", FAIRNESS,
         ),
         (
             "fairness/_attackers.py", """Validation error.\"\"\"
         held = self.case.validation""",
             """Validation error.\"\"\"
-        held = self.case.test""", MODELS,
+        held = self.case.test""", FAIRNESS,
         ),
         (
             "fairness/_shares.py", "(poison,))), case.test)", "(poison,))), case.validation)",
-            MODELS,
+            FAIRNESS,
         ),
         ("fairness/_shares.py", "(DEFAULT, self.train + count)", "(DEFAULT, self.train)", MODELS),
         (
@@ -94,14 +96,14 @@ MUTANTS = tuple(
         ("model_defenses/tabor.py", "model, of.clean, TARGET, key", "model, of.test, TARGET, key",
          NETWORKS),
         ("backdoors/hidden_trigger.py", '"clean_test_err": 1 - judged.clean',
-         '"clean_test_err": 1 - judged.attacked', NETWORKS),
+         '"clean_test_err": 1 - judged.attacked', TRAININGS),
         ("backdoors/trojan_mnist.py", "1 - judged.clean.accuracy.mean",
-         "1 - judged.attacked.accuracy.mean", NETWORKS),
+         "1 - judged.attacked.accuracy.mean", TRAININGS),
         ("backdoors/sponge.py", "model.predict(test.x) != test.y",
-         "model.predict(train.x) != train.y", NETWORKS),
-        ("networks/cnn_mnist.py", 'float(attacker != "clean")', "1.0", NETWORKS),
+         "model.predict(train.x) != train.y", TRAININGS),
+        ("networks/cnn_mnist.py", 'float(attacker != "clean")', "1.0", TRAININGS),
         ("networks/cnn_mnist.py", "known, fresh, of.test)", "known, fresh, of.validation)",
-         NETWORKS),
-        ("networks/cifar_10.py", "!= test.y[a : a + PART]", "!= test.y[: PART]", NETWORKS),
+         TRAININGS),
+        ("networks/cifar_10.py", "!= test.y[a : a + PART]", "!= test.y[: PART]", TRAININGS),
     )
 )  # fmt: skip

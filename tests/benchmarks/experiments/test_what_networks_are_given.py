@@ -1,17 +1,15 @@
-"""The same for networks: which model a defense is of, which rows it sees, and of which rows its
-figures are.
+"""Defenses of networks say which model they are of and which rows they see; figures, of which rows
+they are.
 """
 
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from given import CASE, Model, figures, rows_of, stub, whose
 
-from attacks import AllToOne
-from benchmarks.experiments.backdoors import hidden_trigger, sponge, trojan_mnist
 from benchmarks.experiments.model_defenses import (
     activation_clustering,
     feature_sanitisers,
@@ -23,58 +21,7 @@ from benchmarks.experiments.model_defenses import (
     tabor,
 )
 from benchmarks.experiments.model_defenses._infected import TARGET, Figures
-from benchmarks.experiments.networks import cifar_10, cnn_mnist
-from benchmarks.experiments.networks._victims import Judged, Rows
 from bilevel import Data
-
-Y = {
-    "train": np.arange(12) % 10, "clean": np.arange(8) % 4, "test": np.array([7, 7, 7, 1, 2, 3, 4]),
-}  # fmt: skip
-
-
-def rows_of(name: str, shift: float = 0.0) -> Data:
-    """Rows that say whose they are."""
-    number = {"train": 1.0, "clean": 2.0, "test": 3.0}[name] + shift
-    return Data(np.full((len(Y[name]), 1, 1, 1), number), Y[name])
-
-
-POISONED = Data(np.r_[rows_of("train").x, np.full((3, 1, 1, 1), 9.0)], np.r_[Y["train"], 7, 7, 7])
-CASE: Any = SimpleNamespace(
-    train=rows_of("train"), poisoned=POISONED, poison=np.arange(15) >= 12, clean=rows_of("clean"),
-    test=rows_of("test"), shown=rows_of("test", 0.5).x, labels=AllToOne(TARGET),
-)  # fmt: skip
-
-
-def whose(x: Any) -> float:
-    """The number of the rows, that of all."""
-    return float(np.mean(np.asarray(x)))
-
-
-class Model:
-    """A network that says which it is, what was done to it, and on which rows."""
-
-    architecture = "architecture"
-
-    def __init__(self, name: str, right: Any = ()):
-        self.parameters = self.name = name
-        self.right = right
-
-    def predict(self, x: Any) -> np.ndarray:
-        if whose(x) not in (3.0, 3.5, 4.0):
-            raise AssertionError(f"not test rows: {whose(x)}")
-        wrong = np.ones(len(x), bool)
-        wrong[list(self.right)] = False
-        return np.where(wrong, 10, Y["test"])
-
-
-def victim(of: Any, seed: int, infected: bool = True) -> Model:
-    return Model("backdoor" if infected else "clean")
-
-
-def figures(model: Any, of: Any) -> Figures:
-    """They say of which model and case they are."""
-    assert of is CASE
-    return Figures(model.name, f"success of {model.name}", f"recovered of {model.name}")  # pyright: ignore
 
 
 def defense(name: str) -> Any:
@@ -91,14 +38,6 @@ def defense(name: str) -> Any:
             return SimpleNamespace(model=Model(f"{name} of {self.base.name}"), report=kept)
 
     return Defense
-
-
-def stub(monkeypatch: Any, module: Any, **others: Any) -> None:
-    """These in place of what the module has, and the case, victims and figures that say."""
-    common = {"case": lambda *a: CASE, "victim": victim, "figures": figures, "NetworkModel": Model}
-    for name, value in (common | others).items():
-        if hasattr(module, name):
-            monkeypatch.setattr(module, name, value)
 
 
 class Base(Model):
@@ -303,108 +242,3 @@ def test_what_an_audit_says_of_the_target_is_not_of_other_labels(monkeypatch, in
     assert (row["wrong_clean"], row["wrong_stamped"]) == (2.0, 2.25)
     (row,) = tabor.make_rows(tabor.Options(), 4, 0)["rows"]
     assert (row["pixels"], row["success"], row["recall"]) == (2.0, 1.0, 0.5)
-
-
-SHOWN = SimpleNamespace(
-    attacked=SimpleNamespace(
-        success=SimpleNamespace(mean=0.75), accuracy=SimpleNamespace(mean=0.9)
-    ),
-    clean=SimpleNamespace(success=SimpleNamespace(mean=0.125), accuracy=SimpleNamespace(mean=0.95)),
-)
-
-
-def test_stamped_digits_are_judged_among_test_digits_and_beside_clean_heads(monkeypatch) -> None:
-    def victims(attack: Any, z: Any, data: Data, labels: Any, *keys: Any) -> Any:
-        assert data is CASE.test
-        seen.append((attack, z))
-        return SHOWN
-
-    seen: list[Any] = []
-    made = SimpleNamespace(z="moved", value=-2.0, history=[-5.0, -3.0])
-    stub(
-        monkeypatch, hidden_trigger, victims=victims, capability=lambda *a: "reach",
-        collide=lambda *a: made, against=lambda of, reach, head: reach,
-    )  # fmt: skip
-    (row,) = hidden_trigger.make_rows(hidden_trigger.Options(), 0)["rows"]
-    assert seen == [("reach", "moved")]
-    told = {"success": 0.75, "clean_success": 0.125, "test_err": pytest.approx(0.1)}
-    assert {name: row[name] for name in told} == told
-    assert row["clean_test_err"] == pytest.approx(0.05)
-    assert (row["distance"], row["start_distance"]) == (2.0, 5.0)
-
-    of = SimpleNamespace(
-        model=Model("network", (0, 1, 2)), test=CASE.test, images={"other": 1, "inverted": 2}
-    )
-    stub(
-        monkeypatch, trojan_mnist, victims=victims, case=lambda *a: of,
-        retrained=lambda options, of, data: 10 * data,
-        pattern=lambda options, of, attack, kind: (attack, kind),
-    )  # fmt: skip
-    seen.clear()
-    rows = trojan_mnist.make_rows(trojan_mnist.Options(), 0)["rows"]
-    number = {"other": 10, "inverted": 20}
-    assert seen == [(number[r["images"]], (number[r["images"]], r["square"])) for r in rows]
-    for row in rows:
-        assert {name: row[name] for name in told} == told
-        assert row["retrained_test_err"] == pytest.approx(0.05)
-        assert row["network_test_err"] == pytest.approx(4 / 7)
-
-
-def test_sponges_are_measured_on_test_digits(monkeypatch) -> None:
-    stub(
-        monkeypatch, sponge, digits=lambda options: (CASE.train, CASE.test),
-        trained=lambda options, train, strength: [Model(str(whose(train.x)), (0, 1))],
-        fired=lambda model, x: {"fired": whose(x)}, energy=lambda model, x: whose(x),
-    )  # fmt: skip
-    (row,) = sponge.make_victims(sponge.Options(), 0.0)["rows"]
-    assert (row["fired"], row["energy"]) == (3.0, 3.0)
-    assert row["test_err"] == pytest.approx(5 / 7)
-
-
-@pytest.mark.parametrize("attacker", ["clean", "not moved", "one"])
-def test_images_are_judged_with_the_poison_of_the_row_that_names_it(monkeypatch, attacker) -> None:
-    train, held, test = (Rows(np.asarray(rows_of(name).x), Y[name]) for name in Y)
-    start = Rows(np.full((2, 1, 1, 1), 5.0), np.array([3, 4]))
-    case = cnn_mnist.Case(train, held, test, start, jax.random.key(0))
-    seen: list[Any] = []
-
-    def judged(net: Any, other: Any, data: Data, known: Any, fresh: Any, rows: Rows) -> Judged:
-        seen.extend((net, other, rows, data.y[12:].tolist()))
-        added = float(data.weight[12:].sum())
-        moved = float(np.mean(np.asarray(data.x)[12:]))
-        np.testing.assert_array_equal(data.weight[:12], 1)
-        return Judged(added, moved, 100 * len(known) + len(fresh))
-
-    stub(
-        monkeypatch, cnn_mnist, case=lambda *a: case, victims=lambda options: ("net", "other"),
-        poison=lambda *a: start.x + 1, judged=judged,
-    )  # fmt: skip
-    (row,) = cnn_mnist.make_rows(cnn_mnist.Options(points=2, fresh=3), 0, attacker)["rows"]
-    assert row["same_err"] == {"clean": 0.0}.get(attacker, 2.0)
-    assert row["fresh_err"] == {"one": 6.0}.get(attacker, 5.0)
-    assert row["other_err"] == 103
-    assert seen[0:2] == ["net", "other"]
-    assert seen[2] is test
-    assert seen[3] == [3, 4]
-
-
-def test_images_of_the_test_set_are_read_a_part_at_a_time(monkeypatch) -> None:
-    train = Rows(np.full((6, 1, 1, 1), 51, np.uint8), np.arange(6))
-    test = Rows(np.arange(7, dtype=np.uint8)[:, None, None, None], np.array([0, 1, 2, 3, 4, 0, 0]))
-
-    class Reader:
-        def predict(self, x: Any) -> np.ndarray:
-            return np.round(255 * np.asarray(x)[:, 0, 0, 0]).astype(int)
-
-    def ensemble(learner: Any, data: Data, keys: Any, size: int) -> Any:
-        np.testing.assert_allclose(data.x, 0.2, rtol=1e-6)
-        assert set(np.asarray(data.y)) <= set(range(6))
-        return SimpleNamespace(model=[Reader()] * len(keys), message="")
-
-    stub(
-        monkeypatch, cifar_10, cifar10=lambda: (train, test), ensemble=ensemble, PART=3,
-        unstacked=lambda models: models, spread=lambda keys: keys,
-    )  # fmt: skip
-    options = cifar_10.Options(rows=4, batch=2, seeds=2)
-    rows = cifar_10.make_rows(options)["rows"]
-    assert [(r["rows"], r["test_err"]) for r in rows] == [(4, pytest.approx(2 / 7))] * 2
