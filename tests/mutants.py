@@ -12,7 +12,17 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from planted import attacks, audits, benchmarks, bilevel, defenses, experiments, features
+from planted import (
+    attacks,
+    audits,
+    benchmarks,
+    bilevel,
+    cores,
+    defenses,
+    experiments,
+    features,
+    figures,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("attacks", "benchmarks", "bilevel", "defenses", "docs", "tests")
@@ -29,7 +39,17 @@ class Mutant(NamedTuple):
 
 MUTANTS = tuple(
     Mutant(*row)
-    for part in (bilevel, attacks, defenses, benchmarks, experiments, features, audits)
+    for part in (
+        bilevel,
+        attacks,
+        defenses,
+        benchmarks,
+        experiments,
+        features,
+        audits,
+        cores,
+        figures,
+    )
     for row in part.MUTANTS
 )
 

@@ -56,12 +56,14 @@ EVERY = 2**31 - 1
 
 class Coded(AbstractLearner):
     """Weighted means of y x and of y as a linear model. All trainings whose code is below `limit`
-    fail, with their code, or with `MAX_STEPS` if they are not `told` apart.
+    fail, with their code, or with `MAX_STEPS` if they are not `told` apart. The code is that of the
+    rows and of the key; if `drawn`, of the key alone.
     """
 
     limit: jax.Array
     salt: jax.Array
     told: bool = True
+    drawn: bool = False
     solver: Newton = Newton()
     derivative: Implicit = Implicit()
 
@@ -71,7 +73,8 @@ class Coded(AbstractLearner):
 
     def training(self, data, *, key=None):
         drawn = 0.0 if key is None else jax.random.uniform(key)
-        code = code_of(data.x, data.targets(), data.weight) + self.salt + drawn
+        of_rows = 0.0 if self.drawn else code_of(data.x, data.targets(), data.weight)
+        code = of_rows + self.salt + drawn
         code = 1000 + (1e8 * (code % 1)).astype(jnp.int32)
         failed = jnp.where(code < self.limit, code if self.told else MAX_STEPS, CONVERGED)
         return Training(data, None, eqx.Partial(_means, data), result=failed)
@@ -198,6 +201,19 @@ def test_every_turn_of_a_soft_search_counts():
     codes = told(lambda limit: fails(defense, limit))
     assert np.min(np.abs(np.array(codes) - own_code(np.full(N, 0.8)))) <= 2
     assert len(codes) > 3
+
+
+@pytest.mark.parametrize("name", ["MicroModels", "SoftPartition"])
+def test_every_part_of_an_ensemble_draws_for_itself(name):
+    defense, trainings = DEFENSES[name]
+    drawn = eqx.tree_at(
+        lambda d: d.learner, defense, Coded(jnp.int32(0), jnp.zeros(()), drawn=True)
+    )
+
+    def run(limit):
+        return at(drawn, limit).fit(DATA, key=KEYS[0], throw=False).result
+
+    assert len(told(run)) == trainings
 
 
 def test_failures_of_a_defense_inside_another_count():

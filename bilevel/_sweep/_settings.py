@@ -1,6 +1,7 @@
 """What an item of a sweep is run with: settings that have one text, and so one key."""
 
 import dataclasses
+import enum
 import hashlib
 import inspect
 import json
@@ -12,7 +13,8 @@ import numpy as np
 
 Settings = Mapping[str, Any]
 KINDS = (
-    "None, bool, int, float, str, paths, NumPy scalars, and lists, tuples or dataclasses of these"
+    "None, bool, int, float, str, paths, enums, NumPy scalars, and lists, tuples or dataclasses of "
+    "these"
 )
 
 
@@ -66,17 +68,24 @@ def plain(value: Any) -> Any:
     """A setting as JSON can hold it, so that different settings differ in their text."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, enum.Enum):  # before int and str, which its members may be, too
+        return {_name(value): value.name}
     if isinstance(value, PurePath):
         return {"path": value.as_posix()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {type(value).__qualname__: {name: plain(each) for name, each in fields.items()}}
+        return {_name(value): {name: plain(each) for name, each in fields.items()}}
     wide = isinstance(value, np.generic)  # np.longdouble has more digits than Python's float
     if value is None or (isinstance(value, bool | int | str | float) and not wide):
         return value
     raise TypeError(f"is a {type(value).__name__}, expected one of: {KINDS}")
+
+
+def _name(value: Any) -> str:
+    """Of its class: another module may have one of the same name."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _item(settings: Settings, number: int, known: dict[int, tuple[Any, Any]]) -> dict[str, Any]:

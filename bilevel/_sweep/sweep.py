@@ -38,8 +38,8 @@ def sweep(
     - `task`: a function defined at the top of a module. It returns a mapping of names to numbers,
       text, None, arrays, and lists, tuples or mappings of these. What it draws must come from its
       settings.
-    - `grid`: mappings of names to None, bool, int, float, str, paths, NumPy scalars, and lists,
-      tuples or dataclasses of these.
+    - `grid`: mappings of names to None, bool, int, float, str, paths, enums, NumPy scalars, and
+      lists, tuples or dataclasses of these.
     - `store`: a folder for one task, made if it is not there: a JSON file for each item, named by a
       hash of task, version, precision (`jax_enable_x64`) and settings.
     - `version`: of the code. By default a hash of the file that defines the task and the versions

@@ -1,6 +1,7 @@
 """Sweeps: bad tasks, grids, stores and executors are sentences, and what is there stays there."""
 
 import dataclasses
+import enum
 import errno
 import functools
 import os
@@ -16,6 +17,7 @@ import sweeping
 from sweeping import square
 
 import bilevel
+from bilevel._sweep._settings import keyed
 
 
 @pytest.fixture
@@ -56,6 +58,89 @@ class Options:
     """Settings of an experiment, made in one place."""
 
     size: object
+    name: object = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Others:
+    """The same fields under another name."""
+
+    size: object
+    name: object = None
+
+
+class Colour(enum.IntEnum):
+    """Of the same numbers as `Size`."""
+
+    RED = 1
+    BLUE = 2
+
+
+class Size(enum.IntEnum):
+    """Of the same numbers as `Colour`."""
+
+    RED = 1
+
+
+class Shape(enum.Enum):
+    """Of no numbers."""
+
+    ROUND = (1, 2)
+
+
+ELSEWHERE = dataclasses.make_dataclass("Options", ["size", ("name", object, None)], frozen=True)
+ELSEWHERE.__module__ = "elsewhere"
+APART = {
+    "folders": (Path("a/x.csv"), Path("b/x.csv"), Path("x.csv"), Path("/x.csv"), Path("a/x")),
+    "a path and its text": ("a/x.csv", Path("a/x.csv"), ["path", "a/x.csv"]),
+    "flags": (True, 1, 1.0, "True", None, np.bool_(False), 0),
+    "numbers": (0.1, np.float32(0.1), 0.1 + 1e-16, 1e-300, 0.0, -0.0, float("inf"), 2**63, -1),
+    "texts": ("a", "A", "a ", "", "null", "1"),
+    "sequences": ([], [1], [1, 2], [2, 1], [[1], 2], [[1, 2]], [1.0, 2], ["1", 2]),
+    "fields": (Options(1), Options(1, 1), Options(None, 1), Options(2), Options([1]), Options("1")),
+    "classes": (Options(1), Others(1), [1, None], Options(Others(1)), Options(Options(1))),
+    "modules": (Options(1), ELSEWHERE(1)),
+    "enums": (Colour.RED, Colour.BLUE, Size.RED, Shape.ROUND, 1, "RED", [1, 2], [Size.RED]),
+    "far in": (Options([0, (Path("a/x"),)]), Options([0, (Path("b/x"),)]), Options([0, ("a/x",)])),
+}
+"""Settings that differ in one part alone."""
+ALIKE = {
+    "paths": (Path("a/x"), Path("a") / "x", Path("a//x"), Path("a/./x")),
+    "flags": (True, np.bool_(True)),
+    "numbers": (2, np.int64(2), np.uint8(2)),
+    "fractions": (0.5, np.float32(0.5), np.float64(0.5)),
+    "texts": ("ab", "a" + "b", np.str_("ab")),
+    "sequences": ([1, [2]], (1, (2,)), [np.int8(1), (np.int16(2),)]),
+    "enums": (Colour.RED, Colour(1)),
+    "classes": (Options((1, Path("a"))), Options([1, Path("a")], None)),
+}
+
+
+def keys_of(*values) -> list[str]:
+    return [key for value in values for key in keyed(typed, [{"x": value}], {})]
+
+
+@pytest.mark.parametrize("kind", APART)
+def test_settings_that_differ_in_one_part_have_their_own_keys(kind):
+    values = APART[kind]
+    assert len(set(keys_of(*values))) == len(values)
+    assert len(keyed(typed, [{"x": value} for value in values], {})) == len(values)
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_settings_that_are_the_same_have_one_key(kind):
+    assert len(set(keys_of(*ALIKE[kind]))) == 1
+
+
+def test_a_key_is_of_names_values_and_of_what_else_a_result_depends_on():
+    grids = [{"x": 1, "y": 2}, {"x": 2, "y": 1}, {"x": 1}, {"y": 1}]
+    keys = [*keyed(either, grids, {}), *keyed(either, grids, {"version": "1"})]
+    assert len(set(keys)) == len(keys) == 2 * len(grids)
+    assert [*keyed(either, [{"y": 2, "x": 1}], {})] == keys[:1]
+
+
+def either(x=0, y=0):
+    return {"sum": x + y}
 
 
 def typed(x):

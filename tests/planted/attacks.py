@@ -335,4 +335,21 @@ MUTANTS = (
         "attacks/recipes/pruning_aware.py", "old - lower * bias", "old",
         "tests/defenses/test_repair.py",
     ),
+    (
+        "attacks/goals/combined.py", "[goal.kinks(model, world) for goal in self.goals]",
+        "[goal.kinks(model, world) for goal in self.goals[:1]]",
+        "tests/attacks/test_composite_goals.py",
+    ),
+    (
+        "attacks/goals/combined.py", "for goal in self.goals:", "for goal in self.goals[:1]:",
+        "tests/attacks/test_composite_goals.py",
+    ),
+    (
+        "attacks/goals/combined.py", "goal.score(model, world, key=key) for",
+        "goal.score(model, world) for", "tests/attacks/test_composite_goals.py",
+    ),
+    (
+        "attacks/goals/targeted.py", "        self.rest.check(data)\n", "",
+        "tests/attacks/test_composite_goals.py",
+    ),
 )  # fmt: skip
