@@ -390,16 +390,3 @@ def test_an_indefinite_matrix_is_refused_and_a_singular_one_is_not(Q):
         BoxQP(Q, *rest)
     for fine in (np.diag([1.0, 0.0]), np.zeros((2, 2)), np.ones((2, 2)), -1e-15 * np.eye(2) + 1):
         BoxQP(fine, *rest)
-
-
-def test_a_multiplier_is_an_interval_where_no_variable_of_the_equality_is_free():
-    """Two variables of opposite signs: both at their bound, or both between."""
-
-    @eqx.filter_jit
-    def unmet(problem):
-        point = SOLVER.run(problem, cold(problem))
-        return SOLVER.unmet(problem, point.unknowns, point.frozen)
-
-    for slope, interval in ((-5.0, True), (-0.5, False)):
-        found = unmet(box_qp(np.eye(2), [slope] * 2, [0.0] * 2, [1.0] * 2, [1.0, -1.0], 0.0))
-        assert (bool(found[0]), float(found[1])) == (interval, 0)

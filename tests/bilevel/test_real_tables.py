@@ -157,6 +157,21 @@ def test_many_rows_of_few_columns_form_no_matrix_of_all_pairs():
     assert "400,5]" in text
 
 
+def test_a_multiplier_is_an_interval_where_no_variable_of_the_equality_is_free():
+    """Two variables of opposite signs: both at their bound, or both between."""
+    solver, zero, one = ActiveSet(), jnp.zeros(2), jnp.ones(2)
+
+    @eqx.filter_jit
+    def unmet(slope):
+        problem = BoxQP(jnp.eye(2), slope * one, zero, one, jnp.asarray([1.0, -1.0]), zero[0])
+        point = solver.run(problem, solver.cold(problem))
+        return solver.unmet(problem, point.unknowns, point.frozen)
+
+    for slope, interval in ((-5.0, True), (-0.5, False)):
+        found = unmet(jnp.asarray(slope))
+        assert (bool(found[0]), float(found[1])) == (interval, 0)
+
+
 @pytest.mark.slow
 def test_a_bias_that_no_row_determines_is_told():
     """All multipliers at their bound: the equality holds by itself, while no weight moves."""

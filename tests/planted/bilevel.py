@@ -19,7 +19,7 @@ MUTANTS = (
     ),
     (
         "bilevel/solvers/qp/active_set.py", "interval = (frozen.gamma <= 0)",
-        "interval = (frozen.gamma < 0)", "tests/bilevel/test_box_qp.py",
+        "interval = (frozen.gamma < 0)", "tests/bilevel/test_real_tables.py",
     ),
     (
         "bilevel/derivatives/implicit.py", "        -rhs,", "        rhs,",
