@@ -20,6 +20,8 @@ from ._sanitiser import AbstractHardSanitiser, mask_of
 
 FEWEST = 4
 """Rows that every class must have."""
+TOGETHER = 4096
+"""Rows whose features are computed at once: the layers before take a hundred times their memory."""
 
 
 class Featured(NamedTuple):
@@ -93,7 +95,7 @@ class AbstractFeatureSanitiser(AbstractHardSanitiser):
         still, given = stop_gradient((self, data))
         other = None if key is None else jax.random.fold_in(key, 3)
         fitted = still.learner.fit(given, key=key, throw=False)
-        x = fitted.model.features(given.x)
+        x = _features(fitted.model, given.x)
         shape = jax.eval_shape(fitted.model.decision, given.x).shape
         classes = jnp.arange(shape[1]) if len(shape) == 2 else jnp.array([-1, 1])
         rows = Featured(
@@ -112,6 +114,16 @@ class AbstractFeatureSanitiser(AbstractHardSanitiser):
             jnp.maximum(fitted.result, jnp.asarray(seen.result, jnp.int32)),
             group=rows.group,
         )
+
+
+def _features(model: AbstractModel, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    """The features of rows, block by block if there are many."""
+    blocks = -(-len(x) // TOGETHER)
+    if blocks == 1:
+        return model.features(x)
+    more = ((0, blocks * TOGETHER - len(x)), *[(0, 0)] * (x.ndim - 1))
+    found = jax.lax.map(model.features, jnp.pad(x, more).reshape(blocks, TOGETHER, *x.shape[1:]))
+    return found.reshape(-1, *found.shape[2:])[: len(x)]
 
 
 def centred(rows: Featured, inside: Bool[Array, " n"]) -> Float[Array, "n f"]:

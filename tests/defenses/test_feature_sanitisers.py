@@ -13,7 +13,15 @@ from sklearn.metrics import silhouette_score
 
 from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data
-from bilevel.learners import AbstractModel, Fixed, LinearModel, Logistic, Network, Softmax
+from bilevel.learners import (
+    AbstractModel,
+    Fixed,
+    LinearModel,
+    Logistic,
+    Network,
+    NetworkModel,
+    Softmax,
+)
 from bilevel.networks import MLP
 from bilevel.results import MAX_STEPS
 from bilevel.solvers import Descent, Newton
@@ -26,6 +34,7 @@ from defenses import (
     SmallCluster,
     SpectralSignatures,
 )
+from defenses.sanitise import _features
 from defenses.sanitise._clusters import clusters
 from defenses.sanitise._features import Featured
 
@@ -231,3 +240,12 @@ def test_what_they_cannot_work_on_is_said() -> None:
         SpectralSignatures(FIXED, 1.5)
     with pytest.raises(ValueError, match="k: got 0"):
         DeepNeighbours(FIXED, 0)
+
+
+def test_features_of_many_rows_are_those_of_their_blocks(monkeypatch) -> None:
+    net = MLP((5,), CLASSES)
+    model = NetworkModel(net.init(jax.random.key(0), DATA.x[0]), net)
+    monkeypatch.setattr(_features, "TOGETHER", 16)
+    assert len(DATA.x) % 16
+    found = jax.jit(_features._features)(model, DATA.x)
+    np.testing.assert_allclose(found, model.features(DATA.x), rtol=1e-12)
