@@ -244,7 +244,8 @@ def test_what_they_cannot_work_on_is_said() -> None:
 
 def test_features_of_many_rows_are_those_of_their_blocks(monkeypatch) -> None:
     net = MLP((5,), CLASSES)
-    model = NetworkModel(net.init(jax.random.key(0), DATA.x[0]), net)
+    row = jax.ShapeDtypeStruct((F,), DATA.x.dtype)
+    model = NetworkModel(net.init(jax.random.key(0), row), net)
     monkeypatch.setattr(_features, "TOGETHER", 16)
     assert len(DATA.x) % 16
     found = jax.jit(_features._features)(model, DATA.x)
