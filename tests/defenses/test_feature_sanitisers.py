@@ -248,5 +248,5 @@ def test_features_of_many_rows_are_those_of_their_blocks(monkeypatch) -> None:
     model = NetworkModel(net.init(jax.random.key(0), row), net)
     monkeypatch.setattr(_features, "TOGETHER", 16)
     assert len(DATA.x) % 16
-    found = jax.jit(_features._features)(model, DATA.x)
+    found = jax.jit(lambda x: _features._features(model, x))(DATA.x)
     np.testing.assert_allclose(found, model.features(DATA.x), rtol=1e-12)
