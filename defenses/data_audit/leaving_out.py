@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.special import expit, logsumexp, softmax
 from sklearn.linear_model import Ridge
 
-from .linear_models import both_linear, hessian_of
+from .linear_models import both_linear, factorised
 from .reading import TableError
 
 NUMBERS = 20_000_000
@@ -37,13 +37,14 @@ def leave_one_out(
 
     Exact for ridge. NaN for the only row of a class, without which there is no model. It holds
     n (d + 1) (classes - 1)^2 numbers; its time grows as n^2 (d + 1) (classes - 1)^2. Raises
-    `TableError` for other models and penalties, for weights of classes, and for a single row.
+    `TableError` for other models and penalties, for weights of classes, for a single row, and where
+    the Hessian is singular.
     """
     here, there = both_linear(model, x, y, held_x, held_y)
     n, k = here.slope.shape
     if n < 2:
         raise TableError(f"x: got {n} row, expected two or more: a model needs one to be left")
-    d, factor = here.rows.shape[1], cholesky(hessian_of(here, float), lower=True)
+    d, factor = here.rows.shape[1], factorised(here, float)
     inverse = solve_triangular(factor, np.eye(k * d), lower=True).reshape(k * d, k, d)
     # In coordinates in which the Hessian with all rows is the identity.
     root, of_held = (np.einsum("pkd,nd->nkp", inverse, rows.rows) for rows in (here, there))

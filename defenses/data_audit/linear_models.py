@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
+from scipy.linalg import cholesky
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from .reading import TableError
@@ -96,7 +97,7 @@ def _require_plain(model: Any) -> None:
             )
 
 
-def hessian_of(here: Linear, dtype: Any) -> np.ndarray:
+def _hessian(here: Linear, dtype: Any) -> np.ndarray:
     """The Hessian of all losses and penalties: its lower triangle, of matrices (e, e) per pair of
     decisions.
     """
@@ -114,3 +115,15 @@ def hessian_of(here: Linear, dtype: Any) -> np.ndarray:
             hessian[a * d : (a + 1) * d, b * d : (b + 1) * d] = block
     hessian[np.diag_indices(k * d)] += np.tile(here.penalty.astype(dtype), k)
     return hessian
+
+
+def factorised(here: Linear, dtype: Any) -> np.ndarray:
+    """The lower Cholesky factor of that. `TableError` where it is singular."""
+    try:
+        return cholesky(_hessian(here, dtype), lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        raise TableError(
+            f"model: the Hessian of its loss is singular in {np.dtype(dtype)}: columns depend on "
+            "one another and hardly any penalty tells them apart; train with a larger one, or "
+            "leave columns out"
+        ) from None

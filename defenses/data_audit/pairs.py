@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
-from .linear_models import Linear, both_linear, hessian_of
+from .linear_models import Linear, both_linear, factorised
 
 PROBED = 8
 """Rows held out whose solutions are checked in double precision."""
@@ -43,11 +43,10 @@ def influence_pairs(
     - `dtype`: of the work; float32 is right to about six digits.
 
     It takes a matrix of (d + 1)^2 (classes - 1)^2 numbers. Raises `TableError` for other models and
-    penalties, and for weights of classes.
+    penalties, for weights of classes, and where the Hessian is singular.
     """
     here, there = both_linear(model, x, y, held_x, held_y)
-    hessian = hessian_of(here, dtype)
-    factor = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+    factor = factorised(here, dtype), True
     (n, k), d = here.slope.shape, here.rows.shape[1]
     right = np.einsum("mk,md->kdm", there.slope, there.rows).reshape(k * d, -1)
     solved = cho_solve(factor, right.astype(dtype), check_finite=False).reshape(k, d, -1)

@@ -92,6 +92,16 @@ def test_leaving_out_comes_in_blocks_and_needs_a_row_of_the_class(monkeypatch) -
         leave_one_out(ridge, np.ones((1, 2)), np.ones(1), np.ones((1, 2)), np.ones(1))
 
 
+@pytest.mark.parametrize("found", [influence_pairs, leave_one_out])
+def test_a_singular_hessian_is_a_sentence(found) -> None:
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    model: Any = Ridge(0.0, fit_intercept=False)
+    model.fit(x, np.arange(9.0))
+    x[:, 1] = 0
+    with pytest.raises(TableError, match="model: the Hessian of its loss is singular in float"):
+        found(model, x, np.arange(9.0), x, np.arange(9.0))
+
+
 def test_single_precision_is_near_and_says_how_near() -> None:
     x, y = rows("softmax")
     model: Any = clone(MODELS["softmax"])
