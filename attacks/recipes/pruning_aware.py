@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from bilevel import Data
 from bilevel.learners import Network, NetworkModel
 from bilevel.networks import Channels, Masked
-from bilevel.tools import require_count
+from bilevel.tools import require_count, require_weights
 
 
 class Hidden(eqx.Module):
@@ -58,6 +58,7 @@ def hide_from_pruning(
     """
     layer = layer if isinstance(layer, Channels) else Channels(layer)
     require_count("channels", channels)
+    require_weights(clean)
     activations = model.activations(clean.x)
     name, activity = layer.name(activations), layer.activity(activations, clean.weight)
     if channels >= activity.size:

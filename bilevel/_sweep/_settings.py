@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, enum.Enum):  # before int and str, which its members may be, too
-        return {_name(value): value.name}
+        return {_name(value): [value.name, plain(value.value) if value.name is None else None]}
     if isinstance(value, PurePath):
         return {"path": value.as_posix()}
     if isinstance(value, list | tuple):

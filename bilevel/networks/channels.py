@@ -68,7 +68,9 @@ class Channels(eqx.Module):
     def activity(
         self, activations: Mapping[str, Array], weight: Float[Array, " n"]
     ) -> Float[Array, " c"]:
-        """Mean size of each channel's outputs, over rows by their weights, and over places."""
+        """Mean size of each channel's outputs, over rows by their weights, of positive sum, and
+        over places.
+        """
         outputs = activations[self.name(activations)]
         outputs = jnp.moveaxis(outputs, self.axis + (self.axis >= 0), -1)
         of_rows = jnp.mean(jnp.abs(outputs), axis=tuple(range(1, outputs.ndim - 1)))

@@ -45,7 +45,15 @@ def difference(
 
     # Drawn outside of the program: each of a dozen would compile a generator of its own.
     moved = [leaf for leaf, m in zip(leaves, moving, strict=True) if m]
-    result = eqx.filter_eval_shape(lambda x: numbers(function(x)), x)
+
+    def whole(moved):
+        """x, of which all other leaves stay as they are."""
+        parts = iter(moved)
+        return structure.unflatten(
+            [next(parts) if m else leaf for leaf, m in zip(leaves, moving, strict=True)]
+        )
+
+    result = jax.eval_shape(lambda moved: numbers(function(whole(moved))), moved)
     first, second = jax.random.split(key)
     shape = (sum(leaf.size for leaf in moved),)
     unit = jax.random.normal(first, shape, jnp.result_type(*moved))
@@ -56,10 +64,7 @@ def difference(
         flat, unravel = ravel_pytree(moved)
 
         def tree(flat):
-            moved = iter(unravel(flat))
-            return structure.unflatten(
-                [next(moved) if m else leaf for leaf, m in zip(leaves, moving, strict=True)]
-            )
+            return whole(unravel(flat))
 
         def run(flat):
             return numbers(function(tree(flat)))

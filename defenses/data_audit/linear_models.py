@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.linalg import cholesky
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 
 from .reading import TableError
 
@@ -26,13 +26,16 @@ PLAIN: dict[str, tuple[Any, ...]] = {
 class Linear(NamedTuple):
     """The loss of n rows at a trained model.
 
-    - `rows` (n, e): features that vary, and ones for the bias.
+    - `rows` (n, e): features that vary, and ones for the bias. `y` (n,): labels or targets.
+    - `decision` (n, c): of scikit-learn's model.
     - `slope` (n, k), `curvature` (n, k, k): of the loss in the k decisions.
     - `across` (c, k): what these are in the decisions of scikit-learn's model.
     - `penalty` (e,): of the weights.
     """
 
     rows: Float[np.ndarray, "n e"]
+    y: Shaped[np.ndarray, " n"]
+    decision: Float[np.ndarray, "n c"]
     slope: Float[np.ndarray, "n k"]
     curvature: Float[np.ndarray, "n k k"]
     across: Float[np.ndarray, "c k"]
@@ -46,9 +49,12 @@ def both_linear(
     held_x: Float[np.ndarray, "m d"],
     held_y: Shaped[np.ndarray, " m"],
 ) -> tuple[Linear, Linear]:
-    """(training rows, rows held out). `TableError` for other models, penalties and weights."""
+    """(training rows, rows held out). `TableError` for other models, penalties and weights, and for
+    rows, labels and targets that do not fit them.
+    """
     _require_plain(model)
-    x, held_x = np.asarray(x, float), np.asarray(held_x, float)
+    x, y = _dense(model, "", x, y)
+    held_x, held_y = _dense(model, "held_", held_x, held_y)
     # a weight of a constant column stays zero beside a bias
     used = (np.ptp(x, axis=0) > 0) | (not model.fit_intercept)
     strength = model.alpha if isinstance(model, Ridge) else 1 / model.C
@@ -60,9 +66,25 @@ def both_linear(
         rows = x[:, used]
         if model.fit_intercept:
             rows = np.concatenate([rows, np.ones((len(x), 1))], axis=1)
-        return Linear(rows, *_loss(model, x, y), penalty)
+        decide = model.predict if isinstance(model, Ridge) else model.decision_function
+        return Linear(rows, y, decide(x).reshape(len(x), -1), *_loss(model, x, y), penalty)
 
     return of(x, y), of(held_x, held_y)
+
+
+def _dense(model: Any, what: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    if hasattr(x, "toarray"):
+        raise TableError(f"{what}x: got sparse rows, expected dense ones; give {what}x.toarray()")
+    x, y = np.asarray(x, float), np.asarray(y)
+    if y.shape != x.shape[:1]:
+        raise TableError(f"{what}y: got shape {y.shape}, expected ({len(x)},), one for each row")
+    if isinstance(model, LogisticRegression) and not np.isin(y, model.classes_).all():
+        other = y[~np.isin(y, model.classes_)][0]
+        raise TableError(
+            f"{what}y: got the label {other!r}, expected those of the model, "
+            f"{model.classes_.tolist()}"
+        )
+    return x, y
 
 
 def _loss(
@@ -72,7 +94,7 @@ def _loss(
         slope = np.asarray(model.predict(x) - y)[:, None]
         return slope, np.ones((len(x), 1, 1)), np.ones((1, 1))
     p = model.predict_proba(x)
-    own = (np.asarray(y)[:, None] == model.classes_[None, :]).astype(float)
+    own = (y[:, None] == model.classes_[None, :]).astype(float)
     if p.shape[1] == 2:
         slope = (p - own)[:, 1:]
         return slope, (p[:, :1] * p[:, 1:])[:, :, None], np.ones((1, 1))
@@ -85,10 +107,13 @@ def _loss(
 
 
 def _require_plain(model: Any) -> None:
-    if not isinstance(model, LogisticRegression | Ridge):
+    right = isinstance(model, LogisticRegression | Ridge)
+    if not right or isinstance(model, LogisticRegressionCV):
         raise TableError(
             f"model: got a {type(model).__name__}, expected a trained LogisticRegression or Ridge"
         )
+    if isinstance(model, Ridge) and (np.ndim(model.alpha) or np.ndim(model.coef_) > 1):
+        raise TableError("model: got a Ridge of several targets, expected one of one target")
     for name, plain in PLAIN.items():
         if hasattr(model, name) and getattr(model, name) not in plain:
             raise TableError(

@@ -82,8 +82,8 @@ class Prune(AbstractCleanRepair):
         count = self.channels
         if count is None:
             fine = curve >= curve[0] - self.drop
-            fewest = jnp.sum(jnp.cumprod(fine.astype(jnp.int32))) - 1
-            count = jnp.minimum(fewest, rank.size - 1)
+            most = jnp.sum(jnp.cumprod(fine.astype(jnp.int32))) - 1
+            count = jnp.minimum(most, rank.size - 1)
         return Trained(without(count), report=Pruned(activity, rank >= count, curve))
 
     def _accuracy(self, model: NetworkModel) -> Float[Array, ""]:

@@ -17,7 +17,7 @@ from bilevel.linear import Dense, Neumann
 from bilevel.problems import BoxQP, Smooth
 from bilevel.results import MAX_STEPS, sentence
 from bilevel.solvers import ActiveSet, Descent, Newton
-from bilevel.study._differences import narrowed
+from bilevel.study._differences import difference, narrowed
 from bilevel.study._method import degrees, relative
 from bilevel.study.check import _solve
 
@@ -198,6 +198,14 @@ def test_a_planted_bug_is_found_and_named(bug: str) -> None:
     report = check(problem, Z)
     assert not report.ok
     assert part in report.wrong, str(report)
+
+
+def test_integers_of_a_point_stay_numbers() -> None:
+    def function(x):
+        return jnp.sum(x["w"][np.asarray(x["i"])] ** 2)
+
+    at = {"w": jnp.asarray([1.0, 2.0, -3.0]), "i": jnp.asarray([0, 2])}
+    assert difference(function, at, jax.random.key(0)) < 1e-7
 
 
 def test_casts_to_fewer_bits_are_seen_in_inner_programs_too() -> None:

@@ -82,6 +82,11 @@ class Size(enum.IntEnum):
     RED = 1
 
 
+class Style(enum.IntFlag):
+    BOLD = 1
+    ITALIC = 2
+
+
 class Shape(enum.Enum):
     """Of no numbers."""
 
@@ -101,6 +106,7 @@ APART = {
     "classes": (Options(1), Others(1), [1, None], Options(Others(1)), Options(Options(1))),
     "modules": (Options(1), ELSEWHERE(1)),
     "enums": (Colour.RED, Colour.BLUE, Size.RED, Shape.ROUND, 1, "RED", [1, 2], [Size.RED]),
+    "nameless flags": (Style(0), Style(8), Style(16), Style.BOLD, Style(3)),
     "far in": (Options([0, (Path("a/x"),)]), Options([0, (Path("b/x"),)]), Options([0, ("a/x",)])),
 }
 """Settings that differ in one part alone."""

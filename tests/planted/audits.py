@@ -82,7 +82,7 @@ MUTANTS = (
     ),
     (
         "defenses/data_audit/leaving_out.py",
-        "held[None] + moved) - before[None]", "held[None] + moved) - before[:1]",
+        "decision[None] + moved) - before[None]", "decision[None] + moved) - before[:1]",
         "tests/defenses/data_audit/test_pairs.py",
     ),
     (
@@ -99,8 +99,8 @@ MUTANTS = (
         "tests/defenses/data_audit/test_ingest.py",
     ),
     (
-        "defenses/repair/prune.py", "jnp.minimum(fewest, rank.size - 1)",
-        "jnp.minimum(fewest, rank.size)", "tests/defenses/test_repair.py",
+        "defenses/repair/prune.py", "jnp.minimum(most, rank.size - 1)",
+        "jnp.minimum(most, rank.size)", "tests/defenses/test_repair.py",
     ),
     (
         "defenses/sanitise/_features.py", "rows.used & (~seen.suspect | spared)",
@@ -132,8 +132,8 @@ MUTANTS = (
     ),
     (
         "defenses/repair/prune.py",
-        "fewest = jnp.sum(jnp.cumprod(fine.astype(jnp.int32))) - 1",
-        "fewest = jnp.sum(fine.astype(jnp.int32)) - 1",
+        "most = jnp.sum(jnp.cumprod(fine.astype(jnp.int32))) - 1",
+        "most = jnp.sum(fine.astype(jnp.int32)) - 1",
         "tests/defenses/test_clean_rows.py",
     ),
     (
@@ -183,5 +183,18 @@ MUTANTS = (
         "return weight.astype(of_rows.dtype) @ of_rows / jnp.sum(weight).astype(of_rows.dtype)",
         "return jnp.mean(of_rows, axis=0)",
         "tests/defenses/test_clean_rows.py",
+    ),
+    (
+        "defenses/data_audit/leaving_out.py", "np.linalg.norm(left, axis=1) <= NEAR",
+        "np.linalg.norm(left, axis=1) <= 1e9", "tests/defenses/data_audit/test_pairs.py",
+    ),
+    (
+        "defenses/data_audit/leaving_out.py", "[:, -1] < LEAST", "[:, -1] < 0",
+        "tests/defenses/data_audit/test_pairs.py",
+    ),
+    (
+        "bilevel/study/_differences.py",
+        "jax.eval_shape(lambda moved: numbers(function(whole(moved))), moved)",
+        "eqx.filter_eval_shape(lambda x: numbers(function(x)), x)", "tests/bilevel/test_study.py",
     ),
 )  # fmt: skip

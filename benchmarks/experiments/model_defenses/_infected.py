@@ -23,7 +23,7 @@ SHAPE = (28, 28, 1)
 TRAIN, CLEAN = 3600, 400
 """Training digits, and clean digits of the defender; the others of 5,000 are test digits."""
 TEST = 5000
-"""Test digits of the official ones: all that are neither test digits nor the defender's train."""
+"""Test digits of the official ones; the others, less the defender's, are trained on."""
 BATCH, TARGET, DISTANCE = 50, 7, 4
 """The network does not see the last two pixels of a row or column."""
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.linear_model import Lasso, LogisticRegression, Ridge
+from sklearn.linear_model import Lasso, LogisticRegression, LogisticRegressionCV, Ridge
 
 from defenses.data_audit import TableError, influence_pairs, leave_one_out
 
@@ -77,6 +78,59 @@ def test_leaving_out_is_training_without_the_row(name) -> None:
     assert far > 0.05
 
 
+@pytest.mark.parametrize("name", ["softmax", "logistic"])
+def test_rows_that_move_the_model_far_are_trained_anew(name) -> None:
+    """Hardly any penalty: two steps alone are off by the size of the changes."""
+    x, y = rows(name)
+    model: Any = clone(MODELS[name])
+    model.set_params(C=100.0)
+    n, held = x.shape[0] - 20, slice(x.shape[0] - 20, None)
+    model.fit(x[:n], y[:n])
+    parts = x[:n], y[:n], x[held], y[held]
+    whole, found = losses(model, *parts[2:]), leave_one_out(model, *parts)
+    some = np.argsort(-np.abs(found).sum(axis=1))[:20]
+    exact = np.empty((20, 20))
+    for place, i in enumerate(some):
+        anew: Any = clone(model)
+        anew.fit(np.delete(x[:n], i, axis=0), np.delete(y[:n], i))
+        exact[place] = losses(anew, *parts[2:]) - whole
+    np.testing.assert_allclose(found[some], exact, atol=0.02 * np.abs(exact).max())
+
+
+def test_a_row_that_fixes_a_weight_alone_is_trained_anew() -> None:
+    rng = np.random.default_rng(0)
+    x = np.hstack([rng.normal(size=(9, 2)), np.eye(9)[:, :1]])
+    y, model = rng.normal(size=9), Ridge(1e-10, fit_intercept=False)
+    model.fit(x, y)
+    found = leave_one_out(model, x, y, x[1:4], y[1:4])
+    before = losses(model, x[1:4], y[1:4])
+    alone: Any = clone(model)
+    alone.fit(x[1:], y[1:])
+    np.testing.assert_allclose(found[0], losses(alone, x[1:4], y[1:4]) - before, atol=1e-9)
+
+
+def test_rows_labels_and_models_that_do_not_fit_are_sentences() -> None:
+    x, y = rows("logistic")
+    model: Any = clone(MODELS["logistic"])
+    model.fit(x, y)
+    wrong: Any = (
+        ((x, y, x[:5], y[:1]), r"held_y: got shape \(1,\), expected \(5,\)"),
+        ((x, y, x[:5], y[:5] + 1), "held_y: got the label"),
+        ((x, y[:, None], x, y), r"^y: got shape"),
+        ((csr_array(x), y, x, y), "x: got sparse rows"),
+    )
+    for given, sentence in wrong:
+        with pytest.raises(TableError, match=sentence):
+            leave_one_out(model, *given)
+    many: Any = Ridge()
+    many.fit(x, np.stack([y, y], axis=1))
+    with pytest.raises(TableError, match="model: got a Ridge of several targets"):
+        influence_pairs(many, x, y, x, y)
+    chosen: Any = LogisticRegressionCV(Cs=2, cv=3, max_iter=1000)
+    with pytest.raises(TableError, match="model: got a LogisticRegressionCV"):
+        influence_pairs(chosen, x, y, x, y)
+
+
 def test_leaving_out_comes_in_blocks_and_needs_a_row_of_the_class(monkeypatch) -> None:
     x, y = rows("softmax")
     kept = np.r_[np.flatnonzero(y < 2), np.flatnonzero(y == 2)[:1]]
@@ -86,7 +140,8 @@ def test_leaving_out_comes_in_blocks_and_needs_a_row_of_the_class(monkeypatch) -
     assert np.array_equal(np.isnan(whole).all(axis=1), y[kept] == 2)
     assert np.isfinite(whole[:-1]).all()
     monkeypatch.setattr("defenses.data_audit.leaving_out.NUMBERS", 1000)
-    np.testing.assert_array_equal(leave_one_out(model, x[kept], y[kept], x[:30], y[:30]), whole)
+    again = leave_one_out(model, x[kept], y[kept], x[:30], y[:30])
+    np.testing.assert_allclose(again, whole, rtol=1e-9, atol=1e-12)
     ridge: Any = Ridge().fit(np.ones((1, 2)), np.ones(1))
     with pytest.raises(TableError, match="x: got 1 row, expected two or more"):
         leave_one_out(ridge, np.ones((1, 2)), np.ones(1), np.ones((1, 2)), np.ones(1))
