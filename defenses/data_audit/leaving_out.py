@@ -1,4 +1,4 @@
-"""What leaving a training row out does, for all rows without training anew.
+"""What leaving a training row out does, for all rows, and trained anew for few of them.
 
 A Newton step of the problem without the row, from the model that was trained with it (Rad & Maleki,
 "A scalable estimate of the out-of-sample prediction error via approximate leave-one-out
@@ -42,12 +42,13 @@ def leave_one_out(
       square penalty, and without weights of rows.
     - `x`, `y`, `held_x`, `held_y`: dense rows and labels or targets.
 
-    Exact for ridge. Rows whose second step is more than a tenth of the first, and those that fix a
-    weight alone, are trained anew: few under the usual penalties, a fifth of them under hardly any.
-    NaN for the only row of a class, without which there is no model. It holds matrices of (d + 1)^2
-    (classes - 1)^2 and of n (d + 1) (classes - 1)^2 numbers; its time grows as n^2 (d + 1)
-    (classes - 1)^2. Raises `TableError` for other models and penalties, for weights of classes, for
-    a single row, for labels and targets that do not fit, and where the Hessian is singular.
+    Exact for ridge. A row of which the first step leaves more than a tenth of the gradient, or that
+    fixes a weight alone, is left out by training anew: few rows under the usual penalties, a fifth
+    of them under hardly any. NaN for the only row of a class, without which there is no model. It
+    holds matrices of (d + 1)^2 (classes - 1)^2 and of n (d + 1) (classes - 1)^2 numbers; its time
+    grows as n^2 (d + 1) (classes - 1)^2. Raises `TableError` for other models and penalties, for
+    weights of classes, for a single row, for labels and targets that do not fit, and where the
+    Hessian is singular.
     """
     here, there = both_linear(model, x, y, held_x, held_y)
     n, k = here.slope.shape
