@@ -141,6 +141,8 @@ TABLE = (
      "Which rows look wrong: the data audit's order beside label scores and outlier scores"),
     ("audit", "leave-one-out",
      "Influence of rows beside training without them: the derivative, and two Newton steps"),
+    ("audit", "certified-found",
+     "The worst error that attacks found on a table, and the bound that none exceeds"),
     ("model-defenses", "neural-cleanse",
      "Restored triggers of every label: which are suspect, and squares too large to stand out"),
     ("model-defenses", "tabor",

@@ -3,6 +3,7 @@
 MODELS = "tests/benchmarks/experiments/test_what_models_are_given.py"
 FAIRNESS = "tests/benchmarks/experiments/test_what_fairness_is_of.py"
 NETWORKS = "tests/benchmarks/experiments/test_what_networks_are_given.py"
+BRACKET = "tests/benchmarks/experiments/test_certified_found.py"
 TRAININGS = "tests/benchmarks/experiments/test_what_trainings_are_given.py"
 FOLDER = "benchmarks/experiments/"
 
@@ -64,6 +65,9 @@ MUTANTS = tuple(
         ("scale/restarts.py", "(DEFAULT, train.rows + 1)", "(DEFAULT, train.rows)", MODELS),
         ("audit/row_ranking.py", "parts.train)), parts.test)", "parts.train)), parts.choose)",
          MODELS),
+        ("audit/certified_found.py", "parts.train), parts.test)", "parts.train), parts.choose)",
+         BRACKET),
+        ("audit/certified_found.py", '(row["found_err"] - b)', 'row["found_err"]', BRACKET),
         ("audit/leave_one_out.py", "exact) / np.linalg.norm(exact)",
          "exact) / np.linalg.norm(change)", MODELS),
         ("tuning/hyperparameters.py", "data.test_labels * (data.test_rows @",

@@ -54,6 +54,8 @@ class Options:
     """Share of labels flipped at random."""
     splits: Count = 10
     """Number of random splits into what the attacker knows."""
+    folds: Count = 5
+    """Folds of the label scores' probabilities: cleanlab's default; the audit has ten."""
 
     def __post_init__(self):
         check(self)
@@ -115,7 +117,7 @@ def make_rows(options: Options, name: str, split: int) -> dict[str, list]:
     made = []
     for kind, poison in planted.items():
         rows, bad = poison.into(clean), poison.places(clean)
-        for method, score in scores(ready, matched, rows, split).items():
+        for method, score in scores(ready, matched, rows, split, options.folds).items():
             made.append({
                 "table": name, "split": split, "poison": kind, "method": method,
                 "auc": float(roc_auc_score(bad, score)), "poisoned_err": errors.get(kind),
@@ -127,11 +129,13 @@ def _error(judge: Judge, poison: Poison, parts: Any) -> float:
     return judge.error(judge.fit(poison.into(parts.train)), parts.test)
 
 
-def scores(ready: Table, matched: Match, rows: Rows, seed: int) -> dict[str, np.ndarray]:
-    """Of each method, larger is more suspicious."""
+def scores(
+    ready: Table, matched: Match, rows: Rows, seed: int, parts: int
+) -> dict[str, np.ndarray]:
+    """Of each method, larger is more suspicious. `parts`: folds of the label scores."""
     classes, own = np.unique(rows.y, return_inverse=True)
     doubts = Doubts(rows.x, rows.y, rows.weight, matched, len(ready.classes), seed)
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(parts, shuffle=True, random_state=seed)
     told: Any = cross_val_predict(matched.twin(), rows.x, rows.y, cv=folds, method="predict_proba")
     mine = told[np.arange(own.size), own]
     others = np.where(np.arange(classes.size) == own[:, None], -1, told).max(axis=1)
