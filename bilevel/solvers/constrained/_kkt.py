@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ...problems.box_qp import BoxQP
 from ...problems.constrained import AbstractConstrained
+from ...problems.qp import QP
 from ..qp._face import equality, pinned, slope
 
 
@@ -97,14 +98,43 @@ def constrained(problem: PyTree, known: Pins | None = None) -> AbstractConstrain
     )
 
 
-class Flat:
-    """A problem over the raveled x. `functions(x)` is a vector of 1 + p + m: the cost, the
-    equalities and the inequalities, of which `given` are the user's.
+class Units(NamedTuple):
+    """Units of a problem: of its variables (n,), and, in these, a length and a slope that count as
+    large.
     """
 
-    def __init__(self, problem: AbstractConstrained):
-        self.problem = problem
-        self.start, self.unravel = ravel_pytree(problem.initial())
+    x: Float[Array, " n"]
+    length: Float[Array, ""]
+    slope: Float[Array, ""]
+
+
+def units(problem: PyTree) -> Units | None:
+    """Units in which the curvatures of a `QP` or `BoxQP` are about one: powers of two, which round
+    nothing. None for problems whose curvature depends on the point.
+    """
+    if not isinstance(problem, QP | BoxQP):
+        return None
+    diagonal = problem.Q.diagonal()
+    if isinstance(problem, BoxQP):
+        diagonal = jnp.where(pinned(problem), 1, diagonal)  # a dummy with its own square
+    curved = (diagonal > 0) & jnp.isfinite(diagonal)
+    x = jnp.exp2(-jnp.round(0.5 * jnp.log2(jnp.where(curved, diagonal, 1))))
+    steep = jnp.max(jnp.abs(x * problem.q))
+    steep = jnp.where(steep > 0, steep, 1)
+    return Units(x, steep, steep)
+
+
+class Flat:
+    """A problem over the raveled x in units, by default the user's. `functions(x)` is a vector of
+    1 + p + m: the cost, the equalities and the inequalities, of which `given` are the user's.
+    """
+
+    def __init__(self, problem: AbstractConstrained, units: Units | None = None):
+        self.problem, self.linear = problem, units is not None
+        start, self.unravel = ravel_pytree(problem.initial())
+        one = jnp.ones((), start.dtype)
+        self.units = Units(jnp.ones_like(start), one, one) if units is None else units
+        self.start = start / self.units.x
         shapes = jax.eval_shape(self._parts, problem.initial())
         for name, part, rank in zip(("objective", "equalities", "inequalities"), shapes, (0, 1, 1),
                                     strict=True):  # fmt: skip
@@ -122,7 +152,7 @@ class Flat:
         return tuple(empty if part is None else part for part in parts)
 
     def functions(self, x: Float[Array, " n"]) -> Float[Array, " k"]:
-        cost, equal, unequal = self._parts(self.unravel(x))
+        cost, equal, unequal = self._parts(self.unravel(self.units.x * x))
         always = -jnp.ones(self.m - self.given, x.dtype)
         return jnp.concatenate([cost[None], equal, unequal, always])
 

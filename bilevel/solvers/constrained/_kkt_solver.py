@@ -23,7 +23,17 @@ from ...results import (
 )
 from . import _barrier
 from ._barrier import Iterate, Scales, magnitude
-from ._kkt import Factor, Flat, KKTPoint, Local, Pins, constrained, factorise, pins
+from ._kkt import (
+    Factor,
+    Flat,
+    KKTPoint,
+    Local,
+    Pins,
+    constrained,
+    factorise,
+    pins,
+    units,
+)
 
 
 class Warm(eqx.Module):
@@ -36,12 +46,13 @@ class Warm(eqx.Module):
 
 
 class Face(eqx.Module):
-    """The active inequalities, the factorised KKT matrix, and the units of distances to the next
-    change: `force` for multipliers, `length` for constraints.
+    """The active inequalities, the factorised KKT matrix, in `units` of the variables, and the
+    units of distances to the next change: `force` for multipliers, `length` for constraints.
     """
 
     active: Bool[Array, " m"]
     factor: Factor
+    units: Float[Array, " n"]
     force: Float[Array, " m"]
     length: Float[Array, " m"]
     regular: Bool[Array, ""]  # solved, and the KKT matrix is not singular
@@ -114,7 +125,7 @@ class AbstractKKTSolver(AbstractSolver):
         return Warm(flat.start, y, jnp.zeros(flat.m, bool), jnp.bool_(False))
 
     def run(self, problem: PyTree, warm: Warm) -> Point:
-        flat = Flat(constrained(problem))
+        flat = Flat(constrained(problem), units(problem))
         dtype = flat.start.dtype
         eps = float(jnp.finfo(dtype).eps)
         floor = eps**0.25 if self.barrier() == 0 else min(eps**0.25, 0.1 * self.barrier())
@@ -124,11 +135,12 @@ class AbstractKKTSolver(AbstractSolver):
             factorise, jnp.zeros((n, n), dtype), jnp.zeros((k, n), dtype), jnp.zeros(k, dtype)
         )
         factor = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-        units = jnp.ones(flat.m, dtype)
+        ones = jnp.ones(flat.m, dtype)
         start = State(
             it=eqx.tree_at(lambda i: i.y, _barrier.blank(flat), jnp.zeros(k, dtype)),
             scales=Scales(one, jnp.ones(k, dtype)), fresh=jnp.bool_(True),
-            x=warm.x, y=warm.y, face=Face(warm.active, factor, units, units, no, pins(problem)),
+            x=warm.x / flat.units.x, y=warm.y,
+            face=Face(warm.active, factor, flat.units.x, ones, ones, no, pins(problem)),
             polishing=warm.known, last=no, target=floor * one, before=jnp.inf * one,
             updates=zero, interior=zero, total=zero, residual=jnp.inf * one,
             seen=no, result=jnp.int32(RUNNING),
@@ -147,21 +159,21 @@ class AbstractKKTSolver(AbstractSolver):
 
         end = lax.while_loop(lambda s: s.result == RUNNING, body, start)
         solved = (end.result == CONVERGED) | (end.result == DEGENERATE)
-        p, k = flat.p, flat.p + flat.given
+        p, k, x = flat.p, flat.p + flat.given, end.x * flat.units.x
         face = eqx.tree_at(
             lambda f: (f.regular, f.pins),
             end.face,
-            (end.face.regular & solved, pins(problem, end.x, end.y[:p])),
+            (end.face.regular & solved, pins(problem, x, end.y[:p])),
             is_leaf=lambda leaf: leaf is None,
         )
-        unknowns = KKTPoint(flat.unravel(end.x), end.y[:p], end.y[p:k])
+        unknowns = KKTPoint(flat.unravel(x), end.y[:p], end.y[p:k])
         stats = {"steps": end.interior, "updates": end.total, "residual": end.residual}
-        warm = Warm(end.x, end.y, end.face.active, end.result == CONVERGED)
+        warm = Warm(x, end.y, end.face.active, end.result == CONVERGED)
         return Point(unknowns, face, warm, end.result, stats)
 
     def _interior(self, flat: Flat, local: Local, state: State) -> State:
         eps = float(jnp.finfo(flat.start.dtype).eps)
-        scales = _barrier.scales(local)
+        scales = _barrier.scales(local, 0.0 if flat.linear else 1e-2)
         scale = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), scales, state.scales)
         local = local.scaled(scale.cost, scale.rows)
         begun = _barrier.begin(local, state.it)
@@ -199,7 +211,8 @@ class AbstractKKTSolver(AbstractSolver):
         eps, p = float(jnp.finfo(flat.start.dtype).eps), flat.p
         g, lam = local.c[p:], state.y[p:]
         norms = jnp.sqrt(jnp.sum(local.J[p:] ** 2, axis=1))
-        steep, far = 1 + magnitude(local.gradient), 1 + magnitude(state.x)
+        steep = flat.units.slope + magnitude(local.gradient)
+        far = flat.units.length + magnitude(state.x)
         length = far * jnp.where(norms > 0, norms, 1)
         force = steep / jnp.where(norms > 0, norms, 1)
         noise = 64 * eps + jnp.minimum(8 * state.before, eps**0.625)
@@ -220,7 +233,8 @@ class AbstractKKTSolver(AbstractSolver):
         settled = same & ((step <= 4 * eps) | ((step < rough) & (step > 0.25 * state.before)))
         settled &= magnitude(dual) <= rough * (steep + magnitude(state.y))
         singular = ~factor.curved | ~factor.independent
-        face = Face(active, factor, force, length, settled & ~singular, state.face.pins)
+        regular, same_pins = settled & ~singular, state.face.pins
+        face = Face(active, factor, flat.units.x, force, length, regular, same_pins)
         finite = all_finite((x, y))
         updates = state.updates + 1
         over = settled | (updates >= UPDATES) | ~finite
@@ -268,10 +282,11 @@ class AbstractKKTSolver(AbstractSolver):
         x, unravel = ravel_pytree(rhs.x)
         flat = Flat(constrained(problem, frozen.pins))
         p, k = flat.p, flat.p + flat.given
-        dx, dy = frozen.factor.solve(x, jnp.concatenate([rhs.nu, flat.padded(rhs.lam)]))
+        own, given = frozen.units, jnp.concatenate([rhs.nu, flat.padded(rhs.lam)])
+        dx, dy = frozen.factor.solve(own * x, given)
         # A singular system may have solutions, but none is the derivative. Zero makes the residual
         # large, so that the linear solver fails.
-        dx, dy = jnp.where(frozen.regular, dx, 0), jnp.where(frozen.regular, dy, 0)
+        dx, dy = jnp.where(frozen.regular, own * dx, 0), jnp.where(frozen.regular, dy, 0)
         return KKTPoint(unravel(dx), dy[:p], dy[p:k])
 
     def slack(self, problem: PyTree, unknowns: KKTPoint, frozen: Face) -> Array:
