@@ -23,6 +23,7 @@ os.environ.setdefault(
     + " --xla_disable_hlo_passes=tree_reduction_rewriter",
 )
 
+import eager
 import jax
 import numpy as np
 import pytest
@@ -73,6 +74,8 @@ def share_contexts(programs: int = 200) -> None:
 
 
 share_contexts()
+if os.environ["XLA_FLAGS"]:  # not by `make test-all`
+    eager.install()
 
 # The first example of a property compiles: a deadline per example would measure that.
 settings.register_profile("repository", deadline=None, max_examples=50, print_blob=True)
