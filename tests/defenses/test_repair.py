@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from drawn import drawn
 from sklearn.datasets import load_digits
 
 from attacks import Stamp, compose, hide_from_pruning, shown, triggers
@@ -39,8 +40,9 @@ NET = Network(
     solver=Descent(optax.sgd(0.1, momentum=0.9), 120),
 )  # fmt: skip
 TUNING = Tuning(Descent(optax.sgd(0.1, momentum=0.9), 20), batch=25)
-MASK = jnp.zeros((8, 8, 1)).at[6:, 6:].set(1.0)
-STAMPED = TEST.x * (1 - MASK[None]) + MASK[None]
+MASK = np.zeros((8, 8, 1))
+MASK[6:, 6:] = 1
+STAMPED = np.asarray(TEST.x) * (1 - MASK[None]) + MASK[None]
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +208,7 @@ SHORT = Tuning(Descent(optax.sgd(0.2), 4), batch=20)
 
 def test_one_channel_stays_where_none_is_missed():
     net = MLP((8,), 10)
-    model = NetworkModel(net.init(KEY, jax.ShapeDtypeStruct((8, 8, 1), X.dtype)), net)
+    model = NetworkModel(drawn(net, (8, 8, 1)), net)
     report = Prune(Fixed(model, CrossEntropy()), KNOWN, "dense0", drop=0.99).fit(FEW).report
     assert int(np.sum(report.kept)) == 1
     assert np.argmax(report.activity) == np.argmax(report.kept)
