@@ -4,11 +4,12 @@ import math
 
 import jax
 import numpy as np
+from jaxtyping import DTypeLike
 
 from bilevel.networks import AbstractArchitecture
 
 
-def drawn(architecture: AbstractArchitecture, shape, dtype=np.float64, seed: int = 0):
+def drawn(architecture: AbstractArchitecture, shape, dtype: DTypeLike = float, seed: int = 0):
     """Weights for rows of a shape as `init` draws them, but by NumPy: without programs for each
     layer.
     """

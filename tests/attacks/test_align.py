@@ -26,8 +26,9 @@ X, Y = RNG.uniform(size=(12, 4)), np.arange(12) % 3
 DATA, LOSS = Data(X, Y), CrossEntropy()
 NET = Network(MLP((5,), 3), batch=4, solver=Descent(optax.sgd(0.5), 6))
 REACH = Perturb([7, 1, 4], Box(X[[7, 1, 4]] - 0.3, X[[7, 1, 4]] + 0.3))
+EVADE = Evade(DATA.x, Box(0.0, 1.0))
 TARGETS = Data(RNG.uniform(size=(2, 4)), [1, 1])
-Z = X[[7, 1, 4]] + RNG.uniform(-0.2, 0.2, (3, 4))
+Z = jnp.asarray(X[[7, 1, 4]] + RNG.uniform(-0.2, 0.2, (3, 4)))
 SHIFTS = RNG.normal(size=(3, 4))
 
 
@@ -158,7 +159,7 @@ def test_gradients_of_zero_give_a_score_of_zero_and_no_nan():
         (lambda: Align(Data(X[:, :3], Y), LOSS).check(DATA), r"^target: got rows of shape \(3,\)"),
         (lambda: Align(Data(X, Y - 1), LOSS).check(DATA), r"^target\.y: got labels \[-1\]"),
         (lambda: Align(Data(X, Y), Logistic()).check(DATA), r"^target\.y: got labels"),
-        (lambda: compose(Fixed(first()), Evade(X, Box(0.0, 1.0)), Align(TARGETS, LOSS), DATA)(X),
+        (lambda: compose(Fixed(first()), EVADE, Align(TARGETS, LOSS), DATA)(X),
          r"^reach: got a capability without training rows of its own"),
         (lambda: Members(lambda m: m, first()), r"^members: got arrays with leading axes \["),
         (lambda: Members(lambda model: model, ()), r"^members: got arrays with leading axes \[\]"),

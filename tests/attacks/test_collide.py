@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 SHAPE, ROWS = (2, 3), np.array([4, 0, 2])
 X, Y = RNG.uniform(0.1, 0.9, size=(8, *SHAPE)), np.arange(8) % 2
 DATA = Data(X, Y)
-TARGET = RNG.uniform(size=(1, *SHAPE))
+TARGET = jnp.asarray(RNG.uniform(size=(1, *SHAPE)))
 REACH = Perturb(ROWS, LinfBall(X[ROWS], 0.1, Box(0.0, 1.0)))
 RULES = Frogs(), Polytope(), Bullseye()
 ALONG = RNG.normal(size=(3, *SHAPE))

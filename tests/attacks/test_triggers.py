@@ -139,13 +139,13 @@ def test_a_warp_takes_pixels_from_beside():
 
 def test_a_soft_mask_keeps_its_area():
     trigger = SoftPatch(0.1 * np.ones((8, 7, 1)), PICTURE, 6.0)
-    wild = Painted(RNG.normal(size=(8, 7, 1)), 3 * PICTURE - 1)
+    wild = Painted(jnp.asarray(RNG.normal(size=(8, 7, 1))), jnp.asarray(3 * PICTURE - 1))
     near = jax.tree.map(np.asarray, jax.jit(lambda of: trigger.project(of))(wild))
     assert np.min(near.mask) >= 0
     assert np.max(near.mask) <= 1
     np.testing.assert_allclose(np.sum(near.mask), 6.0, rtol=1e-12)
     # nearest of all: no vertex of the feasible set, six ones at most, is closer
-    apart = (wild.mask - near.mask).ravel()
+    apart = (np.asarray(wild.mask) - near.mask).ravel()
     best = np.sum(np.sort(np.maximum(apart, 0))[-6:])
     assert best - apart @ near.mask.ravel() <= 1e-12
     np.testing.assert_array_equal(near.picture, np.clip(wild.picture, 0, 1))

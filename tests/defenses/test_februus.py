@@ -14,8 +14,8 @@ from defenses.purify.inpainter import _loss, rectangles
 
 SHAPE = (8, 8, 1)
 KEY = jax.random.key(0)
-X = np.random.default_rng(1).uniform(size=(5, *SHAPE)).astype(np.float32)
-MEAN = MeanFill(np.full((2, *SHAPE), 0.25, np.float32))
+X = jnp.asarray(np.random.default_rng(1).uniform(size=(5, *SHAPE)), jnp.float32)
+MEAN = MeanFill(jnp.full((2, *SHAPE), 0.25, jnp.float32))
 ONE = ConvNet((2,), 3, (), 3, jax.nn.relu)
 SMOOTH = ConvNet((4,), 3, (), 3, jnp.tanh)
 
@@ -48,7 +48,7 @@ def test_a_heat_map_is_the_derivative_of_the_predicted_class_in_the_last_convolu
 
 
 def test_the_deepest_layer_of_images_is_taken_and_one_output_has_two_classes():
-    large = np.random.default_rng(2).uniform(size=(5, 12, 12, 1)).astype(np.float32)
+    large = jnp.asarray(np.random.default_rng(2).uniform(size=(5, 12, 12, 1)), jnp.float32)
     net = ConvNet((3, 4), 3, (), 3, jax.nn.relu)
     deep = model_of(net, (12, 12, 1))
     heat = np.asarray(heat_map(deep, large, hires_cam))
@@ -152,7 +152,7 @@ def test_a_layer_that_the_logits_do_not_come_from_has_no_heat():
 
 
 def test_what_it_cannot_purify_is_said():
-    linear = LinearModel(np.zeros(64, np.float32), np.zeros((), np.float32))
+    linear = LinearModel(jnp.zeros(64, jnp.float32), jnp.zeros((), jnp.float32))
     for model, x in ((linear, X), (model_of(MLP((4,), 3)), X), (MODEL, X.reshape(5, 64))):
         with pytest.raises(ValueError, match="expected a network of images"):
             Februus(Fixed(model), MEAN).purify(model, x)

@@ -14,10 +14,10 @@ from defenses.audit import RestoredTriggers, Tabor, TaborTerms, TriggerSearch, o
 X = np.asarray(CLEAN.x)
 KEY = jax.random.key(0)
 SEARCH = TriggerSearch(rounds=30, rows=35)
-MASK = np.asarray(CORNER.mask, np.float32)
-PATTERN = np.full(SHAPE, 0.5, np.float32)
+MASK = jnp.asarray(CORNER.mask, jnp.float32)
+PATTERN = jnp.full(SHAPE, 0.5, jnp.float32)
 NONE = {name: 0.0 for name in vars(TaborTerms())}
-LABEL = np.int32(TARGET)
+LABEL = jnp.int32(TARGET)
 
 
 def mean_loss(y, x):
@@ -35,7 +35,7 @@ def mean_loss(y, x):
         ("rough", 4.0),  # the corner has four neighbours
         ("rough_outside", 4 * 0.25),
         ("blocking", mean_loss(CLEAN.y, CLEAN.x)),  # the corner of clean rows is black
-        ("overlaying", mean_loss(LABEL, (MASK * PATTERN)[None])),
+        ("overlaying", mean_loss(LABEL, 0.5 * np.asarray(CORNER.mask)[None])),
     ],
 )
 def test_each_term_is_what_it_is_called(name, value):
@@ -52,7 +52,7 @@ def test_covered_pixels_have_the_lowest_value_of_the_range():
     moved = Data(X + 1, CLEAN.y)
     penalty = Tabor(terms=TaborTerms(**NONE | {"blocking": 1.0}), domain=Box(1.0, 2.0)).penalty()
     seen = mean_loss(CLEAN.y, (1 - below)[None] * X + 1)
-    found = penalty(INFECTED, below, PATTERN, moved, LABEL)
+    found = penalty(INFECTED, jnp.asarray(below), PATTERN, moved, LABEL)
     np.testing.assert_allclose(found, seen, rtol=1e-5)
 
 
@@ -64,10 +64,10 @@ class Grey(AbstractModel):
 
 
 def test_a_colour_image_has_the_figure_of_its_grey_copy():
-    one, figures = np.ones(1, np.float32), []
+    one, figures = jnp.ones(1, jnp.float32), []
     for model, channels in ((INFECTED, 1), (Grey(), 3)):
         shape = (*SHAPE[:2], channels)
-        pattern = np.broadcast_to(PATTERN, shape)[None]
+        pattern = jnp.broadcast_to(PATTERN, shape)[None]
         x = np.broadcast_to(X, (CLEAN.rows, *shape))
         triggers = RestoredTriggers(LABEL[None], MASK[None], pattern, 4 * one, one, Box(0.0, 1.0))
         audit = Tabor(alpha=2.0, beta=3.0)
@@ -76,7 +76,7 @@ def test_a_colour_image_has_the_figure_of_its_grey_copy():
 
 
 def test_triggers_are_compared_by_size_roughness_and_what_they_do():
-    ones, one = np.ones(SHAPE, np.float32), np.ones(1, np.float32)
+    ones, one = jnp.ones(SHAPE, jnp.float32), jnp.ones(1, jnp.float32)
     triggers = RestoredTriggers(LABEL[None], MASK[None], ones[None], 4 * one, one, Box(0.0, 1.0))
     figure = Tabor(alpha=2.0, beta=3.0).figures(INFECTED, CLEAN, triggers)
     # Success, accuracy without the corner, and the corner alone explains the label: three ones.
