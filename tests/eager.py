@@ -36,9 +36,10 @@ def broadcast_in_dim(x, *, shape, broadcast_dimensions, sharding):
 def convert_element_type(x, *, new_dtype, weak_type, sharding):
     del sharding
     new = np.dtype(new_dtype)
-    kept = x.dtype.kind in "biu" or (x.dtype.kind == "f" and new.kind == "f")
-    # NaN and what exceeds an integer are the compiler's choice.
-    return x.astype(new) if kept and new.kind in ("i", "u", "f") and not weak_type else None
+    # What NaN, and a number that exceeds an integer, become is the compiler's choice.
+    kept = x.dtype.kind != "f" or new.kind == "f"
+    known = new.kind in PLAIN[1:] or x.dtype == new
+    return x.astype(new) if kept and known and not weak_type else None
 
 
 def slice_(x, *, start_indices, limit_indices, strides):
