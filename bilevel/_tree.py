@@ -1,5 +1,7 @@
 """Arithmetic on pytrees of arrays."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,6 +47,7 @@ def tree_sub(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.subtract, a, b)
 
 
+@partial(jax.jit, inline=True)
 def norm(tree: PyTree) -> Float[Array, ""]:
     """Euclidean norm over all leaves."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))

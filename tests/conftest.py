@@ -23,6 +23,7 @@ os.environ.setdefault(
     + " --xla_disable_hlo_passes=tree_reduction_rewriter",
 )
 
+import eager
 import jax
 import numpy as np
 import pytest
@@ -57,6 +58,7 @@ def share_contexts(programs: int = 200) -> None:
     of the time of this suite. Where its private parts have other names, nothing changes.
     """
     from jax._src.interpreters import mlir
+    from jaxlib.mlir import ir
 
     make = getattr(mlir, "make_ir_context", None)
     if make is None:
@@ -65,6 +67,8 @@ def share_contexts(programs: int = 200) -> None:
 
     def shared():
         nonlocal context
+        if ir.Context.current is not None:  # amid another program, which has its place in it
+            return make()
         if next(count) % programs == 0:
             context = make()
         return context
@@ -73,6 +77,8 @@ def share_contexts(programs: int = 200) -> None:
 
 
 share_contexts()
+if os.environ["XLA_FLAGS"]:  # not by `make test-all`
+    eager.install()
 
 # The first example of a property compiles: a deadline per example would measure that.
 settings.register_profile("repository", deadline=None, max_examples=50, print_blob=True)

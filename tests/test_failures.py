@@ -112,12 +112,12 @@ DEFENSES = {
     "Partition": (Partition(LEARNER, 3), 3),
     "Roni": (Roni(LEARNER, draws=1, train=5, validation=9), 2 * N + 1),
     "Sever": (Sever(LEARNER, 0.2, rounds=2), 3),
-    "Trim": (TRIM, int(TRIM.inspect(DATA).trainings)),
+    "Trim": (TRIM, None),
     "SoftMicroModels": (MicroModels(LEARNER, 3).surrogate(DATA), 4),
     "SoftPartition": (Partition(LEARNER, 3).surrogate(DATA), 3),
     "SoftSever": (Sever(LEARNER, 0.2, rounds=2).surrogate(DATA), 3),
 }
-"""Defenses, and how many trainings of different rows they make."""
+"""Defenses, and how many trainings of different rows they make; None for what `inspect` says."""
 OTHERS = {
     "Duplicates": Duplicates(LEARNER),
     "Relabel": Relabel(LEARNER, 4),
@@ -146,6 +146,8 @@ def at(defense, limit):
 @pytest.mark.parametrize("name", DEFENSES)
 def test_every_training_of_a_defense_counts(name):
     defense, trainings = DEFENSES[name]
+    if trainings is None:
+        trainings = int(TRIM.inspect(DATA).trainings)
     assert len(told(lambda limit: fails(defense, limit))) == trainings
 
 

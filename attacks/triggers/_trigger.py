@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from bilevel.tools import concrete, require_finite
@@ -73,7 +74,7 @@ def require_mask(mask: Array) -> None:
     """ValueError unless a mask has values in [0, 1], and one above 0."""
     if not concrete(mask):
         return
-    low, high = float(jnp.min(mask, initial=1)), float(jnp.max(mask, initial=0))
+    low, high = np.min(mask, initial=1), np.max(mask, initial=0)
     if not (low >= 0 and high <= 1):
         raise ValueError(f"mask: got values from {low:g} to {high:g}, expected values in [0, 1]")
     if high == 0:

@@ -1,5 +1,7 @@
 """Layers of the architectures that ship: functions of a dict of arrays."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
@@ -9,6 +11,7 @@ from ._convolution import convolve
 Layer = dict[str, Array]
 
 
+@partial(jax.jit, static_argnums=(1, 2), inline=True)
 def layer(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike) -> Layer:
     """Normal weights of variance 1 / (number of inputs of a unit), and biases of zero."""
     inputs = 1

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from attacks import (
     AbstractCapability,
@@ -32,7 +33,7 @@ DATA = Data(X, Y)
 TARGET = jnp.asarray(RNG.uniform(size=(1, *SHAPE)))
 REACH = Perturb(ROWS, LinfBall(X[ROWS], 0.1, Box(0.0, 1.0)))
 RULES = Frogs(), Polytope(), Bullseye()
-ALONG = jnp.asarray(RNG.normal(size=(3, *SHAPE)))
+ALONG = RNG.normal(size=(3, *SHAPE))
 
 
 class Dropping(AbstractArchitecture):
@@ -52,8 +53,7 @@ class Dropping(AbstractArchitecture):
 
 
 def network(architecture, seed: int = 0) -> NetworkModel:
-    row = jax.ShapeDtypeStruct(SHAPE, DATA.x.dtype)
-    return NetworkModel(architecture.init(jax.random.key(seed), row), architecture)
+    return NetworkModel(drawn(architecture, SHAPE, seed=seed), architecture)
 
 
 NET, OTHER = network(Dropping()), network(MLP((5, 6, 4), 2), 1)

@@ -1,5 +1,7 @@
 """Feature collision with a trigger on the rows shown: pairs, values, derivative, sentences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,12 @@ X, Y = RNG.uniform(size=(8, 4)), np.where(np.arange(8) % 2, 1, -1)
 DATA, SOURCES = Data(X, Y), RNG.uniform(size=(4, 4))
 TRIGGER = triggers.Features([1], [0.9])
 REACH = WithTrigger(Perturb([5, 1], Box(0.0, 1.0)), TRIGGER)
-LEARNER = Fixed(Logistic(0.1).fit(DATA).model)  # its features are the rows
+
+
+@functools.cache
+def learner():
+    """A model whose features are the rows."""
+    return Fixed(Logistic(0.1).fit(DATA).model)
 
 
 def test_pairs_are_taken_greedily_and_each_source_once():
@@ -27,7 +34,7 @@ def test_pairs_are_taken_greedily_and_each_source_once():
 
 
 def test_the_score_is_the_distance_to_the_stamped_sources():
-    attack = compose(LEARNER, REACH, Colliding(jnp.asarray(SOURCES)), DATA)
+    attack = compose(learner(), REACH, Colliding(jnp.asarray(SOURCES)), DATA)
     stamped = SOURCES.copy()
     stamped[:, 1] = 0.9
     z = jnp.asarray(stamped[[2, 0]] + 0.01)
@@ -42,7 +49,7 @@ def test_the_score_is_the_distance_to_the_stamped_sources():
 
 
 def test_training_rows_do_not_show_the_trigger_and_rows_shown_do():
-    world = compose(LEARNER, REACH, Colliding(jnp.asarray(SOURCES)), DATA).world(
+    world = compose(learner(), REACH, Colliding(jnp.asarray(SOURCES)), DATA).world(
         jnp.full((2, 4), 0.2)
     )
     np.testing.assert_array_equal(world.shown(jnp.asarray(X))[:, 1], np.full(8, 0.9))
@@ -59,7 +66,7 @@ def test_training_rows_do_not_show_the_trigger_and_rows_shown_do():
     [
         (lambda: Colliding(jnp.zeros((4, 3))).check(DATA), r"^x: got rows of shape \(3,\)"),
         (lambda: Colliding(jnp.full((4, 4), jnp.nan)).check(DATA), r"^x: 16 of 16 values are NaN"),
-        (lambda: compose(LEARNER, REACH, Colliding(jnp.zeros((1, 4))), DATA)(REACH.example(DATA)),
+        (lambda: compose(learner(), REACH, Colliding(jnp.zeros((1, 4))), DATA)(REACH.example(DATA)),
          r"^x: got 1 source rows for 2 poison rows"),
         (lambda: WithTrigger(REACH.reach, triggers.Features([4], [1.0])).check(DATA),
          r"^columns: got the column 4"),

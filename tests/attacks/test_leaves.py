@@ -2,9 +2,10 @@
 and replacing one gives the attack that would be composed with it.
 """
 
+import functools
+
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,17 +22,17 @@ DATA = Data(X, Y, RNG.uniform(0.5, 1.5, N))
 SIDES = np.where(np.arange(10) % 2, 1, -1)
 GOAL = indiscriminate(RNG.normal(size=(10, D)) + 0.6 * SIDES[:, None], SIDES, LogisticLoss())
 REACH = Insert([1, -1], Box(-4.0, 4.0))
-Z = jnp.asarray([X[0] + 0.3, X[3] - 0.2])
-WIDE = Data(RNG.normal(size=(6, 9)) + 0.5 * Y[:6, None], Y[:6])
+Z = np.array([X[0] + 0.3, X[3] - 0.2])
+WIDE_X = RNG.normal(size=(6, 9)) + 0.5 * Y[:6, None]
+WIDE = Data(WIDE_X, Y[:6])
 WIDE_GOAL = indiscriminate(RNG.normal(size=(10, 9)), SIDES, LogisticLoss())
 ATTACKS = {
-    "linear": compose(SVM(0.05), REACH, GOAL, DATA),
-    "rbf": compose(SVM(0.5, kernels.RBF(0.3)), REACH, GOAL, DATA),
-    "polynomial": compose(SVM(0.8, kernels.Polynomial(3, 0.3, 1.0)), REACH, GOAL, DATA),
-    "ridge": compose(Ridge(0.2), REACH, GOAL, DATA),
-    "wide logistic": compose(Logistic(0.2), REACH, WIDE_GOAL, WIDE),
+    "linear": lambda: compose(SVM(0.05), REACH, GOAL, DATA),
+    "rbf": lambda: compose(SVM(0.5, kernels.RBF(0.3)), REACH, GOAL, DATA),
+    "polynomial": lambda: compose(SVM(0.8, kernels.Polynomial(3, 0.3, 1.0)), REACH, GOAL, DATA),
+    "ridge": lambda: compose(Ridge(0.2), REACH, GOAL, DATA),
+    "wide logistic": lambda: compose(Logistic(0.2), REACH, WIDE_GOAL, WIDE),
 }
-AT = {name: Z if name != "wide logistic" else jnp.asarray(WIDE.x[:2] + 0.3) for name in ATTACKS}
 LEAVES = {
     ("linear", "C"): lambda a: a.learner.C,
     ("rbf", "gamma"): lambda a: a.learner.kernel.gamma,
@@ -43,6 +44,12 @@ LEAVES = {
     ("rbf", "validation rows"): lambda a: a.goal.x,
     ("wide logistic", "poison weights"): lambda a: a.reach.weight,
 }
+
+
+@functools.cache
+def attack_at(name):
+    """An attack, and a place in its domain."""
+    return ATTACKS[name](), WIDE_X[:2] + 0.3 if name == "wide logistic" else Z
 
 
 @eqx.filter_jit
@@ -62,7 +69,7 @@ def named(name):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_derivatives_in_leaves_are_those_of_differences(name):
-    attack, z, wheres = ATTACKS[name], AT[name], named(name)
+    (attack, z), wheres = attack_at(name), named(name)
     wanted = tuple(wheres.values())
     found = value_and_slopes(attack, wanted, z)[1]
     rng = np.random.default_rng(7)
@@ -83,7 +90,7 @@ def test_derivatives_in_leaves_are_those_of_differences(name):
 
 @pytest.mark.parametrize(("name", "leaf"), LEAVES)
 def test_an_attack_with_another_leaf_is_the_attack_composed_with_it(name, leaf):
-    attack, z, where = ATTACKS[name], AT[name], LEAVES[name, leaf]
+    (attack, z), where = attack_at(name), LEAVES[name, leaf]
     if leaf == "degree":
         other = where(attack) + 1
     else:
@@ -98,7 +105,7 @@ def test_an_attack_with_another_leaf_is_the_attack_composed_with_it(name, leaf):
 
 @pytest.mark.slow
 def test_whatever_climbs_or_certifies_sees_the_replaced_leaf():
-    attack, z = ATTACKS["wide logistic"], AT["wide logistic"]
+    attack, z = attack_at("wide logistic")
     where = LEAVES["wide logistic", "clean rows"]
     moved = eqx.tree_at(where, attack, attack.data.x + 0.3)
     anew = compose(moved.learner, moved.reach, moved.goal, moved.data)
@@ -108,7 +115,7 @@ def test_whatever_climbs_or_certifies_sees_the_replaced_leaf():
 
 
 def test_what_was_prepared_is_used_while_nothing_was_replaced():
-    attack = ATTACKS["rbf"]  # a linear kernel on so few features prepares nothing
+    attack, _ = attack_at("rbf")  # a linear kernel on so few features prepares nothing
 
     def known(attack):
         learner = attack.prepared().learner

@@ -1,9 +1,9 @@
 """Rows that lead training to a chosen model: the rule, the bound, its promise."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 
 from attacks import approach_model
 from bilevel import Data, append
@@ -98,8 +98,7 @@ def test_rounding_of_single_precision_does_not_raise_the_bound():
 
 def test_a_head_on_features_is_led_as_a_table_of_them_is():
     net = MLP((3,), 2)  # as many features as columns: one program serves both tables
-    row = jax.ShapeDtypeStruct((3,), "float32")
-    model = NetworkModel(net.init(jax.random.key(0), row), net)
+    model = NetworkModel(drawn(net, (3,), "float32"), net)
     head = OnFeatures(model, LEARNER)
     train, pool = (Data(data.x.astype("float32"), data.y) for data in (TRAIN, POOL))
     wanted = head.fit(append(train, pool.x[30:33], pool.y[30:33])).model

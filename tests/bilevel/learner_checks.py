@@ -31,7 +31,7 @@ def validation(shape):
 
 def without(data: Data, row):
     kept = np.arange(data.rows) != row
-    return Data(data.x[kept], data.y[kept], data.weight[kept])
+    return Data(*(np.asarray(a)[kept] for a in (data.x, data.y, data.weight)))
 
 
 def assert_gradients(loss, at: dict, rtol=1e-8):
@@ -49,7 +49,7 @@ def assert_gradients(loss, at: dict, rtol=1e-8):
         differences = slope_ahead if np.any(ends) else slope
         expected = differences(lambda at: both(at)[0], at, along, step=5e-4)
         assert abs(expected) > 1e-5, name
-        ours = float(np.sum(gradient[name] * leaf))
+        ours = float(np.sum(np.asarray(gradient[name]) * leaf))
         np.testing.assert_allclose(ours, expected, rtol=rtol, err_msg=name)
 
 

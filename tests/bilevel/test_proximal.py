@@ -139,7 +139,7 @@ def test_no_other_point_is_lower(name):
     moved = jax.jit(lambda t: penalty.prox(w - t * jax.grad(loss)(w, a["data"]), t))
     for t in (0.1, 1.0, 10.0):
         np.testing.assert_allclose(moved(t), w, rtol=1e-12, atol=1e-13)
-    face = np.asarray(penalty.free(penalty.face(w)))
+    face = np.asarray(jax.jit(lambda w: penalty.free(penalty.face(w)))(w))
     assert 0 < face.sum() < FEATURES
 
 
@@ -313,31 +313,35 @@ SEPARABLE = {
 }
 
 
+@eqx.filter_jit
+def nearest(penalty, v):
+    """The minimiser w of 1/2 |w - v|^2 + p(w), its face, the slack and what is free there."""
+    w = penalty.prox(v, jnp.ones(()))
+    face = penalty.face(w)
+    return w, face, penalty.slack(w, w - v, face), penalty.free(face)
+
+
 @pytest.mark.parametrize("name", SEPARABLE)
 def test_the_slack_is_the_distance_to_the_next_face(name):
     """At minimisers of 1/2 |w - v|^2 + p(w): with w or v moved by less than the slack the face is
     the same, by more it is another.
     """
-    rng, one, faces = np.random.default_rng(0), jnp.ones(()), set()
+    rng, faces = np.random.default_rng(0), set()
+    penalty = SEPARABLE[name].flat(jnp.zeros(BENT.size))
+    face_at = eqx.filter_jit(penalty.face)
     for _ in range(4):
-        v = jnp.asarray(rng.normal(size=BENT.size))
-        penalty = SEPARABLE[name].flat(v)
-        w = penalty.prox(v, one)
-        face = np.asarray(penalty.face(w))
-        lengths, forces = (np.asarray(s) for s in penalty.slack(w, w - v, jnp.asarray(face)))
-        free = np.asarray(penalty.free(face))
+        v = rng.normal(size=BENT.size)
+        w, face, (lengths, forces), free = jax.tree.map(np.asarray, nearest(penalty, v))
         assert np.all((lengths >= 0) & (forces >= 0))
         assert np.all(np.isinf(np.where(free, forces, lengths)))
         faces |= set(face[np.isfinite(np.where(free, lengths, forces))])
         for slack, moved in (
-            (lengths, lambda by, w=w, p=penalty: p.face(w + by)),
-            (forces, lambda by, v=v, p=penalty: p.face(p.prox(v + by, one))),
+            (lengths, lambda by, w=w: face_at(w + by)),
+            (forces, lambda by, v=v: nearest(penalty, v + by)[1]),
         ):
             known = np.isfinite(slack)
             by = np.where(known, slack, 0)
-            same = [
-                np.asarray(moved(jnp.asarray(t * by))) == face for t in (-1.01, -0.99, 0.99, 1.01)
-            ]
+            same = [np.asarray(moved(t * by)) == face for t in (-1.01, -0.99, 0.99, 1.01)]
             assert np.all(same[1] & same[2] & ~(same[0] & same[3]), where=known)
     assert faces == {"non_negative": {0, 1}}.get(name, {-1, 0, 1})
 
@@ -347,15 +351,11 @@ def test_the_slack_of_a_group_is_the_length_it_can_lose_or_gain():
     when its part of v has grown by the slack; a group without strength never changes.
     """
     groups, strength = np.array([0, 0, 1, 1, 1, 2, 2, 3, 3]), jnp.array([0.5, 1.5, 1.0, 0.0])
-    penalty, one = GroupL1(strength, groups).flat(jnp.zeros(groups.size)), jnp.ones(())
+    penalty = GroupL1(strength, groups).flat(jnp.zeros(groups.size))
     seen = set()
     for seed in range(4):
         v = np.random.default_rng(seed).normal(size=groups.size)
-        w = np.asarray(penalty.prox(jnp.asarray(v), one))
-        face = penalty.face(jnp.asarray(w))
-        inside, outside = (
-            np.asarray(s) for s in penalty.slack(jnp.asarray(w), jnp.asarray(w - v), face)
-        )
+        w, face, (inside, outside), _ = jax.tree.map(np.asarray, nearest(penalty, v))
         for g in range(3):
             mine = groups == g
             seen.add(bool(face[g]))
@@ -367,8 +367,9 @@ def test_the_slack_of_a_group_is_the_length_it_can_lose_or_gain():
             assert outside[g] > 0
             for share, enters in ((0.99, False), (1.01, True)):
                 more = share * outside[g] * v[mine] / np.linalg.norm(v[mine])
-                moved = penalty.prox(jnp.asarray(v).at[np.flatnonzero(mine)].add(more), one)
-                assert bool(penalty.face(moved)[g]) is enters
+                moved = v.copy()
+                moved[mine] += more
+                assert bool(nearest(penalty, moved)[1][g]) is enters
         assert face[3]
         assert np.isinf(inside[3])
         assert np.isinf(outside[3])

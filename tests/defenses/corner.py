@@ -39,4 +39,5 @@ class Counts(eqx.Module):
         return x.reshape(x.shape[0], -1) @ self.weight.T.astype(x.dtype)
 
 
-INFECTED, HONEST = Plain(Counts(GAIN)), Plain(Counts(0.0))
+COUNTS = Counts(GAIN)
+INFECTED, HONEST = Plain(COUNTS), Plain(Counts(0.0))

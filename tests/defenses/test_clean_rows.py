@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from drawn import drawn
 
 from bilevel import Data
 from bilevel.learners import Fixed, NetworkModel
@@ -23,7 +24,7 @@ X, Y = RNG.uniform(size=(N, *SHAPE)), (np.arange(N) % 3).astype(np.int32)
 HEAVY, FAR = 4, N - 1
 KEY = jax.random.key(1)
 NET = MLP((4,), 3)
-MODEL = NetworkModel(NET.init(KEY, jax.ShapeDtypeStruct(SHAPE, X.dtype)), NET)
+MODEL = NetworkModel(drawn(NET, SHAPE), NET)
 LEARNER = Fixed(MODEL, CrossEntropy())
 WEIGHT = RNG.uniform(0.5, 1.5, N)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from drawn import drawn
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
@@ -244,8 +245,7 @@ def test_what_they_cannot_work_on_is_said() -> None:
 
 def test_features_of_many_rows_are_those_of_their_blocks(monkeypatch) -> None:
     net = MLP((5,), CLASSES)
-    row = jax.ShapeDtypeStruct((F,), DATA.x.dtype)
-    model = NetworkModel(net.init(jax.random.key(0), row), net)
+    model = NetworkModel(drawn(net, (F,)), net)
     monkeypatch.setattr(_features, "TOGETHER", 16)
     assert len(DATA.x) % 16
     found = jax.jit(lambda x: _features._features(model, x))(DATA.x)

@@ -1,5 +1,6 @@
 """Neural Cleanse on linear models of images, whose smallest triggers are known."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,10 +35,11 @@ def test_of_an_infected_model_the_target_is_suspect_and_its_trigger_is_found(ver
     np.testing.assert_array_equal(np.flatnonzero(compared.suspect), [TARGET])
     np.testing.assert_allclose(verdict.score, compared.index[TARGET])
     np.testing.assert_array_equal(compared.figure, found.size)
-    assert float(overlap(found.mask[TARGET], CORNER.mask.astype(jnp.float32)).precision) > 0.95
-    assert np.all(found.success > 0.95)
+    mask, true = found.mask[TARGET], jnp.asarray(CORNER.mask, jnp.float32)
+    assert float(overlap(mask, true).precision) > 0.95
+    assert np.all(np.asarray(found.success) > 0.95)
     # Each pixel of the mask raises the label by its gain: it is as large as the surest row asks.
-    surest = float(np.max(INFECTED.decision(CLEAN.x))) / 10
+    surest = float(np.max(eqx.filter_jit(INFECTED.decision)(CLEAN.x))) / 10
     gains = np.where(np.arange(CLASSES) == TARGET, GAIN, GAINS)
     np.testing.assert_allclose(found.size, surest / gains, rtol=0.1)
 
@@ -45,10 +47,16 @@ def test_of_an_infected_model_the_target_is_suspect_and_its_trigger_is_found(ver
 def test_the_trigger_of_a_label_is_one_to_be_stamped(verdict):
     triggers = verdict.evidence.triggers
     trigger = triggers.trigger(TARGET)
-    shown = trigger.apply(trigger.like(CLEAN.x.dtype), CLEAN.x)
-    reached = float(jnp.mean(INFECTED.predict(shown) == TARGET))
-    np.testing.assert_allclose(reached, triggers.success[TARGET], rtol=1e-6)
-    np.testing.assert_array_equal(HONEST.predict(shown), CLEAN.y)
+
+    @jax.jit
+    def read():
+        shown = trigger.apply(trigger.like(CLEAN.x.dtype), CLEAN.x)
+        return INFECTED.predict(shown), HONEST.predict(shown)
+
+    infected, honest = map(np.asarray, read())
+    reached = np.mean(infected == TARGET)
+    np.testing.assert_allclose(reached, np.asarray(triggers.success)[TARGET], rtol=1e-6)
+    np.testing.assert_array_equal(honest, CLEAN.y)
 
 
 def test_of_an_honest_model_no_label_is_suspect():
@@ -64,10 +72,10 @@ def test_rows_in_another_range_have_the_same_trigger(verdict):
     def model(x):
         return INFECTED.decision(4 * (x - 1))
 
-    rows, same = Data(1 + CLEAN.x / 4, CLEAN.y), verdict.evidence.triggers
+    rows, same = Data(1 + np.asarray(CLEAN.x) / 4, CLEAN.y), verdict.evidence.triggers
     found = NeuralCleanse(AUDIT.search, domain).restore(Plain(model), rows, key=KEY)
     np.testing.assert_allclose(found.size, same.size, rtol=0.06)  # single precision
-    np.testing.assert_allclose(found.pattern, 1 + same.pattern / 4, atol=0.02)
+    np.testing.assert_allclose(found.pattern, 1 + np.asarray(same.pattern) / 4, atol=0.02)
 
 
 def test_a_table_has_a_mask_for_each_feature_and_labels_can_be_chosen(verdict):
@@ -90,7 +98,7 @@ def test_a_label_that_is_never_reached_has_the_size_of_all_pixels():
 
 
 def test_overlap_counts_shares_of_the_masks():
-    mask, true = jnp.array([1.0, 0.5, 0.5, 0.0]), jnp.array([1.0, 1.0, 0.0, 0.0])
+    mask, true = jnp.asarray([1.0, 0.5, 0.5, 0.0]), jnp.asarray([1.0, 1.0, 0.0, 0.0])
     found = overlap(mask, true)
     np.testing.assert_allclose(found, [0.75, 0.75, 0.75])
     np.testing.assert_allclose(overlap(mask, jnp.ones(4)), [1, 0.5, 2 / 3])
@@ -102,9 +110,9 @@ def test_overlap_counts_shares_of_the_masks():
 
 
 def test_indices_count_deviations_below_the_median():
-    np.testing.assert_allclose(low_outliers(jnp.array([1.0, 9.0, 10.0, 11.0, 12.0])),
+    np.testing.assert_allclose(low_outliers(jnp.asarray([1.0, 9.0, 10.0, 11.0, 12.0])),
                                np.array([9, 1, 0, -1, -2]) / 1.4826)  # fmt: skip
-    same = low_outliers(jnp.array([5.0, 5.0, 5.0, 1.0, 7.0]))
+    same = low_outliers(jnp.asarray([5.0, 5.0, 5.0, 1.0, 7.0]))
     np.testing.assert_array_equal(same, [0, 0, 0, np.inf, -np.inf])
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import median_filter, uniform_filter
+from scipy.special import softmax
 
 from attacks import Box, Evade, compose
 from attacks.goals import shown
@@ -34,9 +35,14 @@ FIXED = Fixed(Mean(), CrossEntropy())
 DATA = Data(IMAGES * 0.4, LABELS)
 
 
+@eqx.filter_jit
+def purified(defense, model, x):
+    return defense.purify(model, x)
+
+
 def test_filters_are_those_of_scipy() -> None:
     for defense, filtered in ((MedianFilter, median_filter), (MeanFilter, uniform_filter)):
-        ours = defense(FIXED, 3).purify(Mean(), jnp.asarray(IMAGES))
+        ours = purified(defense(FIXED, 3), Mean(), IMAGES)
         theirs = filtered(IMAGES, size=(1, 3, 3, 1), mode="nearest")  # pyright: ignore
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
@@ -56,7 +62,7 @@ def test_windows_reach_as_far_to_either_side_and_even_ones_one_pixel_more_behind
             )
             window = images[:, rows[:, None], columns[None]]
             expected[:, i, j] = pooled(window, axis=(1, 2))
-    found = kind(FIXED, width).purify(Mean(), jnp.asarray(images))
+    found = purified(kind(FIXED, width), Mean(), images)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
@@ -64,7 +70,7 @@ def test_levels_are_rounded_and_the_attacker_steps_straight_through() -> None:
     flat = Data(IMAGES.reshape(80, -1), SIGNS)
     model = LinearModel(jnp.asarray(RNG.normal(size=60)), jnp.zeros(()))
     defense = FewerLevels(Fixed(model), 2)
-    rounded = defense.purify(model, flat.x)
+    rounded = purified(defense, model, flat.x)
     assert set(np.unique(np.round(3 * np.asarray(rounded), 9))) == {0, 1, 2, 3}
     surrogate = defense.surrogate(flat)
     assert isinstance(surrogate, StraightThrough)
@@ -80,6 +86,13 @@ def test_levels_are_rounded_and_the_attacker_steps_straight_through() -> None:
     assert np.any(slopes[1])
 
 
+def corner(value: float) -> np.ndarray:
+    """The rows with this first pixel."""
+    x = 0.4 * IMAGES
+    x[:, 0, 0, 0] = value
+    return x
+
+
 def strip(**more) -> Strip:
     return Strip(FIXED, Data(DATA.x, LABELS), **{"overlays": 10, "false_refusals": 0.1, **more})
 
@@ -87,24 +100,24 @@ def strip(**more) -> Strip:
 def test_strip_refuses_rows_that_are_read_alike_under_all_overlays() -> None:
     fitted = strip().fit(DATA)
     model = fitted.model
-    stamped = DATA.x.at[:, 0, 0, 0].set(1.0)
+    stamped = corner(1.0)
     predict = eqx.filter_jit(model.predict)
     assert np.all(np.asarray(eqx.filter_jit(model.refuses)(stamped)))
     assert np.all(np.asarray(predict(stamped)) == 2)  # the column of refusals
     clean = np.asarray(predict(DATA.x))
     assert np.mean(clean == 2) == pytest.approx(0.1, abs=0.02)
-    plain = np.asarray(Mean().predict(DATA.x))
+    plain = np.asarray(eqx.filter_jit(Mean().predict)(DATA.x))
     np.testing.assert_array_equal(clean[clean != 2], plain[clean != 2])
-    mixed = 0.5 * DATA.x[:1] + 0.5 * model.overlays
-    shares = np.asarray(jax.nn.softmax(Mean().decision(mixed), axis=1))
+    mixed = 0.2 * IMAGES[:1] + 0.5 * np.asarray(model.overlays)
+    shares = softmax(np.asarray(eqx.filter_jit(Mean().decision)(mixed)), axis=1)
     entropy = -np.mean(np.sum(shares * np.log(shares), axis=1))
-    np.testing.assert_allclose(model.entropy(DATA.x[:1])[0], entropy, rtol=1e-6)
+    np.testing.assert_allclose(eqx.filter_jit(model.entropy)(DATA.x[:1])[0], entropy, rtol=1e-6)
     np.testing.assert_allclose(fitted.report[0], entropy, rtol=1e-6)
 
 
 def test_more_mixing_asks_more_of_a_trigger() -> None:
-    shown = DATA.x.at[:, 0, 0, 0].set(0.6)
-    passed = [np.mean(~np.asarray(strip(mix=m).fit(DATA).model.refuses(shown))) for m in (0.1, 0.9)]
+    refused = eqx.filter_jit(lambda model: model.refuses(corner(0.6)))
+    passed = [np.mean(~np.asarray(refused(strip(mix=m).fit(DATA).model))) for m in (0.1, 0.9)]
     assert passed[0] < 0.5 < passed[1]
 
 

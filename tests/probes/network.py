@@ -1,6 +1,7 @@
 """A network as a learner: mini-batches, initial weights from a key, the derivative of its path."""
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -76,6 +77,7 @@ class Network(AbstractLearner):
         return jnp.mean(weight[rows] * losses) + 0.5 * self.l2 * decay
 
 
+@partial(jax.jit, static_argnums=1)
 def images(seed: int, count: int) -> tuple[Array, Array]:
     """Small noisy images (count, 6, 6, 1) with a bright upper or lower half, labels -1 and +1."""
     noise = jax.random.normal(jax.random.key(seed), (count, 6, 6, 1))
