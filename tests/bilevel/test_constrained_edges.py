@@ -170,6 +170,35 @@ def test_a_pinned_variable_follows_the_bound_that_it_presses_against(solver):
     np.testing.assert_allclose(slopes(-1.0), (-0.5, 0), atol=1e-12)
 
 
+def test_variables_in_other_units_are_the_same_problem():
+    """Solution and derivative are those in units of one, times the units."""
+
+    @jax.jit
+    def answers(Q, q, lower, upper, e):
+        def solution(q, upper):
+            qp = BoxQP(Q, q, lower, upper, e, jnp.asarray(0.3))
+            return argmin(qp, solver=SOLVER, throw=False)
+
+        def along(t):
+            found = solution(q * (1 + t), upper * (1 + t))
+            return found.value[0], found.result
+
+        (value, code), (change, _) = jax.jvp(along, (0.0,), (1.0,))
+        return value, change, code
+
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(6, 8))
+    Q, q, e = Z @ Z.T, 3 * rng.normal(size=6), np.sign(rng.normal(size=6))
+    lower, upper = -rng.uniform(0.1, 1, 6), rng.uniform(0.1, 1, 6)
+    plain = answers(Q, q, lower, upper, e)
+    for exponents in (np.linspace(-6, 6, 6), np.linspace(5, -7, 6), np.full(6, -7.0)):
+        d = 10**exponents
+        found = answers(Q / d / d[:, None], q / d, lower * d, upper * d, e / d)
+        assert int(found[2]) == CONVERGED
+        np.testing.assert_allclose(found[0] / d, plain[0], rtol=1e-9)
+        np.testing.assert_allclose(found[1] / d, plain[1], rtol=1e-8, atol=1e-10)
+
+
 def test_relaxed_kkt_is_differentiated_exactly_and_tends_to_the_solution():
     @eqx.filter_jit
     def slope(mu, q, direction):
