@@ -113,6 +113,7 @@ class AbstractFeatureSanitiser(AbstractHardSanitiser):
             jnp.int32(1 + seen.trainings),
             jnp.maximum(fitted.result, jnp.asarray(seen.result, jnp.int32)),
             group=rows.group,
+            spared=spared & seen.suspect,
         )
 
 

@@ -25,6 +25,7 @@ class Inspection(eqx.Module):
     - `decided`: rows whose label the sanitiser set, whatever it was; None for none.
     - `inner`: the report of a defense that the learner has inside, else None.
     - `group`: the class of each row, a number, as quotas count it; None for none.
+    - `spared`: rows that are suspect and kept, because all of their class are; None for none.
     """
 
     data: Data
@@ -35,6 +36,7 @@ class Inspection(eqx.Module):
     decided: Bool[Array, " n"] | None = None
     inner: object = None
     group: Float[Array, " n"] | None = None
+    spared: Bool[Array, " n"] | None = None
 
     @property
     def kept(self) -> Bool[Array, " n"]:
@@ -47,13 +49,16 @@ class Inspection(eqx.Module):
         """
         y = np.asarray(given.y)
         none = np.zeros(y.size)
+        group = none if self.group is None else np.asarray(self.group)
+        spared = [] if self.spared is None else np.unique(group[np.asarray(self.spared)])
         return sentence(
             used=np.asarray(given.weight) > 0,
             kept=np.asarray(self.kept),
             changed=y != np.asarray(self.data.y),
             score=np.asarray(self.score),
-            group=none if self.group is None else np.asarray(self.group),
+            group=group,
             trainings=int(self.trainings),
+            spared=list(spared),
         )
 
 

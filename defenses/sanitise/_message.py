@@ -1,5 +1,6 @@
 """What a sanitiser did to the rows, in words."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ def sentence(
     score: Float[np.ndarray, " n"],
     group: Any,
     trainings: int,
+    spared: Sequence[Any] = (),
 ) -> str:
     """One sentence: how many of the rows `used` were kept and relabelled, what that is of each
     class, and whether anything sets the dropped ones apart.
 
     - `changed`: rows whose label was changed. `group` (n,): the class of each row, by its name.
+    - `spared`: classes that kept their rows although all were suspect.
     """
     text = f"kept {int(np.sum(used & kept))} of {int(np.sum(used))} rows"
     text += f", relabelled {int(np.sum(changed))}" if changed.any() else ""
@@ -39,6 +42,11 @@ def sentence(
                 ": no gap, so that clean rows are likely among the dropped. Train on rows "
                 "known to be clean to measure what dropping them costs"
             )
+    if spared:
+        text += (
+            f"; warning: all rows of class {', '.join(map(_name, spared))} are suspect; they were "
+            "kept, because a model needs every class. Look at them"
+        )
     if share and min(share.values()) < LESS * max(share.values()):
         least = min(share, key=lambda name: share[name])
         text += (

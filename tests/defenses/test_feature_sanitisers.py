@@ -173,9 +173,13 @@ def test_deep_neighbours_drop_what_lies_among_another_class() -> None:
     data = Data(x, np.where(wrong, (y + 1) % CLASSES, y).astype(np.int32))
     seen = DeepNeighbours(FIXED, 9).inspect(data)
     np.testing.assert_array_equal(np.asarray(seen.kept), ~wrong)
-    # a class that lies among another one as a whole keeps its rows
+    assert "suspect" not in seen.message(data)
+    # a class that lies among another one as a whole keeps its rows, and is named
     lone = Data(x, np.where(y == 2, 0, np.where(wrong & (y == 0), 2, y)).astype(np.int32))
-    assert np.all(np.asarray(DeepNeighbours(FIXED, 9).inspect(lone).kept)[np.asarray(lone.y) == 2])
+    seen = DeepNeighbours(FIXED, 9).inspect(lone)
+    assert np.all(np.asarray(seen.kept)[np.asarray(lone.y) == 2])
+    np.testing.assert_array_equal(np.asarray(seen.spared), np.asarray(lone.y) == 2)
+    assert "warning: all rows of class 2 are suspect" in seen.message(lone)
     # copies lie among themselves: with few neighbours they vote for each other
     assert np.all(np.asarray(DeepNeighbours(FIXED, 3).inspect(DATA).kept)[BAD])
 
