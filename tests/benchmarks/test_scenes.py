@@ -1,6 +1,7 @@
 """Drawn pictures: the same for the same seed, balanced, in range, and showing what they say."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -195,6 +196,33 @@ def test_people_differ_more_than_their_pictures() -> None:
     assert np.std(means, axis=0).mean() > 2 * np.std(mixed, axis=0).mean()
     others = faces(120, 0, people=4, of=1)
     assert np.abs(others.x[of.y == 0].mean(0) - means[0]).mean() > 0.02
+
+
+def test_faces_to_the_front_are_alike_on_both_sides() -> None:
+    """But for the shade of the nose; outer ends of brows are higher for a larger slant."""
+    of = importlib.import_module("benchmarks.data.scenes.faces")
+    across, down = of.grid(32, 32)
+    person = {
+        name: np.float32(0.3 * low + 0.7 * high).reshape(1, 1, 1)
+        for name, (low, high) in of.RANGES.items()
+    }
+    pose = of._Pose(*(np.float32(v).reshape(1, 1, 1) for v in (0.0, 0.5, 0.05, 0.8)))
+    blank = np.full((1, 32, 32), 0.6, np.float32)
+
+    def features(slant: float) -> np.ndarray:
+        some = {**person, "slant": np.float32(slant).reshape(1, 1, 1)}
+        return of._features(blank, some, pose, across, down)[0]
+
+    head = of._head(blank, person, across, down)[0]
+    glasses = of._glasses(blank, person, across, down)[0]
+    for picture in (features(0.35)[:15], features(0.35)[22:], head, glasses):
+        assert np.ptp(picture) > 0.3
+        np.testing.assert_allclose(picture, picture[:, ::-1], atol=1e-5)
+    raised, lowered = (
+        np.average(down[:11, :9], weights=0.6 - np.minimum(features(slant)[:11, :9], 0.6))
+        for slant in (0.35, -0.35)
+    )
+    assert raised < lowered - 0.03
 
 
 def test_glasses_are_around_the_eyes_alone() -> None:

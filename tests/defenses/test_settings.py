@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -90,7 +91,7 @@ def test_a_surrogate_has_the_settings_of_the_defense_and_wraps_the_surrogate(kin
 
 
 TUNING = Tuning(Descent(optax.sgd(0.3), 7), 3, 0.5, Unroll(5))
-FIXED = Fixed(LinearModel(np.zeros(2), np.zeros(())), CrossEntropy())
+FIXED = Fixed(LinearModel(jnp.zeros(2), jnp.zeros(())), CrossEntropy())
 
 
 def test_fine_pruning_passes_on_what_it_is_told(monkeypatch) -> None:
