@@ -85,10 +85,6 @@ MUTANTS = tuple(
             "train.take(seen.keep)", CHOICE,
         ),
         (
-            "estimators/_choice.py", "train._replace(y=seen.y).take(seen.keep)",
-            "train._replace(y=seen.y)", CHOICE,
-        ),
-        (
             "estimators/_choice.py", "share = rows.weight / np.sum(rows.weight)",
             "share = np.full(rows.y.size, 1 / rows.y.size)", CHOICE,
         ),
@@ -162,14 +158,6 @@ MUTANTS = tuple(
             "SoftPartition(softened(self.learner, data), self.partitions)", SETTINGS,
         ),
         (
-            "repair/_repair.py", "self.around(softened(self.learner, data))",
-            "self.around(self.learner)", SETTINGS,
-        ),
-        (
-            "repair/fine_prune.py", "self.layer, self.channels, self.drop)",
-            "self.layer, self.channels)", SETTINGS,
-        ),
-        (
             "repair/fine_prune.py", "FineTune(self.learner, self.clean, self.tuning)",
             "FineTune(self.learner, self.clean)", SETTINGS,
         ),
@@ -180,14 +168,6 @@ MUTANTS = tuple(
         (
             "repair/tuning.py", "solver=self.solver, derivative=self.derivative,",
             "solver=self.solver,", SETTINGS,
-        ),
-        (
-            "repair/implicit_unlearning.py", "self.ball, self.clean, loss, self.share)",
-            "self.ball, self.clean, loss, 0.5)", SETTINGS,
-        ),
-        (
-            "repair/unlearn.py", "round(self.share * x.shape[0])", "round(0.2 * x.shape[0])",
-            SETTINGS,
         ),
     )
 )  # fmt: skip
