@@ -85,6 +85,7 @@ def test_a_wrong_active_set_is_missed(monkeypatch):
 def test_references_are_of_the_program_that_is_solved(monkeypatch, kind):
     """The exact solver is given what ours is, and its point is judged as ours is."""
     posed = PROGRAMS[kind]
+    objective: Any
     objective, z = posed.pose(tables.plain(np.random.default_rng(3)))
     problem = objective.pose(z).problem
     given, n = [], z[0].size
