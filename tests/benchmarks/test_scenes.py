@@ -206,21 +206,25 @@ def test_faces_to_the_front_are_alike_on_both_sides() -> None:
         name: np.float32(0.3 * low + 0.7 * high).reshape(1, 1, 1)
         for name, (low, high) in of.RANGES.items()
     }
-    pose = of._Pose(*(np.float32(v).reshape(1, 1, 1) for v in (0.0, 0.5, 0.05, 0.8)))
     blank = np.full((1, 32, 32), 0.6, np.float32)
 
-    def features(slant: float) -> np.ndarray:
+    def features(slant: float, side: float = 0.0) -> np.ndarray:
+        pose = of._Pose(*(np.float32(v).reshape(1, 1, 1) for v in (side, 0.5, 0.05, 0.8)))
         some = {**person, "slant": np.float32(slant).reshape(1, 1, 1)}
         return of._features(blank, some, pose, across, down)[0]
 
     head = of._head(blank, person, across, down)[0]
     glasses = of._glasses(blank, person, across, down)[0]
     for picture in (features(0.35)[:15], features(0.35)[22:], head, glasses):
-        assert np.ptp(picture) > 0.3
-        np.testing.assert_allclose(picture, picture[:, ::-1], atol=1e-5)
+        assert np.ptp(picture) > 0.1
+        np.testing.assert_allclose(picture, picture[:, ::-1], atol=2e-4)
+    turned, other = features(0.35, 1.0)[:15], features(0.35, -1.0)[:15]
+    np.testing.assert_allclose(turned, other[:, ::-1], atol=2e-4)
+    assert np.abs(turned - other).max() > 0.1
+    brow = slice(9, 15), slice(8, 11)  # its outer end, on the left
     raised, lowered = (
-        np.average(down[:11, :9], weights=0.6 - np.minimum(features(slant)[:11, :9], 0.6))
-        for slant in (0.35, -0.35)
+        np.average(down[brow], weights=np.maximum(0.6 - features(slant)[brow], 0))
+        for slant in (1.0, -1.0)
     )
     assert raised < lowered - 0.03
 
