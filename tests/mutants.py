@@ -22,6 +22,8 @@ from planted import (
     experiments,
     features,
     figures,
+    pictures,
+    settings,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +51,8 @@ MUTANTS = tuple(
         audits,
         cores,
         figures,
+        pictures,
+        settings,
     )
     for row in part.MUTANTS
 )

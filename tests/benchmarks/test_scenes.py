@@ -1,6 +1,7 @@
 """Drawn pictures: the same for the same seed, balanced, in range, and showing what they say."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -195,6 +196,37 @@ def test_people_differ_more_than_their_pictures() -> None:
     assert np.std(means, axis=0).mean() > 2 * np.std(mixed, axis=0).mean()
     others = faces(120, 0, people=4, of=1)
     assert np.abs(others.x[of.y == 0].mean(0) - means[0]).mean() > 0.02
+
+
+def test_faces_to_the_front_are_alike_on_both_sides() -> None:
+    """But for the shade of the nose; outer ends of brows are higher for a larger slant."""
+    of = importlib.import_module("benchmarks.data.scenes.faces")
+    across, down = of.grid(32, 32)
+    person = {
+        name: np.float32(0.3 * low + 0.7 * high).reshape(1, 1, 1)
+        for name, (low, high) in of.RANGES.items()
+    }
+    blank = np.full((1, 32, 32), 0.6, np.float32)
+
+    def features(slant: float, side: float = 0.0) -> np.ndarray:
+        pose = of._Pose(*(np.float32(v).reshape(1, 1, 1) for v in (side, 0.5, 0.05, 0.8)))
+        some = {**person, "slant": np.float32(slant).reshape(1, 1, 1)}
+        return of._features(blank, some, pose, across, down)[0]
+
+    head = of._head(blank, person, across, down)[0]
+    glasses = of._glasses(blank, person, across, down)[0]
+    for picture in (features(0.35)[:15], features(0.35)[22:], head, glasses):
+        assert np.ptp(picture) > 0.1
+        np.testing.assert_allclose(picture, picture[:, ::-1], atol=2e-4)
+    turned, other = features(0.35, 1.0)[:15], features(0.35, -1.0)[:15]
+    np.testing.assert_allclose(turned, other[:, ::-1], atol=2e-4)
+    assert np.abs(turned - other).max() > 0.1
+    brow = slice(9, 15), slice(8, 11)  # its outer end, on the left
+    raised, lowered = (
+        np.average(down[brow], weights=np.maximum(0.6 - features(slant)[brow], 0))
+        for slant in (1.0, -1.0)
+    )
+    assert raised < lowered - 0.03
 
 
 def test_glasses_are_around_the_eyes_alone() -> None:

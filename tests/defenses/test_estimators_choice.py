@@ -21,6 +21,9 @@ from defenses.estimators import (
     TrimClassifier,
     TrimRegressor,
 )
+from defenses.estimators._choice import held_out
+from defenses.estimators._rows import Rows
+from defenses.estimators._sanitiser import Seen
 
 N = 160
 PLAIN = LogisticRegression(C=1e3)
@@ -100,6 +103,50 @@ def test_every_sanitiser_can_be_checked(defense):
     assert fitted.n_iter_ >= 10
     fitted.set_params(check=False).fit(x, y)
     assert "held-out" not in fitted.message_
+
+
+def test_held_out_rows_are_judged_by_what_defenses_make_of_the_others():
+    """Trained on the labels that they change, of the rows that they keep, which have weights."""
+    n = 30
+    x, y, weight = np.arange(n)[:, None], np.arange(1.0, n + 1), np.linspace(1, 2, n)
+    trained = []
+
+    class Stub:
+        def __init__(self, kept: int):
+            self.kept = kept
+
+        def _group(self, rows: Rows) -> np.ndarray:
+            return np.zeros(rows.y.size)
+
+        def _inspect(self, rows: Rows) -> Seen:
+            return Seen(-rows.y, rows.y % 3 == self.kept, rows.y, 2)
+
+        def _train(self, rows: Rows) -> Rows:
+            trained.append((self.kept, rows))
+            return rows
+
+        def _misses(self, model: Rows, rows: Rows) -> np.ndarray:
+            return np.sum(model.y * model.weight) + rows.y
+
+        def _bounded(self, misses: np.ndarray) -> np.ndarray:
+            return misses
+
+    stubs: Any = [Stub(1), Stub(2)]
+    found, spent = held_out(stubs, Rows(x, y, y, weight, True, x), None)
+    assert found is not None
+    assert spent == 5 * (1 + 2 * 3)
+    assert [kept for kept, _ in trained] == [1, 1, 2] * 5
+    np.testing.assert_allclose(found.share, weight / weight.sum())
+    for plain, *others in zip(*[iter(rows for _, rows in trained)] * 3, strict=True):
+        held = ~np.isin(y, plain.y)
+        assert held.sum() == 6
+        np.testing.assert_array_equal(plain.weight, weight[~held])
+        np.testing.assert_allclose(found.losses[0, held], y[held] + y[~held] @ weight[~held])
+        for number, rows in enumerate(others, 1):
+            kept = ~held & (y % 3 == number)
+            np.testing.assert_array_equal(rows.y, -y[kept])
+            of_held = y[held] - y[kept] @ weight[kept]
+            np.testing.assert_allclose(found.losses[number, held], of_held)
 
 
 def test_the_weakest_of_equally_good_ones_is_chosen_if_it_surely_pays():

@@ -13,8 +13,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import ClassifierTags, get_tags
 from test_estimators import fitted, labels, numbers, real
 
+from defenses import estimators
 from defenses.estimators import (
     FilterRegressor,
     MicroModelsClassifier,
@@ -27,6 +29,27 @@ from defenses.estimators import (
     TrimClassifier,
     TrimRegressor,
 )
+
+
+@pytest.mark.parametrize("name", [n for n in vars(estimators) if n[0].isupper()])
+@pytest.mark.parametrize("takes", [True, False])
+def test_what_rows_may_be_is_what_the_estimator_takes_unless_they_are_measured(name, takes):
+    class Told(BaseEstimator):
+        def __sklearn_tags__(self):
+            tags = super().__sklearn_tags__()
+            tags.classifier_tags = ClassifierTags(multi_class=takes)
+            tags.input_tags.sparse = tags.input_tags.allow_nan = takes
+            tags.input_tags.positive_only = takes
+            return tags
+
+    measures = name.startswith(("Filter", "Sever", "Relabel", "Duplicates"))
+    tags = get_tags(getattr(estimators, name)(Told()))
+    assert tags.input_tags.sparse == (takes and not measures)
+    assert tags.input_tags.allow_nan == (takes and not measures)
+    assert tags.input_tags.positive_only == takes
+    if name.endswith("Classifier"):
+        assert tags.classifier_tags is not None
+        assert tags.classifier_tags.multi_class == takes
 
 
 def test_frames_keep_their_type_names_and_index():

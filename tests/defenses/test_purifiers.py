@@ -129,6 +129,11 @@ def test_what_they_cannot_work_on_is_said() -> None:
         MeanFilter(FIXED, 7).fit(DATA)
     with pytest.raises(ValueError, match="clean: got 20 rows, expected 50"):
         Strip(FIXED, Data(DATA.x[:20], LABELS[:20]))
+    with pytest.raises(ValueError, match="clean: got 49 rows, expected 50"):
+        Strip(FIXED, Data(DATA.x[:49], LABELS[:49]))
+    with pytest.raises(ValueError, match="clean: got 80 rows, expected 81"):
+        strip(overlays=81)
+    assert strip(overlays=80).clean.rows == 80
     with pytest.raises(ValueError, match="expected an output per class"):
         Strip(Logistic(), table).fit(table)
     with pytest.raises(ValueError, match=r"clean: got rows of shape \(5, 6, 2\)"):

@@ -1,14 +1,20 @@
 """A small part of `certificate-fuzz`; and it sees a wrong certificate."""
 
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
 import equinox as eqx
 import numpy as np
 import pytest
 
 from benchmarks.experiments.hypergradients import certificate_fuzz
 from benchmarks.experiments.hypergradients.certificate_fuzz import Options, judge, run
-from benchmarks.fuzz.exact import ridge, sanitised
+from benchmarks.fuzz import tables
+from benchmarks.fuzz.exact import programs, ridge, sanitised
 from benchmarks.fuzz.exact.arithmetic import EXTENDED
 from benchmarks.fuzz.kinds import KINDS
+from benchmarks.fuzz.programs import PROGRAMS
 from benchmarks.report import Report
 
 pytestmark = pytest.mark.skipif(not EXTENDED, reason="long double is no wider than double here")
@@ -73,6 +79,43 @@ def test_a_wrong_active_set_is_missed(monkeypatch):
     kinds = [verdict.kind for verdict in found]
     assert "right" not in kinds
     assert kinds.count("missed") >= 8
+
+
+@pytest.mark.parametrize("kind", ["qp", "box-qp", "constrained"])
+def test_references_are_of_the_program_that_is_solved(monkeypatch, kind):
+    """The exact solver is given what ours is, and its point is judged as ours is."""
+    posed = PROGRAMS[kind]
+    objective: Any
+    objective, z = posed.pose(tables.plain(np.random.default_rng(3)))
+    problem = objective.pose(z).problem
+    given, n = [], z[0].size
+    point = np.linspace(-1, 1, n)
+    equal, unequal = np.array([0.5]), np.linspace(0, 1, 7)
+
+    def exact(*arguments):
+        given.extend(arguments)
+        return programs.Solved(point, equal, unequal, 1.0, 1.0)
+
+    for name in ("qp", "box_qp", "logistic_in_a_ball"):
+        monkeypatch.setattr(programs, name, exact)
+    at_bounds = np.arange(n) < 2, np.arange(n) > 5
+    start = SimpleNamespace(lam=unequal), *at_bounds
+    face: Any = {
+        "qp": start, "box-qp": at_bounds, "constrained": ((point, equal, unequal), None),
+    }[kind]  # fmt: skip
+    found = posed.exact(objective, face)(tuple(map(np.asarray, z)))
+    ours: Any = SimpleNamespace(x=point, nu=equal, lam=unequal)
+    value = objective.outer(objective.fixed, (point,) if kind == "box-qp" else ours)
+    np.testing.assert_allclose(float(found.value), float(value), rtol=1e-12)
+    if kind == "constrained":
+        x, y, share, a, G, (q, b, h, radius, strength) = problem.args
+        expected = x, y, share, strength, q, a, b, G, h, radius, point, unequal > 0
+        given[10] = given[10][0]
+    else:
+        own = [getattr(problem, field.name) for field in dataclasses.fields(problem)]
+        expected = [*own, *(at_bounds if kind == "box-qp" else [unequal > 0])]
+    for theirs, leaf in zip(given, expected, strict=True):
+        np.testing.assert_allclose(theirs, leaf, rtol=1e-14)
 
 
 def test_wrong_choices_of_a_defense_are_seen():

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,36 @@ def test_targets_count_that_the_same_victim_reads_right_if_nothing_is_moved(monk
     assert made[0]["n"] == 3
     assert made[0]["low"] == pytest.approx(0.0615, abs=1e-3)  # Wilson
     assert made[0]["high"] == pytest.approx(0.792, abs=1e-3)
+
+
+def test_frogs_count_targets_that_are_right_without_them_and_measure_the_poison(
+    monkeypatch,
+) -> None:
+    options = frogs.Options(targets=4, train=10)
+    bases = np.zeros((4, 1, 2))
+    targets = np.array([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0], [1.0, 0.0]])
+    moved = bases + np.array([0.6, -0.2])
+    of = SimpleNamespace(bases=bases, targets=targets)
+    right = {"moved": [True, False, False, True], "clean": [True, True, False, True]}
+    network = SimpleNamespace(model=SimpleNamespace(features=lambda x: x))
+    monkeypatch.setattr(frogs, "pretrained", lambda *_: network)
+    monkeypatch.setattr(frogs, "poison", lambda *_: moved)
+    monkeypatch.setattr(polytope, "case", lambda *_: of)
+    for name, found, error in (("judged", "moved", 0.25), ("clean", "clean", 0.125)):
+        answer = polytope.Judged(np.array(right[found]), np.full(4, error))
+        monkeypatch.setattr(polytope, name, lambda *_, answer=answer: answer)
+    made = frogs.make_rows(options, "priced")
+    (row,) = made["rows"]
+    assert (row["poison"], row["n"]) == ("priced", 3)
+    assert row["success"] == pytest.approx(1 / 3)
+    assert row["low"] == pytest.approx(0.0615, abs=1e-3)
+    assert row["high"] == pytest.approx(0.792, abs=1e-3)
+    assert row["change"] == pytest.approx(np.sqrt((0.6**2 + 0.2**2) / 2))
+    assert row["largest"] == pytest.approx(0.6)
+    away = np.linalg.norm(moved[:, 0] - targets, axis=1) / targets[:, 0]
+    assert row["distance"] == pytest.approx(away.mean())
+    assert (row["test_err"], row["clean_test_err"]) == (0.25, 0.125)
+    np.testing.assert_array_equal(made["images"], moved[:3, 0])
 
 
 @pytest.mark.slow

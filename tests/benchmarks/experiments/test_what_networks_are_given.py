@@ -194,8 +194,41 @@ def test_februus_paints_with_clean_rows_and_meets_both_networks(monkeypatch) -> 
         assert row["accuracy"] == f"{name}{behind}"
 
 
+def test_februus_is_pictured_on_a_stamped_digit_of_each_class(monkeypatch) -> None:
+    """What is cut out is grey, and only that."""
+    y = np.array([TARGET, 1, 1, 2, 3, 4, 5, 6])
+    mask = np.array([1.0, 0.0]).reshape(1, 2, 1, 1) * np.ones((5, 1, 1, 1))
+    test = SimpleNamespace(y=y, x=None)
+    labels = SimpleNamespace(applies=lambda y: y != TARGET)
+    of = SimpleNamespace(test=test, labels=labels, shown=np.arange(16.0).reshape(8, 2, 1, 1))
+
+    def defense(base: Base, fill: str, threshold: float) -> Any:
+        assert (base.name, fill, threshold) == ("backdoor", "inpainter", 0.7)
+
+        def masked(model: Any, x: Any) -> np.ndarray:
+            assert model.name == "backdoor"
+            return mask
+
+        return SimpleNamespace(mask=masked, purify=lambda model, x: x + 0.125, heat="heat")
+
+    stub(
+        monkeypatch, februus, Fixed=Base, Februus=defense, inpainting=lambda *a: "inpainter",
+        case=lambda *a: of, heat_map=lambda model, x, heat: x[..., 0] + 0.25,
+    )  # fmt: skip
+    stamped, heat, masked, restored = februus.pictured(februus.Options(thresholds=(0.5, 0.7)))
+    expected = np.array([[2, 3], [6, 7], [8, 9], [10, 11], [12, 13]])[..., None]
+    np.testing.assert_array_equal(stamped, expected)
+    np.testing.assert_array_equal(masked[:, 0], 0.5)
+    np.testing.assert_array_equal(masked[:, 1], expected[:, 1])
+    np.testing.assert_array_equal(restored, expected + 0.125)
+    np.testing.assert_array_equal(heat, expected + 0.25)
+
+
+@pytest.mark.parametrize("others", [[], [3]])
 @pytest.mark.parametrize("infected", [True, False])
-def test_what_an_audit_says_of_the_target_is_not_of_other_labels(monkeypatch, infected) -> None:
+def test_what_an_audit_says_of_the_target_is_not_of_other_labels(
+    monkeypatch, infected, others
+) -> None:
     sizes = np.arange(10.0) + 5
     sizes[TARGET] = 2.0
     index = jnp.arange(10.0)
@@ -208,7 +241,7 @@ def test_what_an_audit_says_of_the_target_is_not_of_other_labels(monkeypatch, in
         def examine(self, model: Model, data: Data, key: Any) -> Any:
             assert data is CASE.clean
             seen = SimpleNamespace(mask=masks, size=sizes)
-            suspect = jnp.arange(10) == (TARGET if model.name == "backdoor" else 10)
+            suspect = np.isin(np.arange(10), [TARGET] * (model.name == "backdoor") + others)
             return SimpleNamespace(
                 evidence=SimpleNamespace(triggers=seen, index=index, suspect=suspect)
             )
@@ -234,8 +267,9 @@ def test_what_an_audit_says_of_the_target_is_not_of_other_labels(monkeypatch, in
             trigger=lambda of: SimpleNamespace(mask=jnp.ones((2, 2, 1))),
         )  # fmt: skip
     (row,) = neural_cleanse.make_rows(neural_cleanse.Options(), "square", 4, infected, 0)["rows"]
-    assert row["suspects"] == (str(TARGET) if infected else "none")
-    assert row["right"]
+    suspects = [*map(str, others)] + [str(TARGET)] * infected
+    assert row["suspects"] == (" ".join(suspects) or "none")
+    assert row["right"] == (not others)
     assert (row["pixels"], row["least_of_others"], row["median"]) == (2.0, 5.0, 8.5)
     assert (row["index"], row["success"]) == (TARGET, float(infected))
     assert (row["precision"], row["recall"], row["f1"]) == (0.25, 0.5, 0.75)

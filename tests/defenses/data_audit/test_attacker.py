@@ -63,6 +63,32 @@ def test_the_parts_share_no_row_and_have_all(setting) -> None:
     assert np.array_equal(np.sort(every), np.arange(setting.table.number.size))
 
 
+def test_sampled_rows_stand_for_all_rows_with_their_weights(setting) -> None:
+    n = 390
+    some = np.arange(n) % setting.parts.train.y.size
+    weight = np.linspace(0.5, 1.5, n)
+    many = setting.parts.train.take(some)._replace(weight=weight)
+    sample = sample_of(setting.table, Parts(many, many.take(np.arange(350)), many), 0, 0)
+    assert sample.places.size == 300
+    assert np.all(np.diff(sample.places) > 0)
+    np.testing.assert_allclose(sample.train.weight, weight[sample.places] * n / 300)
+    np.testing.assert_array_equal(sample.train.x, many.x[sample.places])
+    assert sample.goal.y.size == 300
+    assert sample.goal.weight.mean() == pytest.approx(350 / 300, rel=0.1)
+    assert (sample.whole, sample.slots(100)) == (n, round(100 * 300 / n))
+    whole = sample_of(setting.table, setting.parts, 0, 0)
+    np.testing.assert_array_equal(whole.train.weight, setting.parts.train.weight)
+
+
+def test_slots_weigh_as_much_as_the_rows_that_they_stand_for(setting, monkeypatch) -> None:
+    monkeypatch.setattr(setting.attacker, "sample", setting.sample._replace(whole=156))
+    attack, start = setting.attacker.attack(8, setting.attacker.learner(8))
+    np.testing.assert_allclose(attack.reach.weight, np.r_[[2.0] * 4, [0.0] * 8])
+    assert start.shape == setting.attacker.start.x.shape
+    strength = setting.attacker.learner(8).l2
+    assert float(strength) == pytest.approx(1 / (78 + 8), rel=1e-6)
+
+
 def test_added_rows_are_rows_that_the_table_could_hold(setting, poison) -> None:
     added = poison.added
     assert added.y.size == 12

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from defenses.data_audit import Report, TableError, audit
+from defenses.data_audit import Report, TableError, audit, command
 from defenses.data_audit.command import main
 from defenses.data_audit.influence import influence, other_labels
 from defenses.data_audit.ingest import ingest
@@ -56,6 +56,38 @@ def test_the_steps_of_an_audit_are_told_to_the_end() -> None:
     small(progress=lambda *step: told.append(step))
     assert [step[0] for step in told] == list(range(1, len(told) + 1))
     assert {step[1] for step in told} == {len(told)}
+
+
+def test_the_command_passes_on_all_of_its_options(report, monkeypatch, tmp_path) -> None:
+    asked, saved = {}, []
+
+    def audited(table, target, learner, budget, group, reach, *, progress, **others) -> Report:
+        del progress
+        asked.update(others, table=table, target=target, learner=learner, budget=budget,
+                     group=group, reach=reach)  # fmt: skip
+        return report
+
+    def save(self, path, rows=True):
+        assert self is report
+        saved.append((path.name, rows))
+        return path
+
+    monkeypatch.setattr(command, "audit", audited)
+    monkeypatch.setattr(command, "keep_programs", lambda: None)
+    monkeypatch.setattr(Report, "save", save)
+    files = ["--out", str(tmp_path / "a.html"), "--json", str(tmp_path / "b.json")]
+    given = ["t.csv", "--target", "z", "--learner", "svm", "--budget", "0.2", "0.3", "--group", "g",
+             "--weight", "w", "--reach", "labels", "--seed", "7", *files]  # fmt: skip
+    assert main(given) == command.PASSED
+    assert saved == [("a.html", True), ("b.json", True)]
+    assert asked == {
+        "table": Path("t.csv"), "target": "z", "learner": "svm", "budget": (0.2, 0.3),
+        "group": "g", "weight": "w", "reach": "labels", "seed": 7,
+    }  # fmt: skip
+    assert main([*given, "--hide-rows", "--max-damage", "0"]) == command.FAILED
+    assert saved[2:] == [("a.html", False), ("b.json", False)]
+    assert main(["t.csv", "--target", "z", "--out", str(tmp_path / "a.html")]) == command.PASSED
+    assert [name for name, _ in saved[4:]] == ["a.html"]
 
 
 def test_chosen_labels_do_more_than_random_ones_and_a_report_passes_by_the_worst(report) -> None:

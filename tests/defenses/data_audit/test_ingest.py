@@ -156,6 +156,18 @@ def test_rows_without_target_weight_or_company_are_left_out_and_told() -> None:
         ingest(table(w=-1), "y", "w")
 
 
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_neither_target_nor_weights_are_features(weight) -> None:
+    w = np.where(np.arange(N) % 7 == 3, 0.0, np.arange(N) + 1.0)
+    ready = ingest(table(w=w), "y", weight)
+    own = ["size", "kind"] if weight else ["size", "kind", "w"]
+    assert list(ready.raw) == list(ready.back) == own
+    assert ready.encoding.x.shape[1] == 4 + (weight is None)
+    kept = w[w > 0] if weight else np.ones(N)
+    np.testing.assert_allclose(ready.weight, kept / kept.mean())
+    np.testing.assert_array_equal(ready.number, np.flatnonzero(w > 0) if weight else np.arange(N))
+
+
 def test_a_wide_sparse_table_keeps_the_columns_that_vary() -> None:
     rng = np.random.default_rng(4)
     counts = (rng.random((N, MOST_FEATURES + 50)) < 0.3).astype(float)

@@ -1,6 +1,7 @@
 """Matching of learners, the order of suspicious rows, signs, and pictures."""
 
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,13 @@ from defenses.data_audit.bound import _spread
 from defenses.data_audit.certified import Inserted, certify_damage
 from defenses.data_audit.charts import damage_chart, defense_chart
 from defenses.data_audit.damage import by_group
+from defenses.data_audit.defending import offered
 from defenses.data_audit.indicators import indicators
 from defenses.data_audit.influence import Influence
 from defenses.data_audit.ingest import ingest
 from defenses.data_audit.judge import Judge, Parts, Poison, Rows, parts_of
 from defenses.data_audit.match import match
-from defenses.data_audit.ranking import ranked
+from defenses.data_audit.ranking import FOLDS, LOOSE, Doubts, ranked
 from defenses.data_audit.reading import TableError
 from defenses.data_audit.report import Attempt, Budget, Defended
 
@@ -146,6 +148,60 @@ def test_wrong_labels_come_first(classes: bool) -> None:
     assert found.wrong[wrong].sum() >= 3  # 110 and 149 are near the threshold of their class
     assert found.wrong.sum() < 15
     assert set(wrong) <= set(np.argsort(-found.score)[:9])
+
+
+@pytest.mark.parametrize(("name", "strength"), [("C", 0.5), ("alpha", 8.0)])
+def test_stiffer_judges_have_so_many_times_the_penalty_and_the_weights_of_their_rows(
+    name: str, strength: float
+) -> None:
+    asked = []
+
+    class Twin:
+        def __init__(self):
+            setattr(self, name, 2.0)
+
+        def set_params(self, **settings):
+            asked.append(settings)
+
+        def fit(self, x, y, sample_weight=None):
+            asked[-1] |= {"rows": x[:, 0].astype(int), "y": y, "weight": sample_weight}
+
+        def predict(self, x):
+            return np.zeros(len(x))
+
+    x, y, weight = np.arange(40.0)[:, None], np.linspace(-1, 1, 40), np.linspace(0.5, 1.5, 40)
+    twins: Any = SimpleNamespace(twin=Twin)
+    doubts = Doubts(x, y, weight, twins, 0, 0)
+    asked.clear()
+    keep = np.arange(40) % 5 > 0
+    residual, told = doubts.of(keep, 4.0)
+    assert len(asked) == FOLDS
+    for settings, (train, _) in zip(asked, doubts.folds, strict=True):
+        rows = train[keep[train]]
+        assert settings["tol"] == LOOSE
+        assert settings[name] == strength
+        np.testing.assert_array_equal(settings["rows"], rows)
+        np.testing.assert_array_equal(settings["y"], y[rows])
+        np.testing.assert_array_equal(settings["weight"], weight[rows])
+    assert not told.any()
+    spread = 1.4826 * np.median(np.abs(y - np.median(y)))
+    np.testing.assert_allclose(residual, np.abs(y) / spread)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_defenses_on_offer_are_told_the_share_around_both_models(classes: int) -> None:
+    labels = {0: (), 2: (-1.0, 1.0), 3: (0.0, 1.0, 2.0)}[classes]
+    ours = bilevel.learners.Ridge(0.1)
+    for defense in offered(classes, 100):
+        theirs = defense.sklearn(Ridge(), 0.07)
+        assert isinstance(theirs.estimator, Ridge)
+        assert theirs.__class__.__name__.endswith("Regressor" if classes == 0 else "Classifier")
+        assert getattr(theirs, "contamination", 0.07) == 0.07
+        if defense.ours is not None:
+            made = defense.ours(ours, 0.07)
+            assert theirs.__class__.__name__.startswith(type(made).__name__)
+            assert (made.contamination, made.learner) == (0.07, ours)
+            assert getattr(made, "classes", labels) == labels
 
 
 def test_near_copies_with_another_label_are_seen_across_the_edges_of_a_cell() -> None:
