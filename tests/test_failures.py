@@ -174,6 +174,25 @@ def test_a_defense_gives_its_learner_another_solver_and_derivative(name):
     assert all(a is b for a, b in zip(ours, theirs, strict=True))
 
 
+class Random(Coded):
+    """Does not train without a key."""
+
+    def training(self, data, *, key=None):
+        assert key is not None
+        return super().training(data, key=key)
+
+
+@pytest.mark.parametrize("name", DEFENSES | OTHERS)
+def test_every_training_of_a_defense_has_a_key(name):
+    defense = OTHERS[name] if name in OTHERS else DEFENSES[name][0]
+    random = eqx.tree_at(lambda d: d.learner, defense, Random(LEARNER.limit, LEARNER.salt))
+
+    def both(key):
+        return random.cold(DATA, key=key), random.fit(DATA, key=key, throw=False).result
+
+    jax.eval_shape(both, KEYS[0])  # traced, and not compiled
+
+
 NONE = np.arange(N) % 5 == 3
 FAR = np.where(NONE[:, None], 30 * X, X), Y
 NEAR = np.where(NONE[:, None], np.roll(X, -2, axis=0), X), Y
