@@ -22,6 +22,7 @@ from planted import (
     experiments,
     features,
     figures,
+    passed_on,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,7 @@ MUTANTS = tuple(
         audits,
         cores,
         figures,
+        passed_on,
     )
     for row in part.MUTANTS
 )

@@ -32,7 +32,7 @@ from bilevel.networks import MLP
 from bilevel.results import CONVERGED, INFEASIBLE, MAX_STEPS, NON_FINITE
 from bilevel.solvers import Newton
 
-MODEL = LinearModel(np.zeros(2), np.zeros(()))
+MODEL = LinearModel(jnp.zeros(2), jnp.zeros(()))
 LEARNERS = {
     "ElasticNet": lambda: ElasticNet(0.2, 0.3),
     "FairLogistic": lambda: FairLogistic([0], Within(0.1)),
@@ -72,11 +72,14 @@ def test_every_learner_is_in_the_table():
 class Stub(AbstractLearner):
     """Trains nothing: the codes and the records are given, of the training and of its repair."""
 
-    codes: tuple[jax.Array, jax.Array]
+    codes: np.ndarray
     reports: tuple[float | None, float | None]
-    solver = Newton()
-    derivative = Implicit()
-    loss = LogisticLoss()
+    solver: Newton = Newton()
+    derivative: Implicit = Implicit()
+
+    @property
+    def loss(self):
+        return LogisticLoss()
 
     def training(self, data, *, key=None):
         del key
@@ -90,8 +93,7 @@ DATA = Data(np.eye(2), np.array([1.0, -1.0]))
 
 
 def fitted(codes, reports=(None, None)):
-    codes = tuple(np.int32(code) for code in codes)
-    return Stub(codes, reports).fit(DATA, throw=False)
+    return Stub(np.array(codes, np.int32), reports).fit(DATA, throw=False)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """What problems refuse."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bilevel.problems import QP, BoxQP
 
 N = 3
-EYE, ROW = np.eye(N), np.ones(N)
+EYE: Any = np.eye(N)
+ROW: Any = np.ones(N)
 BOX, QUADRATIC = (EYE, -ROW, 0 * ROW, ROW), (EYE, -ROW)
 
 

@@ -26,6 +26,7 @@ from defenses import (
     SoftTrim,
     Trim,
     VotingModel,
+    scores,
 )
 
 N, D = 40, 3
@@ -238,8 +239,25 @@ def test_a_surrogate_keeps_the_learner_and_softens_what_is_defended():
     assert isinstance(nested.learner, SoftTrim)
     roni = Roni(svm)
     assert roni.surrogate(DATA) is roni
-    micro = MicroModels(svm, 4, 0.3, seed=2).surrogate(DATA)
-    assert (micro.models, micro.dispute, micro.seed) == (4, 0.3, 2)
+
+
+@pytest.mark.parametrize(
+    "defense",
+    [
+        Filter(PLAIN, scores.Slab(), 0.13, (-1.0, 0.0, 1.0)),
+        MicroModels(PLAIN, 4, 0.3, 2, 0.6),
+        Partition(PLAIN, 4, 2),
+        Relabel(PLAIN, 5, 0.7, 1.0, 0.6),
+        Sever(PLAIN, 0.13, 3, 0.6),
+        Trim(PLAIN, 0.13, balance=0.6),
+    ],
+    ids=lambda defense: type(defense).__name__,
+)
+def test_a_surrogate_has_the_settings_of_what_it_softens(defense):
+    soft = vars(defense.surrogate(DATA))
+    plain = {k: v for k, v in vars(defense).items() if k in soft and k != "max_trainings"}
+    assert len(plain) >= 3
+    assert eqx.tree_equal(plain, {name: soft[name] for name in plain})
 
 
 def test_a_report_holds_those_inside():
