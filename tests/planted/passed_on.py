@@ -41,6 +41,12 @@ MUTANTS = (
         "sign = jnp.sign(w).astype(jnp.int8)", "tests/bilevel/test_lasso.py",
     ),
     *(
+        (f"bilevel/solvers/path/{name}.py",
+         "jnp.where(residual <= self.tol, CONVERGED, MAX_STEPS)", "jnp.int32(CONVERGED)",
+         "tests/bilevel/test_path_tolerance.py")
+        for name in ("projected_gradient", "proximal_gradient")
+    ),
+    *(
         (f"bilevel/stochastic/{method}.py", f"{kind}({OUTER}, {which})",
          f"{kind}({WRONG}, {which})", STOCHASTIC)
         for method, kind, which in (
