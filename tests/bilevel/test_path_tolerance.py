@@ -26,7 +26,7 @@ CASES = {
     "Momentum": (Momentum(2, 0.3, 0.5), SMOOTH),
     "Picard": (Picard(2), FixedPoint(lambda w, z: 0.5 * w + z, START, jnp.ones(2))),
     "ProjectedGradient": (
-        ProjectedGradient(2), BoxQP(np.diag([1.0, 0.2]), -np.ones(2), *np.array([[-9, -9], [9, 9]])),
+        ProjectedGradient(2), BoxQP(np.diag([1.0, 0.2]), -START, *np.array([[-9, -9], [9, 9]])),
     ),
     "ProximalGradient": (ProximalGradient(2, 0.3), Composite(loss, L1(0.1), START, jnp.ones(2))),
 }  # fmt: skip

@@ -291,4 +291,22 @@ MUTANTS = (
         "defenses/data_audit/bound.py", "float(np.sum(train.weight))",
         "float(np.sum(train.weight) + 1e3)", "tests/defenses/data_audit/test_audit.py",
     ),
+    *(
+        (f"defenses/sanitise/{name}.py", f"fitted = learner.fit({rows}, key=key, throw=False)",
+         f"fitted = learner.fit({rows}, throw=False)", "tests/test_failures.py")
+        for name, rows in (
+            ("sever", "subset, warm"), ("soft_trim", "reweighed(data, share), warm"),
+            ("_dispute", "part"),
+        )
+    ),
+    *(
+        (f"defenses/{name}.py", f"{before}, {setting}=self.{setting})", f"{before})",
+         "tests/defenses/test_contract.py")
+        for name, before, setting in (
+            ("sanitise/sever", "self.rounds", "balance"),
+            ("sanitise/filter", "self.contamination", "classes"),
+            ("sanitise/trim", "self.contamination", "balance"),
+            ("ensemble/partition", "self.partitions", "seed"),
+        )
+    ),
 )  # fmt: skip
