@@ -22,6 +22,7 @@ from planted import (
     experiments,
     features,
     figures,
+    passed_on,
     pictures,
     settings,
 )
@@ -51,6 +52,7 @@ MUTANTS = tuple(
         audits,
         cores,
         figures,
+        passed_on,
         pictures,
         settings,
     )

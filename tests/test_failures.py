@@ -28,6 +28,7 @@ from attacks import (
 from bilevel import Data, Expected, Members, SolveError, Together
 from bilevel.derivatives import Implicit
 from bilevel.learners import AbstractLearner, LinearModel, Training, ensemble
+from bilevel.linear import Dense
 from bilevel.losses import Logistic
 from bilevel.results import CONVERGED, MAX_STEPS
 from bilevel.solvers import Newton
@@ -159,6 +160,37 @@ def test_every_defense_that_trains_is_in_the_table():
         if not name.startswith("Abstract")
     }
     assert DEFENSES.keys() | OTHERS.keys() == made - OF_NETWORKS
+
+
+@pytest.mark.parametrize("name", DEFENSES | OTHERS)
+def test_a_defense_gives_its_learner_another_solver_and_derivative(name):
+    defense = OTHERS[name] if name in OTHERS else DEFENSES[name][0]
+    method = Newton(max_steps=7), Implicit(Dense())
+    other = defense.using(*method)
+    assert eqx.tree_equal((other.learner.solver, other.learner.derivative), method)
+    back = other.using(defense.solver, defense.derivative)
+    (ours, kind), (theirs, same) = (jax.tree.flatten(each) for each in (back, defense))
+    assert kind == same
+    assert all(a is b for a, b in zip(ours, theirs, strict=True))
+
+
+class Random(Coded):
+    """Does not train without a key."""
+
+    def training(self, data, *, key=None):
+        assert key is not None
+        return super().training(data, key=key)
+
+
+@pytest.mark.parametrize("name", DEFENSES | OTHERS)
+def test_every_training_of_a_defense_has_a_key(name):
+    defense = OTHERS[name] if name in OTHERS else DEFENSES[name][0]
+    random = eqx.tree_at(lambda d: d.learner, defense, Random(LEARNER.limit, LEARNER.salt))
+
+    def both(key):
+        return random.cold(DATA, key=key), random.fit(DATA, key=key, throw=False).result
+
+    jax.eval_shape(both, KEYS[0])  # traced, and not compiled
 
 
 NONE = np.arange(N) % 5 == 3

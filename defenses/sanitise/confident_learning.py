@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bilevel import batch
@@ -58,7 +59,7 @@ class ConfidentLearning(AbstractHardSanitiser):
         self.learner.check(data)
         if not isinstance(self.learner.loss, CrossEntropy):
             require_classes(data)
-        used = int(jnp.sum(data.weight > 0)) if concrete(data.weight) else data.rows
+        used = int(np.sum(np.asarray(data.weight) > 0)) if concrete(data.weight) else data.rows
         if used < self.folds:
             raise ValueError(
                 f"folds: got {self.folds} for {used} rows of weight > 0, expected no more than rows"

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Real, UInt
 
@@ -129,7 +130,7 @@ class Roni(AbstractHardSanitiser):
 
     def check(self, data):
         self.learner.check(data)
-        used = int(jnp.sum(data.weight > 0)) if concrete(data.weight) else data.rows
+        used = int(np.sum(np.asarray(data.weight) > 0)) if concrete(data.weight) else data.rows
         wanted = self.train + self.validation + 1
         if used < wanted:
             raise ValueError(

@@ -153,3 +153,10 @@ def test_the_protected_attribute_is_chosen_or_fixed_and_never_between() -> None:
     with pytest.raises(ValueError, match="column 'sex' has 1 missing values"):
         frames.encode(FRAME.assign(sex=["f", None, "f", "m"]), "label")
     assert isinstance(free, Columns)
+
+
+def test_one_spacing_is_that_of_every_feature() -> None:
+    levels = Columns(np.zeros(4), np.ones(4), 1.0)
+    assert fairness.chosen(levels, [3]) is levels
+    with pytest.raises(ValueError, match="feature 3 is continuous in this domain"):
+        fairness.chosen(Columns(np.zeros(4), np.ones(4)), [3])

@@ -2,6 +2,7 @@
 and replacing one gives the attack that would be composed with it.
 """
 
+import dataclasses
 import functools
 
 import equinox as eqx
@@ -11,8 +12,11 @@ import pytest
 
 from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data, certify, maximize
+from bilevel.derivatives import Implicit
 from bilevel.learners import SVM, Logistic, Ridge, kernels
+from bilevel.linear import Dense
 from bilevel.losses import Logistic as LogisticLoss
+from bilevel.solvers import Newton
 
 RNG = np.random.default_rng(5)
 N, D = 16, 3
@@ -112,6 +116,37 @@ def test_whatever_climbs_or_certifies_sees_the_replaced_leaf():
     np.testing.assert_allclose(certify(moved, z).gradient, certify(anew, z).gradient, rtol=1e-9)
     ours, theirs = (maximize(a, z, steps=5) for a in (moved, anew))
     np.testing.assert_allclose(ours.history, theirs.history, rtol=1e-9)
+
+
+def arrays(tree):
+    """Which arrays, not what they hold."""
+    return {id(leaf) for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)}
+
+
+KEY, METHOD = jax.random.key(2), (Newton(max_steps=7), Implicit(Dense()))
+CHANGES = {
+    "using": lambda attack, z: attack.using(*METHOD),
+    "keyed": lambda attack, z: attack.keyed(KEY),
+    "prepared": lambda attack, z: attack.prepared(),
+    "pinned": lambda attack, z: attack.pinned(z),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_attack_keeps_all_else(name):
+    attack, z = attack_at("ridge")
+    found = []
+    if name != "keyed":
+        attack = dataclasses.replace(attack, key=KEY)
+    jax.eval_shape(lambda z: found.append(CHANGES[name](attack, z)), z)  # compiles nothing
+    (changed,) = found
+    assert changed.key is KEY
+    for part in ("reach", "data", "goal", "learner"):
+        assert arrays(getattr(attack, part)) <= arrays(getattr(changed, part)), part
+    if name == "keyed":
+        assert changed.memo is attack.memo
+    if name == "using":
+        assert eqx.tree_equal((changed.solver, changed.derivative), METHOD)
 
 
 def test_what_was_prepared_is_used_while_nothing_was_replaced():

@@ -1,7 +1,9 @@
 """What a weight means to goals, capabilities and recipes, in tables: a row of weight 2 is the row
 twice, and a row of weight 0 is not there.
 
-Both at once, on data of one shape: `ONCE` has a row of weight 2 and at its end a row of weight 0,
+Only shares count: all weights times three change nothing.
+
+All at once, on data of one shape: `ONCE` has a row of weight 2 and at its end a row of weight 0,
 which lies elsewhere; in `TWICE` that one is the first again, both of weight 1.
 """
 
@@ -79,6 +81,19 @@ def of(*columns):
     for column in twice[:-1]:
         column[far] = column[heavy]
     return once, twice
+
+
+def same(*columns):
+    """`of` columns, and `once` with weights in another unit: only their shares count."""
+    once, twice = of(*columns)
+    return once, twice, [*once[:-1], 3 * once[-1]]
+
+
+def assert_alike(results):
+    first, *others = (jax.tree.leaves(result) for result in results)
+    for other in others:
+        for ours, theirs in zip(first, other, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
 MODEL = LinearModel(jnp.asarray([0.7, -0.4, 0.3]), jnp.asarray(0.2))
@@ -168,11 +183,10 @@ def valued(goal, world):
 
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_goals_and_their_gradients(name):
-    cases = *of(X, Y, GROUP), (X, Y, GROUP, np.ones(N))
-    once, twice, plain = (valued(*WEIGHTED[name](*map(jnp.asarray, case))) for case in cases)
-    assert abs(once[0] - plain[0]) > 1e-4
-    for ours, theirs in zip(jax.tree.leaves(once), jax.tree.leaves(twice), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+    cases = *same(X, Y, GROUP), (X, Y, GROUP, np.ones(N))
+    *alike, plain = (valued(*WEIGHTED[name](*map(jnp.asarray, case))) for case in cases)
+    assert abs(alike[0][0] - plain[0]) > 1e-4
+    assert_alike(alike)
 
 
 def classes(module) -> set[str]:
@@ -218,18 +232,17 @@ scaled = eqx.filter_jit(row_scale)
 @pytest.mark.parametrize("name", CAPABILITIES)
 def test_scales_of_capabilities(name):
     reach = CAPABILITIES[name]
-    once, twice = (scale(reach, d) for d in (Data(*c) for c in of(X, Y)))
-    np.testing.assert_allclose(once, twice, rtol=1e-12)
+    assert_alike([scale(reach, Data(*columns)) for columns in same(X, Y)])
 
 
 @pytest.mark.parametrize("name", DOMAINS)
 def test_scales_of_domains(name):
-    once, twice, plain = (
+    *alike, plain = (
         float(scaled(DOMAINS[name], jnp.zeros((2, D)), Data(*columns)))
-        for columns in (*of(X, Y), (X, Y))
+        for columns in (*same(X, Y), (X, Y))
     )
-    np.testing.assert_allclose(once, twice, rtol=1e-12)
-    assert abs(once - plain) > 1e-4
+    assert_alike(alike)
+    assert abs(alike[0] - plain) > 1e-4
 
 
 def test_every_capability_and_domain_is_in_a_table():
@@ -269,11 +282,9 @@ DRAWN = {
 
 @pytest.mark.parametrize("name", HELPERS)
 def test_helpers_of_recipes(name):
-    once, twice = (
-        HELPERS[name](Data(x, y, w), group.astype(int)) for x, y, group, w in of(X, Y, GROUP)
+    assert_alike(
+        [HELPERS[name](Data(x, y, w), group.astype(int)) for x, y, group, w in same(X, Y, GROUP)]
     )
-    for ours, theirs in zip(jax.tree.leaves(once), jax.tree.leaves(twice), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", DRAWN | {"anchor_popular": popular})

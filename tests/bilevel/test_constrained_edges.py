@@ -12,7 +12,7 @@ from bilevel.learners import SVM
 from bilevel.problems import BoxQP, Smooth
 from bilevel.problems.constrained import Constrained
 from bilevel.problems.qp import QP
-from bilevel.results import CONVERGED, DEGENERATE, NON_FINITE
+from bilevel.results import CONVERGED, DEGENERATE, INFEASIBLE, MAX_STEPS, NON_FINITE
 from bilevel.solvers import ActiveSet
 from bilevel.solvers.constrained.relaxed import Relaxed
 
@@ -32,24 +32,33 @@ def twice(row, h, q=(-3.0, -3.0)):
     return QP(TWO, jnp.asarray(q), G=G, h=jnp.stack([jnp.ones(()), h]))
 
 
+@jax.jit
+def gradient_of_twice(row, h, max_steps):
+    solver = eqx.tree_at(lambda solver: solver.max_steps, SOLVER, max_steps)
+
+    def score(row):
+        solution = argmin(twice(row, h), solver=solver, throw=False)
+        return jnp.sum(solution.value.lam**2), solution
+
+    return jax.grad(score, has_aux=True)(row)
+
+
+ONES, ONE = np.ones(2), np.ones(())
+
+
+def test_a_problem_without_a_solution_says_so_unless_the_steps_are_too_few_to_know():
+    results = {s: int(gradient_of_twice(-ONES, -3 * ONE, s)[1].result) for s in (0, 2, 200)}
+    assert results == {0: MAX_STEPS, 2: MAX_STEPS, 200: INFEASIBLE}
+
+
 def test_a_singular_face_has_no_silent_gradient():
-    row, h = jnp.asarray([1.0, 1.0]), jnp.ones(())
-
-    @jax.jit
-    def gradient(row, h):
-        def score(row):
-            solution = argmin(twice(row, h), solver=SOLVER, throw=False)
-            return jnp.sum(solution.value.lam**2), solution
-
-        return jax.grad(score, has_aux=True)(row)
-
-    found, solution = gradient(row, h)
+    found, solution = gradient_of_twice(ONES, ONE, 200)
     assert int(solution.result) == DEGENERATE
     assert np.all(np.isnan(found))
     np.testing.assert_allclose(solution.value.x, [0.5, 0.5], atol=1e-14)
     with pytest.raises(SolveError, match="degenerate"):
         solution.checked()
-    found, solution = gradient(-row, h)  # two sides of a slab: one holds strictly
+    found, solution = gradient_of_twice(-ONES, ONE, 200)  # two sides of a slab: one holds strictly
     assert int(solution.result) == CONVERGED
     assert found.tolist() == [0, 0]
 

@@ -301,6 +301,18 @@ def test_a_feature_of_zeros_stays_out():
     assert float(solution.value[1]) == 0
 
 
+def test_a_coefficient_without_a_kink_is_free_at_zero_too():
+    """Two rows of their own, with targets zero: it is exactly zero, and moves with them."""
+    a = arguments()
+    rows = X.copy()
+    rows[:2], rows[2:, 0] = 0, 0
+    rows[:2, 0] = 2.0, -0.5
+    a |= {"rows": jnp.asarray(rows), "targets": a["targets"].at[:2].set(0)}
+    moves = WEIGHTS[:2] * rows[:2, 0] / (WEIGHTS[:2] @ rows[:2, 0] ** 2)
+    found = gradient(a, "free_features")["targets"][:2]
+    np.testing.assert_allclose(found, moves * np.cos(float(GOAL[0])), rtol=1e-12)
+
+
 def test_failures_are_values():
     bad = solve(jnp.asarray(X).at[3, 3].set(jnp.nan), jnp.asarray(Y), L1(jnp.asarray(0.2)))
     assert int(bad.result) == NON_FINITE

@@ -173,6 +173,29 @@ def test_drawn_rows_are_uniform_and_all_rows_are_all_rows():
         np.testing.assert_array_equal(draw(rows, batch, jax.random.key(0))["x"], rows["x"])
 
 
+@every_method
+def test_each_mean_over_rows_has_the_batch_size_of_its_level(name):
+    seen = set()
+
+    def counted(level, mean):
+        def with_rows(z, w, rows):
+            seen.add((level, len(rows["x"])))
+            return mean(z, w, rows)
+
+        return with_rows
+
+    functions = counted("inner", inner), counted("outer", outer)
+    problem = StochasticBilevel(*functions, FULL.inner_data, FULL.outer_data, 6, 9)
+    method = METHODS[name]
+
+    def first(z, w, key):
+        v, memory = method.init(problem, z, w)
+        return method.directions(problem, Triple(w, v, z), memory, RATES, key)
+
+    jax.eval_shape(first, Z, W, jax.random.key(0))  # traced, and not compiled
+    assert seen == {("inner", 6), ("outer", 9)}
+
+
 # Row j of the identity alone has curvature, and that in coordinate j: with steps of length one,
 # what a coordinate is left with says when its row was drawn.
 def alone(z, w, rows):

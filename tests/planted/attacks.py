@@ -352,4 +352,29 @@ MUTANTS = (
         "attacks/goals/targeted.py", "        self.rest.check(data)\n", "",
         "tests/attacks/test_composite_goals.py",
     ),
+    (
+        "attacks/_compose.py",
+        "self.data, self.key)\n\n    def prepared", "self.data)\n\n    def prepared",
+        "tests/attacks/test_leaves.py",
+    ),
+    (
+        "attacks/_compose.py", "attack.goal, attack.data, attack.key)",
+        "attack.goal, attack.data)", "tests/attacks/test_leaves.py",
+    ),
+    (
+        "attacks/_compose.py", "self.data, key, self.memo)", "self.data, key)",
+        "tests/attacks/test_leaves.py",
+    ),
+    (
+        "attacks/fairness/protected.py", "np.full(max(columns) + 1, spacing)",
+        "np.full(len(columns), spacing)", "tests/attacks/test_fairness.py",
+    ),
+    (
+        "attacks/goals/cancelling.py", "jnp.sum(data.weight * losses) / jnp.sum(data.weight)",
+        "jnp.mean(data.weight * losses)", "tests/attacks/test_weights.py",
+    ),
+    (
+        "attacks/recipes/regression_poisoning.py", "share = train.weight / jnp.sum(train.weight)",
+        "share = train.weight / train.rows", "tests/attacks/test_weights.py",
+    ),
 )  # fmt: skip

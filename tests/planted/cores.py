@@ -4,6 +4,24 @@ COMPOSITES, PATHS = "tests/bilevel/test_composites.py", "tests/bilevel/test_stoc
 SETTINGS = "tests/bilevel/test_sweep_input.py"
 
 MUTANTS = (
+    (
+        "bilevel/solvers/constrained/_kkt_solver.py",
+        "own * dx, 0)",
+        "dx, 0)",
+        "tests/bilevel/test_constrained_edges.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_kkt.py",
+        "x = jnp.exp2(",
+        "x = 0 * diagonal + jnp.exp2(0 * ",
+        "tests/bilevel/test_constrained_edges.py",
+    ),
+    (
+        "defenses/sanitise/_features.py",
+        "spared=spared & seen.suspect",
+        "spared=seen.suspect",
+        "tests/defenses/test_feature_sanitisers.py",
+    ),
     ("bilevel/_sweep/_settings.py", "value.as_posix()", "value.name", SETTINGS),
     (
         "bilevel/_sweep/_settings.py",

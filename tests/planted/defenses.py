@@ -291,4 +291,12 @@ MUTANTS = (
         "defenses/data_audit/bound.py", "float(np.sum(train.weight))",
         "float(np.sum(train.weight) + 1e3)", "tests/defenses/data_audit/test_audit.py",
     ),
+    *(
+        (f"defenses/sanitise/{name}.py", f"fitted = learner.fit({rows}, key=key, throw=False)",
+         f"fitted = learner.fit({rows}, throw=False)", "tests/test_failures.py")
+        for name, rows in (
+            ("sever", "subset, warm"), ("soft_trim", "reweighed(data, share), warm"),
+            ("_dispute", "part"),
+        )
+    ),
 )  # fmt: skip
