@@ -28,7 +28,8 @@ from bilevel.networks import Channels
 from bilevel.solvers import Descent, Momentum
 from defenses import FinePrune, Tuning
 
-TRAIN, HELD_OUT = Data(*images(0, 40)), images(1, 30)
+TRAIN = Data(*images(0, 40))
+HELD_OUT: tuple[jax.Array, jax.Array] = images(1, 30)
 KEY = jax.random.key(7)
 MASK = jnp.zeros((6, 6, 1)).at[4:, 4:].set(1.0)
 STAMP = Stamp(triggers.Patch(MASK, 0.3, Box(-1.0, 1.0)), jnp.arange(0, 24, 2), 1)

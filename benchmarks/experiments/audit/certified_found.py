@@ -8,7 +8,8 @@ the largest move of each training row; so it is wide where rows have little in c
 """
 
 import dataclasses
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -76,7 +77,7 @@ def _notes(options: Options, report: Report) -> None:
             report.note(text)
 
 
-def _quartiles(rows: list[dict], of: str) -> np.ndarray:
+def _quartiles(rows: Sequence[Mapping[str, Any]], of: str) -> np.ndarray:
     """Quartiles of certified over found: of the error, or of what it is above the clean one."""
     base = [row["clean_err"] if of == "damage" else 0.0 for row in rows]
     ratios = [
