@@ -33,7 +33,7 @@ HELD_OUT: tuple[jax.Array, jax.Array] = images(1, 30)
 KEY = jax.random.key(7)
 MASK = jnp.zeros((6, 6, 1)).at[4:, 4:].set(1.0)
 STAMP = Stamp(triggers.Patch(MASK, 0.3, Box(-1.0, 1.0)), jnp.arange(0, 24, 2), 1)
-GOAL = targeted(HELD_OUT[0], jnp.ones(30, int), *HELD_OUT, LogisticLoss())
+GOAL = targeted(HELD_OUT[0], jnp.ones(30, int), HELD_OUT[0], HELD_OUT[1], LogisticLoss())
 
 
 def difference(function, z, along, h=1e-4):
