@@ -3,7 +3,7 @@ codes, records, settings, sizes and units. As in `planted.bilevel`.
 """
 
 LEARNERS = "tests/bilevel/test_learners.py"
-PROBLEMS = "tests/bilevel/test_problems.py"
+PROBLEMS = "tests/bilevel/test_half_constraints.py"
 FIGURES = "tests/bilevel/test_study_figures.py"
 STOCHASTIC = "tests/bilevel/test_stochastic.py"
 OUTER, WRONG = "problem.outer_data, problem.outer_batch", "problem.outer_data, problem.inner_batch"
