@@ -23,62 +23,18 @@ os.environ.setdefault(
     + " --xla_disable_hlo_passes=tree_reduction_rewriter",
 )
 
-import eager
-import jax
 import numpy as np
 import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bilevel", "attacks", "defenses")
+FILES = itertools.count()
 
 if os.environ.get("CHECK_TYPES"):  # set by `make test-all`; it costs a twentieth of the time
     import typechecker
 
     typechecker.install(PACKAGES)
-
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
-# Compiled programs are kept from run to run, small ones too.
-# JAX_COMPILATION_CACHE_DIR moves them elsewhere.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-# No program needs to know which lines of Python it came from: 3 % of the time.
-jax.config.update("jax_traceback_in_locations_limit", 0)
-jax.config.update("jax_include_full_tracebacks_in_locations", False)
-
-
-def share_contexts(programs: int = 200) -> None:
-    """One MLIR context for so many programs. JAX makes one for each, which takes 3 ms: a thirtieth
-    of the time of this suite. Where its private parts have other names, nothing changes.
-    """
-    from jax._src.interpreters import mlir
-    from jaxlib.mlir import ir
-
-    make = getattr(mlir, "make_ir_context", None)
-    if make is None:
-        return
-    count, context = itertools.count(), None
-
-    def shared():
-        nonlocal context
-        if ir.Context.current is not None:  # amid another program, which has its place in it
-            return make()
-        if next(count) % programs == 0:
-            context = make()
-        return context
-
-    mlir.make_ir_context = shared
-
-
-share_contexts()
-if os.environ["XLA_FLAGS"]:  # not by `make test-all`
-    eager.install()
 
 # The first example of a property compiles: a deadline per example would measure that.
 settings.register_profile("repository", deadline=None, max_examples=50, print_blob=True)
@@ -99,11 +55,18 @@ def foreign_package() -> str | None:
     return None
 
 
-def pytest_configure() -> None:
-    """Refuses to start when the tests would test somebody else's code."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses to start when the tests would test somebody else's code, and sets JAX up. A process
+    that only hands tests out to workers does without: it starts two seconds earlier.
+    """
+    gc.disable()  # what is imported and collected stays: looking for garbage finds none
     problem = foreign_package()
     if problem is not None:
         pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        import jax_settings
+
+        jax_settings.prepare(ROOT / ".cache" / "jax")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -113,8 +76,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid in repeats:
             item.add_marker(pytest.mark.slow)
-    # The longest single tests first: a worker that begins one last keeps the others waiting.
-    items.sort(key=lambda item: item.path.name not in ("test_readme.py", "test_docs.py"))
+    # The longest files first, and the shortest last, those of the benchmarks: a worker that begins
+    # a long one last keeps the others waiting.
+    items.sort(key=lambda item: (item.path.parent.name != "tests", "benchmarks" in item.path.parts))
 
 
 def pytest_collection_finish() -> None:
@@ -122,6 +86,7 @@ def pytest_collection_finish() -> None:
     tracing allocates many small objects, and looking through them all took a fifth of the time.
     """
     gc.freeze()
+    gc.enable()
     gc.set_threshold(500_000, 10, 10)
 
 
@@ -139,11 +104,14 @@ def forget_programs() -> Iterator[None]:
     """Frees what has been compiled, in time: each program holds memory maps, of which a process
     on Linux may have some 65,000 only, and XLA crashes beyond them. A program has about 13, a file
     of tests makes a few hundred programs. It takes 10 s, and what comes after is traced again: two
-    workers that share the fast tests stay below.
+    workers that share the fast tests stay below. To count them takes 40 ms: once in five files.
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 58_000:
+    due = next(FILES) % 5 == 4 and maps.exists()
+    if due and len(maps.read_bytes().splitlines()) > 55_000:
+        import jax
+
         jax.clear_caches()
         gc.collect()
 
@@ -157,5 +125,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def standard_promotion() -> Iterator[None]:
     """Usual dtype promotion, for tests that call libraries which rely on it (optax.adam, qpax)."""
+    import jax
+
     with jax.numpy_dtype_promotion("standard"):
         yield
