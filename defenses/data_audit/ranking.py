@@ -15,12 +15,12 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from .._hash import row_hash
 from ..sanitise.confident_learning import off_diagonal
-from .ingest import Table
+from .ingest import FEWEST_OF_CLASS, Table
 from .match import Match
 
 FOLDS = 10
-"""Parts of the table whose rows are judged by models of the others; a class of fewer rows has as
-many as rows."""
+"""Parts of the table whose rows are judged by models of the others; fewer where a class has fewer
+rows, but not fewer than the rows that a class must have."""
 WORST = 0.05
 """Share of each class that judges of the others are not trained on."""
 FAR, STIFF = 0.2, 3.0
@@ -85,7 +85,8 @@ class Doubts:
         self.x, self.y, self.weight, self.match = x, y, weight, match
         self.known = np.unique(y) if classes else np.zeros(0)
         self.group = np.searchsorted(self.known, y) if classes else np.zeros(y.size, int)
-        count = min(FOLDS, np.bincount(self.group).min()) if classes else FOLDS
+        rows = int(np.bincount(self.group).min()) if classes else FOLDS
+        count = min(FOLDS, max(FEWEST_OF_CLASS, rows))
         folds = (StratifiedKFold if classes else KFold)(count, shuffle=True, random_state=seed)
         self.folds = list(folds.split(x, y))
         self.first = self.of(np.ones(y.size, bool))[0]
