@@ -65,7 +65,7 @@ def test_they_find_as_much_as_independent_draws():
     shares = {"by content": [], "independent": []}
     for number in range(8):
         x, y, poison = labels(number)
-        for seed in range(5):
+        for seed in range(8):
             drawn = independent(np.random.default_rng([number, seed]))
             for name, sets in (("by content", by_content(x, y, seed)), ("independent", drawn)):
                 gone = rejected(x, y, sets)

@@ -233,8 +233,8 @@ class AbstractKKTSolver(AbstractSolver):
         settled = same & ((step <= 4 * eps) | ((step < rough) & (step > 0.25 * state.before)))
         settled &= magnitude(dual) <= rough * (steep + magnitude(state.y))
         singular = ~factor.curved | ~factor.independent
-        regular, same_pins = settled & ~singular, state.face.pins
-        face = Face(active, factor, flat.units.x, force, length, regular, same_pins)
+        regular = settled & ~singular
+        face = Face(active, factor, flat.units.x, force, length, regular, state.face.pins)
         finite = all_finite((x, y))
         updates = state.updates + 1
         over = settled | (updates >= UPDATES) | ~finite
