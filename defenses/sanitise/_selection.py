@@ -21,23 +21,44 @@ def lowest(score: Any, among: Any, count: Any, tie: Any = None, quota: Quota | N
     - `quota`: what is taken of each class first. If that is more than `count`, that many.
     """
     xp = score.__array_namespace__()
-    score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
-    tie = xp.arange(score.shape[0]) if tie is None else tie
-    if quota is not None:
-        first = first_lowest(score, among, tie, quota)
-        count = count - xp.sum(first, dtype=xp.int32)
-        return first | lowest(score, among & ~first, count, tie)
-    place = xp.argsort(xp.lexsort((tie, score, ~among)), stable=True)
-    return (xp.astype(place, xp.int32) < count) & among
+    order = _order(score, among, tie)
+    if quota is None:
+        taken = xp.arange(score.shape[0], dtype=xp.int32) < count
+    else:
+        taken = _first(among[order], quota, order)
+        rest = among[order] & ~taken
+        left = count - xp.sum(taken, dtype=xp.int32)
+        taken = taken | (rest & (xp.cumulative_sum(rest, dtype=xp.int32) <= left))
+    return taken[xp.argsort(order, stable=True)] & among
 
 
 def first_lowest(score: Any, among: Any, tie: Any, quota: Quota) -> Any:
     """Of each class the rows of lowest score (n,) that its quota takes, a mask."""
     xp = score.__array_namespace__()
+    order = _order(score, among, tie)
+    return _first(among[order], quota, order)[xp.argsort(order, stable=True)]
+
+
+def _order(score: Any, among: Any, tie: Any) -> Any:
+    """Indices (n,) of the rows by score, then by `tie`; NaN, then rows outside of the mask last."""
+    xp = score.__array_namespace__()
     score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
-    place = xp.argsort(xp.lexsort((tie, score, quota.group, ~among)), stable=True)
-    place = xp.astype(place, xp.int32) - first_of(quota.group, among)
-    return (place < quota.least) & among
+    score = xp.where(among, score, xp.full_like(score, xp.nan))
+    return xp.argsort(score, stable=True) if tie is None else xp.lexsort((tie, score))
+
+
+def _first(among: Any, quota: Quota, order: Any) -> Any:
+    """Whether each row of an order (n,) is one of those that the quota of its class takes from a
+    mask (n,), given in this order.
+    """
+    xp = order.__array_namespace__()
+    group, least = quota.group[order], quota.least[order]
+    together = xp.argsort(xp.where(among, group, xp.full_like(group, xp.inf)), stable=True)
+    group, least = group[together], least[together]
+    # A row is taken unless the row so many places in front of it is of its class, too.
+    ahead = xp.arange(group.shape[0], dtype=least.dtype) - least
+    taken = (ahead < 0) | (group[xp.where(ahead > 0, ahead, 0)] != group)
+    return taken[xp.argsort(together, stable=True)] & among
 
 
 def level(score: Any) -> Any:
