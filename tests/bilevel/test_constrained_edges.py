@@ -208,6 +208,43 @@ def test_variables_in_other_units_are_the_same_problem():
         np.testing.assert_allclose(found[1] / d, plain[1], rtol=1e-8, atol=1e-10)
 
 
+def test_a_curved_cost_within_a_ball_is_the_same_problem_in_any_unit():
+    """A cost k times as curved, with f times the pull, has a solution f / k times as long."""
+    rng = np.random.default_rng(7)
+    pull, G = jnp.asarray(rng.normal(size=5)), jnp.asarray(rng.normal(size=(4, 5)))
+    room = jnp.linalg.norm(pull) * jnp.asarray(10 ** rng.uniform(-2, 0, 4))
+
+    @jax.jit
+    def solve(k, f, pull):
+        def limits(w, _):
+            radius = 0.3 * f / k * jnp.linalg.norm(room)
+            return jnp.append(G @ w - f / k * room, w @ w - radius**2)
+
+        def plane(w, _):
+            return w[:1] - w[1:2] - 0.1 * f / k
+
+        def score(pull):
+            def cost(w, _):
+                return k / 2 * w @ w - f * pull @ w
+
+            problem = Constrained(cost, jnp.zeros(5), None, plane, limits)
+            solution = argmin(problem, solver=SOLVER, throw=False)
+            return jnp.sum(jnp.sin(k / f * solution.value.x)), solution
+
+        (_, solution), slope = jax.value_and_grad(score, has_aux=True)(pull)
+        lam = solution.value.lam / jnp.append(jnp.full(4, f), k)
+        return k / f * solution.value.x, slope, lam, solution.result
+
+    expected = solve(1.0, 1.0, pull)
+    assert int(expected[3]) == CONVERGED
+    assert np.sum(np.asarray(expected[2]) > 0.1) == 2, "one plane, and the ball"
+    for k, f in ((1e-3, 1.0), (1e9, 1.0), (1.0, 1e-6), (1e5, 1e-5), (1e-3, 1e2), (1e6, 1e6)):
+        found = solve(k, f, pull)
+        assert int(found[3]) == CONVERGED, (k, f)
+        for a, b in zip(found[:3], expected[:3], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
 def test_relaxed_kkt_is_differentiated_exactly_and_tends_to_the_solution():
     @eqx.filter_jit
     def slope(mu, q, direction):

@@ -12,8 +12,20 @@ MUTANTS = (
     ),
     (
         "bilevel/solvers/constrained/_kkt.py",
-        "x = jnp.exp2(",
-        "x = 0 * diagonal + jnp.exp2(0 * ",
+        "x = _power_of_two(lax.rsqrt(",
+        "x = _power_of_two(0 * lax.rsqrt(1 + 0 * ",
+        "tests/bilevel/test_constrained_edges.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_kkt.py",
+        "_power_of_two(jnp.where(known, x * length, 1))",
+        "_power_of_two(jnp.where(known, x, 1))",
+        "tests/bilevel/test_constrained_edges.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_barrier.py",
+        "size = jnp.maximum(size, 0.1 * jnp.abs(local.c))",
+        "size = jnp.maximum(size, 0 * jnp.abs(local.c))",
         "tests/bilevel/test_constrained_edges.py",
     ),
     (

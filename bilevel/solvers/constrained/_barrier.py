@@ -65,13 +65,14 @@ def magnitude(a: Array) -> Array:
     return jnp.max(jnp.abs(a), initial=0)
 
 
-def scales(local: Local, least: float) -> Scales:
-    """The factors at a point. `least`: of the gradients of constraints, those that are smaller may
-    grow on the way.
+def scales(local: Local) -> Scales:
+    """The factors at a point. The gradient of a constraint that is far from met, or from active,
+    may grow on the way: there its value counts too.
     """
     steep = jnp.maximum(magnitude(local.gradient), magnitude(jnp.diagonal(local.H)))
     size = jnp.sqrt(jnp.sum(local.J**2, axis=1))
-    rows = jnp.where(size > 0, 1 / jnp.clip(size, least), 1)
+    size = jnp.maximum(size, 0.1 * jnp.abs(local.c))
+    rows = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 1)
     return Scales(jnp.where(steep > 0, 1 / steep, 1), rows)
 
 

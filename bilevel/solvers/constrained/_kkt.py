@@ -108,20 +108,37 @@ class Units(NamedTuple):
     slope: Float[Array, ""]
 
 
-def units(problem: PyTree) -> Units | None:
-    """Units in which the curvatures of a `QP` or `BoxQP` are about one: powers of two, which round
-    nothing. None for problems whose curvature depends on the point.
+def units(problem: PyTree) -> Units:
+    """Units in which curvatures are about one: powers of two, which round nothing. Of a `QP` or
+    `BoxQP` by its matrix; of other problems by the start, where the cost must be curved along all
+    variables, and so that the first Newton step, or the way to the constraints, is about one too.
     """
-    if not isinstance(problem, QP | BoxQP):
-        return None
-    diagonal = problem.Q.diagonal()
-    if isinstance(problem, BoxQP):
-        diagonal = jnp.where(pinned(problem), 1, diagonal)  # a dummy with its own square
-    curved = (diagonal > 0) & jnp.isfinite(diagonal)
-    x = jnp.exp2(-jnp.round(0.5 * jnp.log2(jnp.where(curved, diagonal, 1))))
-    steep = jnp.max(jnp.abs(x * problem.q))
-    steep = jnp.where(steep > 0, steep, 1)
-    return Units(x, steep, steep)
+    if isinstance(problem, QP | BoxQP):
+        diagonal = problem.Q.diagonal()
+        if isinstance(problem, BoxQP):
+            diagonal = jnp.where(pinned(problem), 1, diagonal)  # a dummy with its own square
+        curved = (diagonal > 0) & jnp.isfinite(diagonal)
+        x = _power_of_two(lax.rsqrt(jnp.where(curved, diagonal, 1)))
+        steep = jnp.max(jnp.abs(x * problem.q))
+        steep = jnp.where(steep > 0, steep, 1)
+        return Units(x, steep, steep)
+    flat = Flat(problem)
+    local = flat.local(flat.start, jnp.zeros(flat.p + flat.m, flat.start.dtype))
+    diagonal = jnp.diagonal(local.H)
+    curved = jnp.all((diagonal > 0) & jnp.isfinite(diagonal))
+    x = lax.rsqrt(jnp.where(curved, diagonal, 1))
+    size = jnp.sqrt(jnp.sum((local.J * x[None, :]) ** 2, axis=1))
+    unmet = jnp.concatenate([jnp.abs(local.c[: flat.p]), jnp.maximum(local.c[flat.p :], 0)])
+    away = jnp.where(size > 0, unmet / jnp.where(size > 0, size, 1), 0)
+    length = jnp.max(jnp.append(away, jnp.abs(x * local.gradient)))
+    known = curved & (length > 0) & jnp.isfinite(length)
+    length = jnp.where(known, length, 1)
+    x = _power_of_two(jnp.where(known, x * length, 1))
+    return Units(x, jnp.ones_like(length), length**2)
+
+
+def _power_of_two(x: Array) -> Array:
+    return jnp.exp2(jnp.round(jnp.log2(x)))
 
 
 class Flat:
@@ -130,7 +147,7 @@ class Flat:
     """
 
     def __init__(self, problem: AbstractConstrained, units: Units | None = None):
-        self.problem, self.linear = problem, units is not None
+        self.problem = problem
         start, self.unravel = ravel_pytree(problem.initial())
         one = jnp.ones((), start.dtype)
         self.units = Units(jnp.ones_like(start), one, one) if units is None else units

@@ -173,7 +173,7 @@ class AbstractKKTSolver(AbstractSolver):
 
     def _interior(self, flat: Flat, local: Local, state: State) -> State:
         eps = float(jnp.finfo(flat.start.dtype).eps)
-        scales = _barrier.scales(local, 0.0 if flat.linear else 1e-2)
+        scales = _barrier.scales(local)
         scale = jax.tree.map(lambda a, b: jnp.where(state.fresh, a, b), scales, state.scales)
         local = local.scaled(scale.cost, scale.rows)
         begun = _barrier.begin(local, state.it)
