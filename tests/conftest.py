@@ -32,6 +32,9 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bilevel", "attacks", "defenses")
 FILES = itertools.count()
+# Check for memory maps after so many files, and free programs above so many maps: those of XLA's
+# default settings have several times more.
+EVERY, MOST_MAPS = (5, 55_000) if os.environ["XLA_FLAGS"] else (1, 30_000)
 
 if os.environ.get("CHECK_TYPES"):  # set by `make test-all`; it costs a twentieth of the time
     import typechecker
@@ -106,12 +109,12 @@ def forget_programs() -> Iterator[None]:
     """Frees what has been compiled, in time: each program holds memory maps, of which a process
     on Linux may have some 65,000 only, and XLA crashes beyond them. A program has about 13, a file
     of tests makes a few hundred programs. It takes 10 s, and what comes after is traced again: two
-    workers that share the fast tests stay below. To count them takes 40 ms: once in five files.
+    workers that share the fast tests stay below. To count them takes 40 ms.
     """
     yield
     maps = Path("/proc/self/maps")
-    due = next(FILES) % 5 == 4 and maps.exists()
-    if due and len(maps.read_bytes().splitlines()) > 55_000:
+    due = next(FILES) % EVERY == EVERY - 1 and maps.exists()
+    if due and len(maps.read_bytes().splitlines()) > MOST_MAPS:
         import jax
 
         jax.clear_caches()
