@@ -72,6 +72,17 @@ def test_the_solution_is_that_of_the_whole(name, at_once):
     assert np.all((x >= qp.lower) & (x <= qp.upper))
 
 
+def test_the_central_path_begins_inside_of_a_box_with_one_side():
+    rng, n = np.random.default_rng(0), 12
+    root, side = rng.normal(size=(n, n)), np.arange(n) % 3
+    lower, upper = np.where(side == 0, -np.inf, 4.0), np.where(side == 1, np.inf, 5.0)
+    qp = BoxQP(root @ root.T + np.eye(n), 9 * rng.normal(size=n), lower, upper)
+    solver = ActiveSet()
+    found, point = by_all_rows(qp), run(solver, qp)
+    assert np.all((found.x > lower) & (found.x < upper))
+    np.testing.assert_allclose(found.x, solver.value(qp, point.unknowns, point.frozen)[0], atol=1e-5)
+
+
 def test_the_part_says_where_the_others_end():
     qp = PROBLEMS["weights"]
     found = eqx.filter_jit(lambda qp: _shrinking.shrinking(qp, scales(qp), 60))(qp)

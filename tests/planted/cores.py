@@ -11,6 +11,12 @@ MUTANTS = (
         "tests/bilevel/test_constrained_edges.py",
     ),
     (
+        "bilevel/solvers/qp/_interior_point.py",
+        "bounds[::-1] - 2 * sign",
+        "bounds[::-1] + 2 * sign",
+        "tests/bilevel/test_shrinking.py",
+    ),
+    (
         "bilevel/solvers/constrained/_kkt.py",
         "x = _power_of_two(lax.rsqrt(",
         "x = _power_of_two(0 * lax.rsqrt(1 + 0 * ",

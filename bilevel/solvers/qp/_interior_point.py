@@ -66,7 +66,7 @@ def interior_point(qp: BoxQP, scales: Scales, max_steps: int) -> Inside:
         keep = jax.tree.map(lambda fresh, old: jnp.where(usable, fresh, old), new, (x, nu, z))
         return (*keep, length, usable, steps + 1)
 
-    ends = jnp.where(has, bounds, jnp.where(has[::-1], bounds[::-1] + 2 * sign, 0))
+    ends = jnp.where(has, bounds, jnp.where(has[::-1], bounds[::-1] - 2 * sign, 0))
     x = jnp.where(moves, (ends[0] + ends[1]) / 2, qp.lower)
     none = jnp.zeros((), dtype)
     start = (x, none, jnp.where(has, scales.floor, 0), none, jnp.bool_(True), jnp.int32(0))
