@@ -80,7 +80,9 @@ def test_the_central_path_begins_inside_of_a_box_with_one_side():
     solver = ActiveSet()
     found, point = by_all_rows(qp), run(solver, qp)
     assert np.all((found.x > lower) & (found.x < upper))
-    np.testing.assert_allclose(found.x, solver.value(qp, point.unknowns, point.frozen)[0], atol=1e-5)
+    np.testing.assert_allclose(
+        found.x, solver.value(qp, point.unknowns, point.frozen)[0], atol=1e-5
+    )
 
 
 def test_the_part_says_where_the_others_end():
