@@ -21,8 +21,8 @@ class Rates(eqx.Module):
     - `rows` (k,): number of rows that each share is of.
     """
 
-    each: Float[Array, " k"]
-    rows: Int[Array, " k"]
+    each: Float[Array, " *k"]
+    rows: Int[Array, " *k"]
 
     @property
     def n(self) -> int:

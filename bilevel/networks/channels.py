@@ -52,8 +52,8 @@ class Channels(eqx.Module):
     where: Callable[[PyTree], PyTree] | None = None
     axis: int = -1
 
-    def name(self, activations: Mapping[str, Array]) -> str:
-        """The name of the layer."""
+    def name(self, activations: Mapping[str, Any]) -> str:
+        """The name of the layer, of arrays or their shapes."""
         names = list(activations)
         if self.layer is None and names:
             images = [name for name in names if activations[name].ndim == 4]

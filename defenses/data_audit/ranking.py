@@ -151,7 +151,7 @@ class Doubts:
 
 def _told(
     model: Any, x: Float[np.ndarray, "m d"], known: Float[np.ndarray, " k"]
-) -> Float[np.ndarray, "m k"]:
+) -> Float[np.ndarray, "m outputs"]:
     if not known.size:
         return model.predict(x)[:, None]
     if hasattr(model, "predict_proba"):

@@ -40,7 +40,7 @@ def influential_rows(table: Table, moved: Influence) -> tuple[Influential, Certi
     whole = _whole(table)
     rows = tuple(
         row_of(whole, place, int(table.number[place]), float(values[i]), exact=float(e))
-        for i, place, e in zip(top, places, exact, strict=True)
+        for i, place, e in zip(top, places.tolist(), exact, strict=True)
     )[:SHOWN]
     return Influential(rows, bound, correlation, None), state
 
@@ -78,7 +78,7 @@ def suspicious_rows(table: Table, ranking: Ranking) -> tuple[Row, ...]:
     likely = _labels(table, ranking.likely[top] if table.classes else
                      np.clip(ranking.likely[top], 0, 1)).tolist()  # fmt: skip
     whole, rows = _whole(table), []
-    for place, label in zip(top, likely, strict=True):
+    for place, label in zip(top.tolist(), likely, strict=True):
         why = []
         if ranking.wrong[place]:
             label = f"{label:.6g}" if isinstance(label, float) else label
