@@ -4,6 +4,10 @@ MADE = "tests/defenses/data_audit/test_made_report.py"
 ASSEMBLED = "tests/defenses/data_audit/test_assembled.py"
 NAMES = "tests/test_names.py"
 DEFAULTS = "tests/test_defaults.py"
+EDGES, DEFENSE_EDGES = "tests/bilevel/test_edges.py", "tests/defenses/test_defense_edges.py"
+TRIM, CAPABILITIES = "tests/defenses/test_trim.py", "tests/attacks/test_capabilities.py"
+PICTURES = "tests/benchmarks/test_pictures.py"
+EXPERIMENTS = "tests/benchmarks/experiments/"
 
 AUDIT = tuple(
     ("defenses/data_audit/" + file, old, new, tests)
@@ -42,4 +46,74 @@ STATIC = (
         "bilevel/solvers/smooth/newton.py", "reuse: float = 0.1", "reuse: float = 0.2", DEFAULTS,
     ),
 )  # fmt: skip
-MUTANTS = (*AUDIT, *STATIC)
+SOLVED = tuple(
+    ("bilevel/" + file, old, new, EDGES)
+    for file, old, new in (
+        ("_maximize.py", "return jnp.any(jnp.all(leaf == 0,", "return jnp.all(jnp.all(leaf == 0,"),
+        ("_maximize.py", "finite = jnp.isfinite(value) & jnp.isfinite(size)",
+         "finite = jnp.isfinite(value)"),
+        ("solvers/path/projected_gradient.py", "unit = jnp.min(jnp.where(still[1] != 0",
+         "unit = jnp.max(jnp.where(still[1] != 0"),
+        ("study/lag.py", ", throw=False", ""),
+        ("study/_differences.py", "    if not leaves:\n        return jnp.zeros(0)\n", ""),
+        ("problems/box_qp.py", "if apart > 1e-6 * np.max(np.abs(Q)):", "if apart > 1e-6:"),
+        ("problems/box_qp.py", "if concrete(self.lower) and concrete(self.upper):",
+         "if concrete(self.lower) or concrete(self.upper):"),
+        ("linear/gmres.py", "flat(backsolve) if self.precondition else (lambda v: v)",
+         "(lambda v: v)"),
+        ("linear/cg.py", "if self.precondition", "if not self.precondition"),
+    )
+)  # fmt: skip
+DEFENDED = tuple(
+    ("defenses/" + file, old, new, tests)
+    for file, old, new, tests in (
+        ("purify/inpainter.py", "(0, -height % block)", "(0, height % block)", DEFENSE_EDGES),
+        ("purify/inpainter.py", "constant_values=1)", "constant_values=0)", DEFENSE_EDGES),
+        ("purify/inpainter.py", ' + layer["bias"][None, None, None]', "", DEFENSE_EDGES),
+        ("sanitise/_sanitiser.py", "jnp.where(self.seen.decided, self.labels, data.y)",
+         "jnp.where(self.seen.decided, data.y, self.labels)", DEFENSE_EDGES),
+        ("sanitise/trim.py", "point.warm if learner.solver.converges else None", "point.warm",
+         DEFENSE_EDGES),
+        ("sanitise/trim.py", "some._replace(trained=~some.keep)", "some._replace()", TRIM),
+        ("audit/tabor.py", "(rank < count)", "(rank <= count)", DEFENSE_EDGES),
+        ("ensemble/votes.py", "jnp.where(lead == 0, -1, lead)", "jnp.where(lead == 0, -2, lead)",
+         "tests/defenses/test_partition.py"),
+    )
+)  # fmt: skip
+OTHERS = (
+    (
+        "attacks/capabilities/_capability.py", "rows.ndim != 1 or rows.shape[0] == 0",
+        "rows.ndim != 1 and rows.shape[0] == 0", CAPABILITIES,
+    ),
+    (
+        "attacks/recipes/network_poisoning.py", "    if goal is None:\n        goal",
+        "    if True:\n        goal", "tests/attacks/test_network_poisoning.py",
+    ),
+    ("benchmarks/pictures/trim.py", "label=label if i == 0 else None", "label=label", PICTURES),
+    (
+        "benchmarks/pictures/svm_mnist.py", 'top = max(column(rows, "test_err")) or 1',
+        'top = max(column(rows, "test_err")) and 1', PICTURES,
+    ),
+    (
+        "benchmarks/data/scenes/signs.py", "np.float32(0.45), picture)",
+        "picture, np.float32(0.45))", "tests/benchmarks/test_scenes.py",
+    ),
+    (
+        "benchmarks/experiments/flips/label_sanitisation.py", "*vote, balance=0)",
+        "*vote, balance=1)", EXPERIMENTS + "test_rows_by_role.py",
+    ),
+    (
+        "benchmarks/experiments/flips/label_sanitisation.py", "options.agreement, options.tie)",
+        "options.agreement, 0)", EXPERIMENTS + "test_rows_by_role.py",
+    ),
+    (
+        "benchmarks/experiments/hypergradients/certificate_fuzz.py",
+        "np.finfo(float).eps * size))", "np.finfo(float).eps / size))",
+        EXPERIMENTS + "test_certificate_fuzz.py",
+    ),
+    (
+        "benchmarks/report.py", "numbers = not any(isinstance", "numbers = not all(isinstance",
+        EXPERIMENTS + "test_reported_figures.py",
+    ),
+)  # fmt: skip
+MUTANTS = (*AUDIT, *STATIC, *SOLVED, *DEFENDED, *OTHERS)
