@@ -8,6 +8,7 @@ EDGES, DEFENSE_EDGES = "tests/bilevel/test_edges.py", "tests/defenses/test_defen
 TRIM, CAPABILITIES = "tests/defenses/test_trim.py", "tests/attacks/test_capabilities.py"
 PICTURES = "tests/benchmarks/test_pictures.py"
 EXPERIMENTS = "tests/benchmarks/experiments/"
+SAID = EXPERIMENTS + "test_said.py"
 
 AUDIT = tuple(
     ("defenses/data_audit/" + file, old, new, tests)
@@ -116,4 +117,22 @@ OTHERS = (
         EXPERIMENTS + "test_reported_figures.py",
     ),
 )  # fmt: skip
-MUTANTS = (*AUDIT, *STATIC, *SOLVED, *DEFENDED, *OTHERS)
+TOLD = tuple(
+    ("benchmarks/experiments/" + file, old, new, SAID)
+    for file, old, new in (
+        ("scale/restarts.py", "where(report.rows, learner=learner, starts=k) for k in (1, most))",
+         "where(report.rows, learner=learner, starts=k) for k in (most, 1))"),
+        ("scale/restarts.py", '"learner": kind, "number": s', '"learner": kind, "number": 0'),
+        ("backdoors/sleeper.py", 'success["sleeper"] - success["noise"]',
+         'success["sleeper"] - success["clean"]'),
+        ("backdoors/sleeper.py", "{100 * err:.1f} %", "{err:.1f} %"),
+        ("model_defenses/i_bau.py", '{np.max(errors):.1e}', '{np.min(errors):.1e}'),
+        ("fairness/fairness_synthetic.py", "range(options.seeds)", "range(1, options.seeds)"),
+        ("regression/_poisoned_regression.py", 'r["test_mse"] / r["clean_test_mse"] for r in rows',
+         'r["test_mse"] / r["flip_test_mse"] for r in rows'),
+        ("networks/network_speed.py", 'seconds[name, "ours", count] / seconds[name, "ours", 1]',
+         'seconds[name, "ours", 1] / seconds[name, "ours", count]'),
+        ("backdoors/toy_backdoor.py", "draw(report.rows)", "draw(report.rows[:1])"),
+    )
+)  # fmt: skip
+MUTANTS = (*TOLD, *AUDIT, *STATIC, *SOLVED, *DEFENDED, *OTHERS)
