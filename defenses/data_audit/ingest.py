@@ -182,7 +182,8 @@ def _target(series: Series) -> tuple[Task, Series, list[str]]:
 
 def _target_back(series: Series, task: Task) -> Callable[[Series], Series]:
     """Labels as the user has them."""
-    if task == "numbers" or types.is_numeric_dtype(series.dtype):
+    number = types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
+    if task == "numbers" or number:
         return lambda labels: labels.astype(float) if task == "numbers" else labels
     present = series.dropna()
     originals = dict(zip(present.map(str), present, strict=True))

@@ -11,12 +11,16 @@ import pytest
 from bilevel import Bilevel, argmin, maximize
 from bilevel._maximize import _zero_parts
 from bilevel.derivatives import Unroll
+from bilevel.learners.kernels import Linear
 from bilevel.linear import CG
 from bilevel.linear.gmres import GMRES
-from bilevel.problems import BoxQP, Smooth
+from bilevel.penalties import L1
+from bilevel.problems import BoxQP, PenalisedLeastSquares, Smooth
 from bilevel.results import NOT_FINITE
-from bilevel.solvers import Newton, ProjectedGradient
+from bilevel.solvers import Clipped, Newton, ProjectedGradient
+from bilevel.solvers.path.descent import root
 from bilevel.study._differences import numbers
+from bilevel.study._table import table
 from bilevel.study.lag import _minimiser
 
 ONES = np.ones((3, 2))
@@ -96,3 +100,47 @@ def test_a_factor_spares_an_iterative_solver_its_steps(solver) -> None:
     settings: Any = {"max_steps": 2} | ({"restart": 2} if solver is GMRES else {})
     found = solver(**settings).solve(lambda v: matrix @ v, lambda v: v / jnp.diagonal(matrix), rhs)
     np.testing.assert_allclose(found, 1 / jnp.diagonal(matrix), rtol=1e-9)
+
+
+def test_the_root_has_a_derivative_of_zero_at_zero() -> None:
+    slopes = jax.jvp(root, (jnp.array([0.0, 4.0]),), (jnp.ones(2),))[1]
+    np.testing.assert_array_equal(slopes, [0, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("clip", "noise"),
+    [(0.0, 0.0), (-1.0, 0.0), (np.inf, 0.0), (np.nan, 0.0), (np.ones(2), 0.0),
+     (1.0, -1e-9), (1.0, np.inf), (1.0, np.nan)],
+)  # fmt: skip
+def test_a_clip_and_its_noise_are_finite_numbers(clip, noise) -> None:
+    Clipped(optax.sgd(0.1), 3, 1e-9, 0.0)
+    with pytest.raises(ValueError, match=r"^(clip|noise): got .*, expected a number >=? 0"):
+        Clipped(optax.sgd(0.1), 3, clip, noise)
+
+
+def test_columns_without_a_number_are_left_out_and_no_others() -> None:
+    """Of 200 columns three are used, in rows that have zeros elsewhere."""
+    rows = np.zeros((4, 200))
+    rows[0, 3], rows[1, 70], rows[2, [3, 199]] = 1.0, 2.0, 3.0
+    kernel, x = Linear(), jnp.asarray(np.random.default_rng(0).normal(size=(5, 200)))
+    prepared: Any = kernel.prepare(jnp.asarray(rows), x)
+    assert prepared.x.shape == (4, 64)
+    coef = jnp.arange(5.0)
+    np.testing.assert_allclose(kernel.expand(prepared, [(x, coef)]), rows @ x.T @ coef, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets"), [((3,), (3,)), ((3, 2), (2,)), ((3, 2), (3, 1)), ((3, 2, 1), (3,))]
+)
+def test_least_squares_are_of_rows_and_as_many_targets(rows, targets) -> None:
+    with pytest.raises(ValueError, match=r"^rows: got shape .* with targets"):
+        PenalisedLeastSquares(jnp.zeros(rows), jnp.zeros(targets), L1(0.1))
+
+
+def test_columns_of_a_table_are_as_wide_as_their_widest_cell() -> None:
+    cells = [{"name": "a", "n": "12345"}, {"name": "longer", "n": "1"}]
+    lines = table(cells).splitlines()
+    assert [line.split() for line in lines if line[:1] in "nal"] == [
+        ["name", "n"], ["a", "12345"], ["longer", "1"]
+    ]  # fmt: skip
+    assert {len(line) for line in lines if line.strip()} == {len("longer  12345")}

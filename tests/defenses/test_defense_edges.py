@@ -13,9 +13,10 @@ from bilevel.learners import Network, Ridge
 from bilevel.losses import Squares
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
-from defenses import Relabel
+from defenses import MicroModels, Relabel
 from defenses.audit import RestoredTriggers, Tabor
 from defenses.purify.inpainter import Inpainter, _painted
+from defenses.sanitise._inspection import gaps, gaps_by
 from defenses.sanitise.trim import _joined, _split
 
 RNG = np.random.default_rng(0)
@@ -81,3 +82,22 @@ def test_as_many_pixels_explain_a_label_as_the_mask_has(share, explained) -> Non
     )
     figure = Tabor(alpha=0.0, beta=0.0).figures(INFECTED, CLEAN, triggers)
     np.testing.assert_allclose(figure, [-2 - explained], rtol=1e-6)
+
+
+def test_gaps_are_distances_from_the_middle_between_kept_and_dropped() -> None:
+    score = jnp.array([0.1, 0.5, 2.0, 3.0, 9.0])
+    kept, used = jnp.array([1, 1, 0, 0, 0], bool), jnp.array([1, 1, 1, 1, 0], bool)
+    np.testing.assert_allclose(gaps(score, kept, used), [1.15, 0.75, 0.75, 1.75, np.inf])
+    group = jnp.array([0.0, 1.0, 0.0, 1.0, 0.0])
+    by_class = [0.95, 1.25, 0.95, 1.25, np.inf]
+    np.testing.assert_allclose(gaps_by(score, kept, used, group), by_class)
+    for all_of_one in (kept | True, kept & False):
+        assert np.all(np.isinf(gaps(score, all_of_one, used)))
+
+
+def test_the_margin_of_micro_models_is_the_distance_of_doubt_from_the_threshold() -> None:
+    y = np.where(np.arange(30) % 2, 1.0, -1.0)
+    data = Data(RNG.normal(size=(30, 2)) + y[:, None], y)
+    seen = MicroModels(Ridge(0.1), 4, dispute=0.3, balance=0.0).inspect(data)
+    assert seen.margin is not None
+    np.testing.assert_allclose(seen.margin, np.abs(np.asarray(seen.score) - 0.3))

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bilevel import learners, losses
 from defenses.data_audit.certified import Mixed, Relabelled
-from defenses.data_audit.charts import damage_chart, defense_chart
+from defenses.data_audit.certified._displacement import _mean
+from defenses.data_audit.charts import WIDTH, damage_chart, defense_chart
 from defenses.data_audit.ingest import ingest
 from defenses.data_audit.judge import Rows
 from defenses.data_audit.match import match
@@ -29,8 +31,10 @@ from defenses.data_audit.report import (
     Influential,
     Report,
     Row,
+    _plain,
     row_of,
 )
+from defenses.data_audit.shown import _labels
 
 BUDGETS = (
     Budget(0.02, 3, 0.21, "flips", 0.11, 0.012, None, (Attempt("flips", 0.2, 0.21),)),
@@ -185,6 +189,7 @@ def test_what_is_drawn_is_what_the_grid_says() -> None:
         if bar.tag.endswith("rect"):
             error = value(float(bar.attrib["x"]) + float(bar.attrib["width"]))
             bars.setdefault(bar.attrib["class"], []).append(error)
+            assert float(bar.attrib["x"]) + float(bar.attrib["width"]) < WIDTH
     assert list(bars) == ["bar-clean", "bar-random", "bar-found"]
     expected = [(d.clean, d.found, d.adaptive) for d in DEFENSES]
     np.testing.assert_allclose(np.transpose(list(bars.values())), expected, atol=3e-3)
@@ -265,3 +270,41 @@ def test_a_ranking_knows_whether_labels_are_classes(classes, monkeypatch) -> Non
     table = ingest(frame, "y")
     module.ranked(table, match("auto", table.task, len(table.classes), (60, 1)), 0)
     assert asked == [classes]
+
+
+def test_numbers_of_numpy_are_numbers_in_json() -> None:
+    found = _plain({"i": np.int64(3), "b": np.True_, "f": np.float32(0.5), "n": np.nan, "t": "x",
+                    "l": (np.int32(1), None), 7: pd.Timestamp("2020-01-02")}, True)  # fmt: skip
+    assert found == {"i": 3, "b": True, "f": 0.5, "n": None, "t": "x", "l": [1, None],
+                     "7": "2020-01-02 00:00:00"}  # fmt: skip
+    assert [type(found[name]) for name in "ibf"] == [int, bool, float]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "loss", "learner"),
+    [
+        ("logistic", "classes", losses.Logistic, learners.Logistic),
+        ("svm", "classes", losses.Hinge, learners.SVM),
+        ("ridge", "classes", losses.Logistic, learners.Ridge),
+        ("ridge", "numbers", losses.Squares, learners.Ridge),
+        ("lasso", "numbers", losses.Squares, learners.Lasso),
+    ],
+)
+def test_a_learner_is_judged_by_its_loss(name, task, loss, learner) -> None:
+    found = match(name, task, 2 * (task == "classes"), (50, 3))
+    assert (type(found.loss), type(found.ours(50.0)), found.name) == (loss, learner, name)
+
+
+@pytest.mark.parametrize("labels", [[True, False], [3, 5], ["p", "q"], [0.5, 1.5]])
+def test_labels_come_back_as_they_were_given(labels) -> None:
+    frame = pd.DataFrame({"a": np.arange(40.0) % 7, "y": [labels[i % 2] for i in range(40)]})
+    table = ingest(frame, "y")
+    back = _labels(table, table.encoding.y).tolist()
+    assert back == frame["y"].iloc[table.number].tolist()
+    assert {type(label) for label in back} == {type(labels[0])}
+
+
+def test_the_mean_of_an_exponential_has_its_limit_at_zero() -> None:
+    at = np.array([-1.0, 0.0, 1e-12, 1e-4, 2.0])
+    expected = [1 - np.exp(-1), 1, 1, 1.0000500016667, (np.exp(2) - 1) / 2]
+    np.testing.assert_allclose(_mean(at), expected, rtol=1e-10)
