@@ -43,6 +43,12 @@ AUDIT = tuple(
     )
 )  # fmt: skip
 STATIC = (
+    ("attacks/goals/shown.py", "world.shown(self.x, key=key)", "world.shown(self.x)", NAMES),
+    (
+        "attacks/capabilities/with_trigger.py", "self.reach.present(z, x, key=key)",
+        "self.reach.present(z, x)", NAMES,
+    ),
+    ("attacks/recipes/fairness_influence.py", "steps=steps, ascent", "ascent", NAMES),
     (
         "benchmarks/experiments/model_defenses/strip.py",
         'made.append({"trigger": trigger, "kind": kind,',
