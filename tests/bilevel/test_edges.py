@@ -1,5 +1,6 @@
 """Edges: no leaf at all, one row of many, sizes far from one, one of several arrays traced."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -14,11 +15,12 @@ from bilevel.derivatives import Unroll
 from bilevel.learners.kernels import Linear
 from bilevel.linear import CG
 from bilevel.linear.gmres import GMRES
-from bilevel.penalties import L1
+from bilevel.penalties import L1, GroupL1
 from bilevel.problems import BoxQP, PenalisedLeastSquares, Smooth
 from bilevel.results import NOT_FINITE
 from bilevel.solvers import Clipped, Newton, ProjectedGradient
 from bilevel.solvers.path.descent import root
+from bilevel.stochastic.saba import _require_parts
 from bilevel.study._differences import numbers
 from bilevel.study._table import table
 from bilevel.study.lag import _minimiser
@@ -144,3 +146,18 @@ def test_columns_of_a_table_are_as_wide_as_their_widest_cell() -> None:
         ["name", "n"], ["a", "12345"], ["longer", "1"]
     ]  # fmt: skip
     assert {len(line) for line in lines if line.strip()} == {len("longer  12345")}
+
+
+@pytest.mark.parametrize(("rows", "batch", "words"), [(24, 7, "6 or 8"), (7, 5, "1 or 7")])
+def test_a_table_of_unequal_parts_is_told_the_nearest_sizes_that_fit(rows, batch, words) -> None:
+    problem = SimpleNamespace(inner_batch=batch, inner_data=np.zeros(rows))
+    with pytest.raises(ValueError, match=f"take {words}"):
+        _require_parts(problem, "inner")
+    _require_parts(SimpleNamespace(inner_batch=None, inner_data=np.zeros(rows)), "inner")
+
+
+def test_groups_may_be_none_and_are_not_negative() -> None:
+    assert GroupL1(0.1, np.zeros(0, int)).count == 0
+    for wrong in ([-1, 0], [0.0, 1.0], [[0, 1]]):
+        with pytest.raises(ValueError, match=r"^groups: got an array of"):
+            GroupL1(0.1, wrong)  # pyright: ignore[reportArgumentType]

@@ -29,6 +29,9 @@ AUDIT = tuple(
          "elif isinstance(cell, bool | np.bool_):", MADE),
         ("bound.py", '(-1.0, 1.0) if judge.table.task == "classes" else (0.0, 1.0)', "(0.0, 1.0)",
          MADE),
+        ("report.py", "None if best is None else best.name", "None", MADE),
+        ("columns.py", "dense = present.max() - present.min() <", "dense = present.max() <",
+         "tests/defenses/data_audit/test_ingest.py"),
         ("report.py", "isinstance(value, int | np.integer)", "isinstance(value, int)", MADE),
         ("ingest.py", "series.dtype) and not types.is_bool_dtype(series.dtype)\n    if task",
          "series.dtype)\n    if task", MADE),
@@ -77,6 +80,8 @@ SOLVED = tuple(
          "if concrete(self.lower) or concrete(self.upper):"),
         ("linear/gmres.py", "flat(backsolve) if self.precondition else (lambda v: v)",
          "(lambda v: v)"),
+        ("stochastic/saba.py", "range(1, batch) if", "range(2, batch) if"),
+        ("penalties/group_l1.py", "(labels.size and labels.min() < 0)", "labels.min() < 0"),
         ("solvers/path/descent.py", "jnp.where(x > 0, t /", "jnp.where(x >= 0, t /"),
         ("solvers/path/clipped.py", "                and np.isfinite(value)\n", ""),
         ("solvers/path/clipped.py", "np.ndim(value) == 0\n                and ", ""),
@@ -109,6 +114,14 @@ DEFENDED = tuple(
     )
 )  # fmt: skip
 OTHERS = (
+    (
+        "attacks/capabilities/insert_near.py", "jnp.ones_like(z.y))", "jnp.zeros_like(z.y))",
+        "tests/attacks/test_insert_near.py",
+    ),
+    (
+        "attacks/triggers/soft_patch.py", "x * (1 - mask) + mask", "x * (1 + mask) + mask",
+        "tests/attacks/test_triggers.py",
+    ),
     (
         "attacks/goals/targeted.py", "not float(keep) >= 0", "not float(keep) > 0",
         "tests/attacks/test_goals.py",
@@ -159,6 +172,8 @@ APART = tuple(
          "np.flatnonzero(held.labels != k)"),
         ("experiments/backdoors/hidden_trigger.py", "(target_train, _, target_test)",
          "(_, target_train, target_test)"),
+        ("experiments/flips/label_sanitisation.py", "np.where(scale > 0, scale, 1)",
+         "np.where(scale >= 0, scale, 1)"),
         ("experiments/fairness/_shares.py", "self.points(max(*self.shares, self.share))",
          "self.points(min(*self.shares, self.share))"),
         ("experiments/fairness/_shares.py", "case.train if train is None else train", "case.train"),

@@ -12,10 +12,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 import benchmarks.experiments.fairness._shares as shares
+from benchmarks.data import Parts, Table
 from benchmarks.data.raw import dictionary
 from benchmarks.data.scenes import faces
 from benchmarks.experiments.backdoors import hidden_trigger
 from benchmarks.experiments.fairness._victims import BLACK_BOXES
+from benchmarks.experiments.flips import label_sanitisation
 from benchmarks.experiments.networks import network_speed
 from benchmarks.experiments.svm._finite_differences import Differences
 from benchmarks.experiments.tuning import hyperparameters
@@ -120,3 +122,13 @@ def test_victims_are_the_models_of_their_names_with_the_seed() -> None:
     }  # fmt: skip
     assert (made["forest"].random_state, made["boosting"].random_state) == (3, 3)
     assert made["svm"].kernel == "linear"
+
+
+def test_rows_are_standardised_by_the_training_rows_and_a_column_of_one_value_is_zero() -> None:
+    x = np.array([[0.25, 0.5], [0.5, 0.5]])
+    train = Table(x, np.array([1, -1]), ("a", "b"))
+    other = Table(x + 0.25, np.array([-1, 1]), ("a", "b"))
+    found = label_sanitisation.standardised(Parts(train, other, other))
+    np.testing.assert_array_equal(found[0].x, [[-1, 0], [1, 0]])
+    np.testing.assert_array_equal(found[1].x, [[1, 0.25], [3, 0.25]])
+    np.testing.assert_array_equal(found[2].y, [-1, 1])

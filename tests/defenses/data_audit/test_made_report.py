@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import importlib
+import json
 import re
 import xml.etree.ElementTree as ET
 from types import SimpleNamespace
@@ -308,3 +309,10 @@ def test_the_mean_of_an_exponential_has_its_limit_at_zero() -> None:
     at = np.array([-1.0, 0.0, 1e-12, 1e-4, 2.0])
     expected = [1 - np.exp(-1), 1, 1, 1.0000500016667, (np.exp(2) - 1) / 2]
     np.testing.assert_allclose(_mean(at), expected, rtol=1e-10)
+
+
+def test_the_defense_that_pays_is_in_the_json_or_none() -> None:
+    assert json.loads(REPORT.to_json())["best_defense"] == "filter"
+    weak = dataclasses.replace(DEFENSES[0], choosing=0.22)
+    none = dataclasses.replace(REPORT, defenses=(weak, *DEFENSES[1:]))
+    assert json.loads(none.to_json())["best_defense"] is None
