@@ -23,6 +23,10 @@ from benchmarks.registry import EXPERIMENTS
 from benchmarks.report import Report, plain
 
 SAID = Path(__file__).with_name("said.txt")
+PICTURES = [
+    importlib.import_module(f"benchmarks.pictures.{info.name}")
+    for info in pkgutil.iter_modules(pictures.__path__)
+]
 COMPUTES = {
     "breast-cancer", "fine-pruning", "hypergradients", "mlp-spambase", "polytope",
     "poisoning-benchmark", "roni-spam", "scaling", "spam", "stochastic", "svm-2d", "svm-mnist",
@@ -153,11 +157,11 @@ def heard(name: str, monkeypatch: Any) -> str:
     for home, ours in itertools.product(homes | {module.__name__}, (where, column, distinct)):
         if hasattr(sys.modules[home], ours.__name__):
             monkeypatch.setattr(sys.modules[home], ours.__name__, ours)
-    for info in pkgutil.iter_modules(pictures.__path__):
-        picture = importlib.import_module(f"benchmarks.pictures.{info.name}")
+    for picture in PICTURES:  # all are imported: none takes a stub from another for its own
+        short = picture.__name__.rpartition(".")[2]
         for draw, function in list(vars(picture).items()):
             if inspect.isfunction(function) and function.__module__ == picture.__name__:
-                monkeypatch.setattr(picture, draw, drawing(f"{info.name}.{draw}"))
+                monkeypatch.setattr(picture, draw, drawing(f"{short}.{draw}"))
     options = module.Options()
     module.run(options, listener := Listener(name, options))
     return "\n".join([f"== {name}", *listener.lines])
