@@ -24,6 +24,7 @@ from planted import (
     figures,
     passed_on,
     pictures,
+    sampled,
     settings,
 )
 
@@ -54,6 +55,7 @@ MUTANTS = tuple(
         figures,
         passed_on,
         pictures,
+        sampled,
         settings,
     )
     for row in part.MUTANTS

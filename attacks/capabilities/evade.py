@@ -24,6 +24,7 @@ class Evade(AbstractCapability):
     keeps_rows = True
 
     def check(self, data: Data) -> None:
+        del data
         self.domain.check(self.x.shape)
 
     def shapes(self, data: Data) -> jax.ShapeDtypeStruct:

@@ -46,6 +46,7 @@ class Perturb(AbstractCapability):
         return eqx.tree_at(lambda d: d.x, data, data.x.at[self.rows].set(self.domain.place(z)))
 
     def places(self, data):
+        del data
         return self.rows
 
     def units(self, z):

@@ -80,6 +80,7 @@ class Disparity(AbstractGoal):
         )
 
     def score(self, model, world, *, key=None):
+        del world, key
         return self.measure(self.rates(model))
 
     def kinks(self, model, world):

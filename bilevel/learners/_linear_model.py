@@ -18,4 +18,5 @@ class LinearModel(AbstractModel):
         return Linear()
 
     def decision(self, x, *, key=None):
+        del key
         return x @ self.w + self.bias

@@ -46,6 +46,7 @@ class SoftmaxModel(AbstractModel):
     bias: Float[Array, " k"]
 
     def decision(self, x, *, key=None):
+        del key
         return x @ self.W + self.bias[None, :]
 
 

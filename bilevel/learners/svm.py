@@ -30,6 +30,7 @@ class SVMModel(AbstractModel):
     kernel: AbstractKernel
 
     def decision(self, x, *, key=None):
+        del key
         return self.kernel.expand(x, self.terms) + self.bias
 
 

@@ -117,7 +117,7 @@ def ingest(frame: Frame, target: str, weight: str | None = None, seed: int = 0) 
             notes.append(f"{rare.sum()} rows of classes with fewer than {FEWEST_OF_CLASS} rows "
                          f"({names}) were left out.")  # fmt: skip
             labels = labels[~rare]
-    _require_variety(labels, target, task)
+    _require_variety(labels, target)
     rows = labels.index.to_numpy()
     if rows.size > MOST_ROWS:
         codes = pd.factorize(labels)[0] if task == "classes" else np.zeros(rows.size, int)
@@ -182,14 +182,15 @@ def _target(series: Series) -> tuple[Task, Series, list[str]]:
 
 def _target_back(series: Series, task: Task) -> Callable[[Series], Series]:
     """Labels as the user has them."""
-    if task == "numbers" or types.is_numeric_dtype(series.dtype):
+    number = types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
+    if task == "numbers" or number:
         return lambda labels: labels.astype(float) if task == "numbers" else labels
     present = series.dropna()
     originals = dict(zip(present.map(str), present, strict=True))
     return lambda labels: labels.astype(object).map(lambda value: originals.get(value, value))
 
 
-def _require_variety(labels: Series, target: str, task: Task) -> None:
+def _require_variety(labels: Series, target: str) -> None:
     if not len(labels):
         raise TableError(
             f"target: no class of {target!r} has {FEWEST_OF_CLASS} rows, expected two that have"

@@ -36,6 +36,7 @@ class VotingModel(AbstractVote):
 
     def decision(self, x, *, key=None):
         """Mean of the predictions -1 and +1, a tie being the least lead of -1."""
+        del key
         decisions = self.decisions(x)
         lead = jnp.sum(jnp.where(decisions > 0, 1, -1).astype(decisions.dtype), axis=0)
         return jnp.where(lead == 0, -1, lead) / decisions.shape[0]
@@ -62,6 +63,7 @@ class SoftVotingModel(AbstractVote):
     temperature: float
 
     def decision(self, x, *, key=None):
+        del key
         return jnp.mean(jnp.tanh(self.decisions(x) / self.temperature), axis=0)
 
 

@@ -45,5 +45,6 @@ class Februus(AbstractPurifier):
         return hot[..., None].astype(x.dtype)
 
     def purify(self, model, x, *, key=None):
+        del key
         mask = self.mask(model, x)
         return (1 - mask) * x + mask * self.fill((1 - mask) * x, mask)

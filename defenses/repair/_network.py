@@ -56,6 +56,7 @@ class _Of(AbstractArchitecture):
     model: AbstractDeepModel
 
     def init(self, key, row):
+        del key, row
         return self.model.parameters
 
     def apply(self, parameters, x, key=None):

@@ -243,6 +243,9 @@ ROW = np.full((1, D), 0.5)
         (lambda: FlipLabels(ROWS, budget=1.5), r"^budget: got 1.5"),  # pyright: ignore[reportArgumentType]
         (lambda: FlipLabels([1, 2, 1], 1), r"^rows: index 1 is given twice"),
         (lambda: FlipLabels([], 1), r"^rows: got .* of shape \(0,\)"),
+        (lambda: FlipLabels(np.zeros(0, int), 1), r"^rows: got int64 of shape \(0,\)"),
+        (lambda: FlipLabels([[1, 2]], 1), r"^rows: got int64 of shape \(1, 2\)"),
+        (lambda: FlipLabels([1.0, 2.0], 1), r"^rows: got float64 of shape \(2,\)"),
         (lambda: FlipLabels([0, N], 1).check(DATA), r"^rows: got the index 24, expected 0 to 23"),
         (lambda: FlipLabels([0], 1).check(Data(X, 2 * Y)), r"^y: got the label -2 among the rows"),
         (lambda: start(FLIP, jnp.ones(6)), r"^z0: lies outside the domain, by 0.667"),

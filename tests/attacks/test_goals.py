@@ -35,6 +35,7 @@ def test_targeted_is_success_and_stealth() -> None:
     stealth = np.mean(np.logaddexp(0, -Y[3:] * F[3:]))
     np.testing.assert_allclose(goal.score(MODEL, WORLD), -success - 2 * stealth)
     assert goal.kinks(MODEL, WORLD).size == 0
+    assert goals.targeted(X[:3], -Y[:3], X[3:], Y[3:], LogisticLoss(), keep=0.0).keep == 0
     hinge = goals.targeted(X[:3], -Y[:3], X[3:], Y[3:], Hinge(), keep=0.5)
     bends = np.concatenate([1 + Y[:3] * F[:3], 1 - Y[3:] * F[3:]])  # of the wanted labels first
     np.testing.assert_allclose(hinge.kinks(MODEL, WORLD), bends)
@@ -80,6 +81,7 @@ def test_hypergradient_of_each_goal_is_that_of_finite_differences(name: str) -> 
         (lambda: goals.Towards(LinearModel(WANTED.w[:2], WANTED.bias)).score(MODEL, WORLD),
          r"wanted: got a LinearModel of shapes \[\(2,\), \(\)\], expected a LinearModel"),
         (lambda: goals.targeted(X, Y, X, Y, Squares(), keep=-1.0), "keep: got -1.0, expected"),
+        (lambda: goals.targeted(X, Y, X, Y, Squares(), keep=np.nan), "keep: got nan, expected"),
         (lambda: goals.targeted(X[:, :2], Y, X, Y, Squares()).check(DATA), "x_val: got 2 features"),
     ],
 )  # fmt: skip

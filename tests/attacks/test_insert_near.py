@@ -45,6 +45,13 @@ def test_targets_are_clipped_to_their_range_and_shares_of_the_radius_to_one():
     np.testing.assert_array_equal(far.x, np.clip(3 * Z.x, 0, 1))
 
 
+def test_a_share_of_the_radius_has_the_unit_one_and_a_row_that_of_the_domain():
+    for domain in DOMAINS.values():
+        units = InsertNear(M, domain, MODEL, 0.2).units(Z)
+        np.testing.assert_array_equal(units.y, np.ones(M))
+        np.testing.assert_array_equal(units.x, domain.units(Z.x))
+
+
 def test_the_hypergradient_is_that_of_central_differences():
     goal = indiscriminate(HELD.x, HELD.y, Squares())
     attack = compose(Ridge(0.1), InsertNear(M, DOMAINS["box"], MODEL, 0.2, -5.0, 5.0), goal, DATA)

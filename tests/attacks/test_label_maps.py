@@ -45,6 +45,12 @@ def test_a_random_label_is_any_other_class_and_any_wrong_prediction_a_success():
     )
 
 
+def test_a_trigger_is_for_rows_of_a_source_whose_label_changes():
+    y, same = jnp.asarray([0, 1, 2, 1]), jnp.asarray([0, 2, 2, 1])
+    np.testing.assert_array_equal(Given(same).applies(y), [False, True, False, False])
+    np.testing.assert_array_equal(AllToOne(0, sources=[2]).applies(y), [False, False, True, False])
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

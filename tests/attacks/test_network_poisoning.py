@@ -50,6 +50,16 @@ def test_the_poison_is_valid_and_raises_the_loss_of_the_same_initialisation():
     np.testing.assert_allclose(result.value, mean_loss(model), rtol=1e-9)
 
 
+def test_a_goal_of_the_attacker_s_takes_the_place_of_the_loss_on_validation_rows():
+    goal = attacks.indiscriminate(X[:5], -Y[:5], losses.Logistic())
+    made = attacks.poison_network(TRAIN, START, LABELS, VALIDATION, NET, KEYS[0], goal=goal)
+    assert getattr(made.attack, "goal") is goal  # noqa: B009
+    made = attacks.poison_network(TRAIN, START, LABELS, VALIDATION, NET, KEYS[0])
+    usual = getattr(made.attack, "goal")  # noqa: B009
+    np.testing.assert_array_equal(usual.x, VALIDATION.x)
+    np.testing.assert_array_equal(usual.y, VALIDATION.y)
+
+
 def test_over_several_initialisations_the_value_is_their_mean():
     made = pose(TRAIN, START, LABELS, KEYS)
     alone = [pose(TRAIN, START, LABELS, key).attack(START) for key in KEYS]

@@ -1,5 +1,7 @@
 """Stamped copies among the training rows, and stamped rows shown to the model."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -181,3 +183,15 @@ def drawn(share, labels, trigger=SQUARE):
 def test_impossible_backdoors_are_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_labels_are_checked_where_both_they_and_the_data_s_are_known():
+    """Traced labels, those of the data or those asked for, are let through."""
+    made = functools.partial(Stamp, triggers.Features([1], [1.5]), np.array([0, 1]))
+    x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+    strange = np.array([7, 7])
+    reach, data = made(strange), Data(x, y)
+    with pytest.raises(ValueError, match="label"):
+        reach.check(data)
+    jax.eval_shape(lambda y: reach.check(Data(x, y)), y)
+    jax.eval_shape(lambda labels: made(labels).check(data), strange)

@@ -190,3 +190,11 @@ def patch_with(mask):
 def test_impossible_triggers_are_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_a_soft_patch_is_a_mean_of_row_and_picture_by_its_mask():
+    rng = np.random.default_rng(0)
+    mask, picture, x = (rng.uniform(size=shape) for shape in ((4, 3, 1), (4, 3, 2), (5, 4, 3, 2)))
+    trigger = SoftPatch(mask, picture, 12.0)
+    found = trigger.apply(trigger.pattern, jnp.asarray(x))
+    np.testing.assert_allclose(found, (1 - mask) * x + mask * picture, rtol=1e-12)

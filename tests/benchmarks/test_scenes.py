@@ -64,6 +64,15 @@ def test_classes_are_balanced_and_in_random_order(drawn: Pictures, kinds: int) -
     assert np.any(np.diff(drawn.y) < 0)
 
 
+def test_signs_stand_on_grey_posts_before_any_ground() -> None:
+    module = importlib.import_module("benchmarks.data.scenes.signs")
+    spread = module._background(np.random.default_rng(0), 200).std(axis=(0, 3))
+    mean = module._background(np.random.default_rng(0), 200).mean(axis=(0, 3))
+    post, beside = (slice(20, 32), slice(15, 17)), (slice(20, 32), slice(0, 10))
+    assert spread[post].max() < 0.1 < spread[beside].min()
+    np.testing.assert_allclose(mean[post], 0.45, atol=0.03)
+
+
 def test_clear_signs_have_their_colours() -> None:
     of_us, of_sweden = (signs(30, 0, country, conditions=CLEAR) for country in ("us", "swedish"))
     red, green, blue = np.moveaxis(of_us.x[:, 8:24, 8:24].mean((1, 2)), 1, 0)

@@ -98,8 +98,22 @@ def test_restarts_end_with_the_least_mean_loss_by_weight(seed):
     best, _, where = min(ends, key=lambda end: end[0])
     plain, *_ = min(ends, key=lambda end: end[1])
     assert plain > 1.05 * best
-    seen = Trim(LEARNER, 0.3, restarts=20).inspect(Data(x, y, weight))
-    np.testing.assert_array_equal(seen.kept, where)
+    fitted = Trim(LEARNER, 0.3, restarts=20).fit(Data(x, y, weight))
+    np.testing.assert_array_equal(fitted.report.kept, where)
+    expected = Reference(L2 * weight[where].sum()).fit(x[where], y[where], weight[where])
+    np.testing.assert_allclose(fitted.model.w, expected.coef_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("seed", [10, 11, 17])
+def test_a_set_that_stays_as_it_was_drawn_is_trained_on_all_the_same(seed):
+    """Two lines, and random sets that find the better one in two trainings; from all rows not."""
+    x, y, _ = regression(seed)
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(N) < 0.45, 1.5 * rng.normal() - y, y)
+    fitted = Trim(LEARNER, 0.3, restarts=20).fit(Data(x, y))
+    kept = np.asarray(fitted.report.kept)
+    expected = Reference(L2 * kept.sum()).fit(x[kept], y[kept])
+    np.testing.assert_allclose(fitted.model.w, expected.coef_, rtol=1e-6)
 
 
 def test_equal_losses_are_told_apart_by_content_not_by_order():

@@ -35,11 +35,13 @@ def _logistic() -> LogisticRegression:
 
 def unconstrained(train: Audited, test: Audited, seed: int) -> np.ndarray:
     """Logistic regression."""
+    del seed
     return _logistic().fit(train.x, train.y).predict(test.x)
 
 
 def reweighed(train: Audited, test: Audited, seed: int) -> np.ndarray:
     """Weights that make group and label independent (Kamiran & Calders 2012)."""
+    del seed
     weight = np.ones(len(train.y))
     for g in (0, 1):
         for label in (-1, 1):
@@ -67,6 +69,7 @@ def grid(train: Audited, test: Audited, seed: int) -> np.ndarray:
     """Grid search of fairlearn over weights, under the same constraint."""
     from fairlearn.reductions import DemographicParity, GridSearch
 
+    del seed
     return _reduced(GridSearch(_logistic(), DemographicParity(), grid_size=20), train, test)
 
 
@@ -77,6 +80,7 @@ def limited(column: int, rows: int) -> FairLogistic:
 
 def fair_logistic(train: Audited, test: Audited, seed: int) -> np.ndarray:
     """Ours; the group is the last feature."""
+    del seed
     learner = limited(train.x.shape[1] - 1, len(train.y))
     return np.asarray(learner.fit(Data(train.x, train.y)).model.predict(test.x))
 

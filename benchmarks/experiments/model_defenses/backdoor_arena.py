@@ -98,6 +98,7 @@ def _fitted(make: Callable[[Fixed, Attacked], Any]) -> Defend:
     """Of a finished network."""
 
     def defend(options: Options, of: Attacked, seed: int) -> AbstractModel:
+        del options
         learner = make(Fixed(of.model, LOSS), of)
         return learner.fit(of.rows.clean, key=jax.random.key(seed)).model
 
@@ -116,6 +117,7 @@ def _i_bau(base: Fixed, of: Attacked) -> ImplicitUnlearning:
 
 def _cleanse(options: Options, of: Attacked, seed: int) -> AbstractModel:
     """The trigger of the most suspect label is unlearned; without a suspect nothing is done."""
+    del options
     verdict = NeuralCleanse().examine(of.model, of.rows.clean, key=jax.random.key(seed))
     if not bool(verdict.flagged):
         return of.model

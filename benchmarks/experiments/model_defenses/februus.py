@@ -89,7 +89,7 @@ def run(options: Options, report: Report) -> None:
     """A row for each network and defense."""
     units = [{"seed": seed} for seed in range(options.networks)]
     report.each(make_rows, options, units, "februus")
-    _notes(options, report)
+    _notes(report)
     if report.out is not None:
         from benchmarks.pictures.februus import draw
 
@@ -112,7 +112,7 @@ def pictured(options: Options) -> list[np.ndarray]:
     return [np.asarray(image) for image in images]
 
 
-def _notes(options: Options, report: Report) -> None:
+def _notes(report: Report) -> None:
     for infected in (True, False):
         bare = where(report.rows, infected=infected, fill="none")
         for cells in _distinct(report.rows):

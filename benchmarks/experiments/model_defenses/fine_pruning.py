@@ -170,7 +170,7 @@ def run(options: Options, report: Report) -> None:
         for seed in range(options.networks)
     ]
     made = report.each(make_rows, options, units, "fine-pruning")
-    _notes(options, report, [one["curves"] for one in made])
+    _notes(report, [one["curves"] for one in made])
     report.note(BENCH)
     if report.out is not None:
         from benchmarks.pictures.fine_pruning import draw
@@ -178,7 +178,7 @@ def run(options: Options, report: Report) -> None:
         report.figure("fine-pruning", draw([one["curves"] for one in made[: options.networks]]))
 
 
-def _notes(options: Options, report: Report, curves: list[dict[str, Any]]) -> None:
+def _notes(report: Report, curves: list[dict[str, Any]]) -> None:
     cases = dict.fromkeys(
         (row["trigger"], row["network"], row["defense"], row["layer"]) for row in report.rows
     )

@@ -194,10 +194,10 @@ def run(options: Options, report: Report) -> None:
     report.each(make_rows, options, units, "i-bau")
     pairs = [{"seed": seed} for seed in range(options.pairs)]
     report.each(small_rows, options, pairs, "i-bau: hypergradients")
-    _notes(options, report)
+    _notes(report)
 
 
-def _notes(options: Options, report: Report) -> None:
+def _notes(report: Report) -> None:
     networks = [row for row in report.rows if "defense" in row]
     names = ("trigger", "network", "defense")
     for cells in dict.fromkeys(tuple(row[name] for name in names) for row in networks):

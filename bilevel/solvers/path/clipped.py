@@ -45,8 +45,11 @@ class Clipped(AbstractPath):
         for name, value, least in (("clip", self.clip, "> 0"), ("noise", self.noise, ">= 0")):
             if not concrete(value):
                 continue
-            good = np.isfinite(value) and (value > 0 if least == "> 0" else value >= 0)
-            if np.ndim(value) or not good:
+            if not (
+                np.ndim(value) == 0
+                and np.isfinite(value)
+                and (value > 0 if least == "> 0" else value >= 0)
+            ):
                 raise ValueError(f"{name}: got {value}, expected a number {least}")
 
     def begin(self, problem: Stochastic, warm: PyTree) -> PyTree:

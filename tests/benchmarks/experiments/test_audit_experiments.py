@@ -64,7 +64,7 @@ def test_what_is_lost_is_counted_against_the_same_network() -> None:
                     heat="none" if fill == "none" else "places", accuracy=accuracy - lost,
                     success=0.5, recovered=0.5,
                 )  # fmt: skip
-    februus._notes(options, report)
+    februus._notes(report)
     mean = next(note for note in report.notes if note.startswith("infected, mean"))
     assert "lost 15.0 +- 5.0 points" in mean
     assert "lost 1.0 +- 0.0 points" in next(n for n in report.notes if "inpainter" in n)

@@ -16,6 +16,7 @@ from benchmarks.fuzz.exact.arithmetic import EXTENDED
 from benchmarks.fuzz.kinds import KINDS
 from benchmarks.fuzz.programs import PROGRAMS
 from benchmarks.report import Report
+from bilevel.results import CONVERGED, MAX_STEPS
 
 pytestmark = pytest.mark.skipif(not EXTENDED, reason="long double is no wider than double here")
 HARD = ("plain", "weighted", "duplicated", "one-hot", "offset", "mixed-scales", "weak", "small")
@@ -66,6 +67,35 @@ def test_a_gradient_beyond_its_bound_is_missed(monkeypatch):
     monkeypatch.setattr(certificate_fuzz, "judge", planted)
     found = certificate_fuzz.verdicts("ridge", "plain", 0, 10)
     assert [verdict.kind for verdict in found] == ["missed"] * 10
+
+
+JUDGED = {
+    "right": ({}, {}, ("right", 2.5)),
+    "as good as exact": ({"gradient": np.array([3.0, 4.0])}, {}, ("right", 0.5 / (5 * 2.0**-52))),
+    "zero": ({"zero": True}, {}, ("right", np.nan)),
+    "beyond": ({"error_bound": 0.19}, {}, ("missed", np.nan)),
+    "without a bound": ({"error_bound": np.inf}, {}, ("missed", np.nan)),
+    "another set": ({}, {"slack": -1e-3}, ("missed", np.nan)),
+    "unknown": ({}, {"true": np.array([np.nan, 4])}, ("missed", np.nan)),
+    "unsolved": ({"result": MAX_STEPS}, {}, ("unsolved", np.nan)),
+    "degenerate": ({"degenerate": True}, {}, ("degenerate", np.nan)),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_verdict_is_of_error_bound_and_set(name, monkeypatch):
+    """The ratio is of bound and error; an error below rounding is taken as rounding."""
+    said, known, expected = JUDGED[name]
+    usual = {"result": CONVERGED, "degenerate": False, "gradient": np.array([3.2, 4.0]),
+             "error_bound": 0.5, "zero": False}  # fmt: skip
+    true = {"true": np.array([3.0, 4.0]), "slack": 1e-3, "condition": 10.0} | known
+    monkeypatch.setattr(certificate_fuzz, "exact_gradient", lambda *a: tuple(true.values()))
+    nothing: Any = None
+    certificate: Any = SimpleNamespace(**usual | said)
+    found = judge(nothing, nothing, nothing, certificate, nothing)
+    assert found.kind == expected[0]
+    np.testing.assert_allclose(found.ratio, expected[1])
+    assert found.regular == (name == "degenerate")
 
 
 def test_a_wrong_active_set_is_missed(monkeypatch):

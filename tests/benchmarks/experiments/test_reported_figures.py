@@ -227,3 +227,16 @@ def test_alignments_of_transfer_are_of_gradients_at_the_same_poison(monkeypatch)
     assert row["R_end"] == pytest.approx(cosine(moved))
     assert row["R_rows"] == pytest.approx(np.mean([cosine(z) for z in start]))
     assert row["S"] == pytest.approx(np.linalg.norm(np.cos(3 * start)))
+
+
+def test_a_table_has_words_on_the_left_and_numbers_on_the_right() -> None:
+    report = Report("a", None)
+    report.row(test_err=0.125, kind="some", found=None, many=True)
+    report.row(test_err=None, kind=None, more=20_000.0)
+    columns = report._table().columns
+    titles = [(str(column.header), column.justify, list(column.cells)) for column in columns]
+    assert titles == [
+        ("test err", "right", ["12.5 %", "-"]), ("kind", "left", ["some", "-"]),
+        ("found", "right", ["-", "-"]), ("many", "right", ["yes", "-"]),
+        ("more", "right", ["-", "2.0e+04"]),
+    ]  # fmt: skip

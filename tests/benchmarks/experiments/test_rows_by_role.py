@@ -202,8 +202,9 @@ def test_label_flips(monkeypatch) -> None:
 class Vote:
     """In place of `Relabel`: turns the first labels."""
 
-    def __init__(self, *arguments, **settings):
-        del arguments, settings
+    def __init__(self, learner, k, agreement, tie, balance):
+        del learner
+        assert (k, agreement, tie, balance) == (3, 0.6, -1, 0)  # 0: as published
 
     def surrogate(self, data):
         del data
@@ -219,7 +220,9 @@ def test_sanitised_labels(monkeypatch) -> None:
         made = stub_flips(label_sanitisation, monkeypatch)
         monkeypatch.setattr(label_sanitisation, "Relabel", Vote)
         monkeypatch.setattr(label_sanitisation, "breast_cancer", lambda: OneSplit(parts))
-        options = label_sanitisation.Options(learners=("logistic",), budgets=(6,), splits=1)
+        options = label_sanitisation.Options(
+            learners=("logistic",), budgets=(6,), splits=1, k=3, agreement=0.6, tie=-1
+        )
         label_sanitisation.run(options, report := Report("a", options))
         return report.rows[0], [np.asarray(flips.rows) for flips in made]
 

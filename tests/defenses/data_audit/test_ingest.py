@@ -84,6 +84,8 @@ def test_odd_columns_are_mended_or_dropped_and_told() -> None:
     assert "'empty' holds no value: dropped" in notes(empty=np.nan)
     assert "'same' has a single value: dropped" in notes(same=1)
     assert "'number' numbers the rows (an id): dropped" in notes(number=np.arange(N))
+    assert "an id" in notes(number=np.random.default_rng(0).permutation(N) + 90_000)
+    assert "an id" not in notes(number=np.arange(N) ** 2)  # no row's number
     assert "60 different texts" in notes(name=[f"n{i}" for i in range(N)])
     assert "2 infinite values" in notes(far=[np.inf, -np.inf, *rng.normal(size=N - 2)])
     assert "mixed types: 2 values that are no number" in notes(odd=["?", "x", *range(N - 2)])
