@@ -246,6 +246,10 @@ LOW = np.zeros(4)
         (lambda: Columns(LOW, 1.0, groups=((0,),), optional=(True, False)), r"^optional: got 2"),
         (lambda: Columns(LOW, 1.0, [0, 2, 0, 0]), r"^spacing: that of feature 1 is wider"),
         (lambda: Columns(LOW, np.inf, [0, 1, 0, 0]), r"^spacing: that of feature 1 has infinite"),
+        (
+            lambda: Columns(np.zeros((3, 4)), np.inf, [0, 0, 0, 1]),
+            r"^spacing: that of feature 3 has infinite",
+        ),
         (lambda: Columns(LOW, 1.0, -1.0), r"^spacing: expected finite numbers >= 0"),
         (lambda: Columns(LOW, 1.0, np.ones(3)), r"^lower and upper and spacing: got shapes"),
         (lambda: MIXED.fix([4, 5], np.zeros(9)), r"^columns: got a part of the one-hot group"),

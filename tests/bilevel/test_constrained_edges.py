@@ -163,20 +163,27 @@ def test_a_box_is_solved_as_by_active_sets():
 
 @pytest.mark.parametrize("solver", [SOLVER, ActiveSet()], ids=["PrimalDual", "ActiveSet"])
 def test_a_pinned_variable_follows_the_bound_that_it_presses_against(solver):
-    """Of min x^2 - c x with lower = upper = 0: the upper one where the variable would grow."""
+    """Of min x^2 - c x + x u + k u^2 / 2 - k a u with x = 0: the upper one where x would grow,
+    c > a; of a `u` of any units.
+    """
 
     @jax.jit
-    def slopes(c):
+    def slopes(c, k, a):
         def other(lower, upper):
-            Q, one = jnp.asarray([[2.0, 1.0], [1.0, 2.0]]), jnp.ones(())
-            bounds = (jnp.stack([end, sign * one]) for end, sign in ((lower, -1), (upper, 1)))
-            problem = BoxQP(Q, jnp.stack([-c, 0 * one]), *bounds)
+            Q, one = (
+                jnp.stack([jnp.asarray([2.0, 1.0]), jnp.stack([jnp.ones(()), k])]),
+                jnp.ones(()),
+            )
+            bounds = (jnp.stack([end, sign * one]) for end, sign in ((lower, -9), (upper, 9)))
+            problem = BoxQP(Q, jnp.stack([-c, -k * a]), *bounds)
             return argmin(problem, solver=solver, throw=False).value[0][1]
 
         return jax.grad(other, (0, 1))(jnp.zeros(()), jnp.zeros(()))
 
-    np.testing.assert_allclose(slopes(1.0), (0, -0.5), atol=1e-12)
-    np.testing.assert_allclose(slopes(-1.0), (-0.5, 0), atol=1e-12)
+    for c, k, a in ((1.0, 2.0, 0.0), (4.0, 200.0, 1.0), (1.0, 0.02, 0.5), (1.0, 200.0, -1.0)):
+        np.testing.assert_allclose(slopes(c, k, a), (0, -1 / k), atol=1e-10)
+    for c, k, a in ((-1.0, 2.0, 0.0), (0.5, 200.0, 1.0), (1.0, 0.02, 4.0)):
+        np.testing.assert_allclose(slopes(c, k, a), (-1 / k, 0), atol=1e-10)
 
 
 def test_variables_in_other_units_are_the_same_problem():

@@ -9,16 +9,17 @@ import numpy as np
 import optax
 import pytest
 
-from bilevel import Bilevel, argmin, maximize
+from bilevel import Bilevel, argmin, certify, maximize
 from bilevel._maximize import _zero_parts
 from bilevel.derivatives import Unroll
 from bilevel.learners.kernels import Linear
 from bilevel.linear import CG
 from bilevel.linear.gmres import GMRES
+from bilevel.networks import Channels
 from bilevel.penalties import L1, GroupL1
 from bilevel.problems import BoxQP, PenalisedLeastSquares, Smooth
 from bilevel.results import NOT_FINITE
-from bilevel.solvers import Clipped, Newton, ProjectedGradient
+from bilevel.solvers import ActiveSet, Clipped, Newton, ProjectedGradient
 from bilevel.solvers.path.descent import root
 from bilevel.stochastic.saba import _require_parts
 from bilevel.study._differences import numbers
@@ -161,3 +162,26 @@ def test_groups_may_be_none_and_are_not_negative() -> None:
     for wrong in ([-1, 0], [0.0, 1.0], [[0, 1]]):
         with pytest.raises(ValueError, match=r"^groups: got an array of"):
             GroupL1(0.1, wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_equality_that_nothing_can_follow_has_no_derivative() -> None:
+    """Both variables are held by their bounds; another sum is infeasible."""
+
+    def inner(z):
+        return BoxQP(jnp.eye(2), jnp.array([-9.0, 9.0]), jnp.zeros(2), jnp.ones(2), jnp.ones(2), z)
+
+    def outer(z, value):
+        return jnp.sum(value[0]) + z
+
+    certificate = certify(Bilevel(inner, outer, ActiveSet()), jnp.array(1.0))
+    assert bool(certificate.degenerate)
+    assert certificate.error_bound == np.inf
+
+
+def test_a_layer_may_lie_deep_in_the_parameters() -> None:
+    inmost = {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.zeros(2)}
+    parameters = {"encoder": {"block": {"conv": inmost, "other": {}}}, "conv": {}}
+    assert Channels().part("encoder/block/conv", parameters) is inmost
+    assert Channels().part("conv", parameters) == {}
+    with pytest.raises(ValueError, match="no entry 'encoder/conv'"):
+        Channels().part("encoder/conv", parameters)

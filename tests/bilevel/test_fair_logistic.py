@@ -11,6 +11,7 @@ from attacks import Box, Insert, compose, indiscriminate
 from bilevel import Data, maximize
 from bilevel.learners import Equal, FairLogistic, Logistic, Within
 from bilevel.losses import Logistic as LogisticLoss
+from bilevel.results import INVALID
 
 SHAPE, GROUP = "tall", 3
 LIMITS = {"equality": Equal(), "inequality": Within(0.1)}
@@ -128,3 +129,13 @@ def test_an_attack_climbs() -> None:
     attack = compose(learner, reach, goal, Data(x, y, weight))
     result = maximize(attack, jnp.asarray(x[:2]), steps=4)
     assert float(result.value) > float(attack(jnp.asarray(x[:2]))) + 0.01
+
+
+@pytest.mark.parametrize("most", [0.0, -0.1, np.nan])
+def test_a_traced_limit_out_of_range_is_a_failure(most) -> None:
+    data = Data(*grouped())
+    limit = eqx.tree_at(lambda limit: limit.most, Within(0.1), jnp.asarray(most))
+    fitted = eqx.filter_jit(lambda learner: learner.fit(data, throw=False))(
+        FairLogistic(GROUP, limit, 0.05)
+    )
+    assert int(fitted.result) == INVALID

@@ -284,3 +284,11 @@ def test_cg_is_not_stopped_by_zeros_in_the_right_side():
     rhs = np.where(np.arange(N) < 5, 0, RHS)
     found = answer(CG(precondition=False), matrix, np.eye(N), rhs)
     np.testing.assert_allclose(found, np.linalg.solve(matrix, rhs), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-17, 1e17])
+def test_gmres_is_indifferent_to_the_size_of_the_operator(size):
+    """Of a singular one too: of a consistent system it is the solution in the span of both."""
+    wanted = np.linalg.solve(SYSTEMS["nonsymmetric"], RHS)
+    found = answer(SOLVERS["gmres_plain"], size * SYSTEMS["nonsymmetric"], np.eye(N), RHS)
+    np.testing.assert_allclose(size * found, wanted, rtol=1e-9)
