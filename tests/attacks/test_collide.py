@@ -25,6 +25,7 @@ from attacks.goals.collide import Layers
 from bilevel import Data, Expected, Together, batch, maximize
 from bilevel.learners import AbstractModel, Fixed, LinearModel, NetworkModel
 from bilevel.networks import MLP, AbstractArchitecture, Outputs
+from bilevel.solvers import Relaxed
 
 RNG = np.random.default_rng(0)
 SHAPE, ROWS = (2, 3), np.array([4, 0, 2])
@@ -133,6 +134,15 @@ def test_the_coefficients_are_those_of_an_independent_solver():
     # in the hull of more rows than features: the coefficients are not unique, the distance is
     here, there = jnp.asarray(rng.normal(size=(5, 2))), jnp.full(2, 0.01)
     assert float(Polytope().distance(here, there)) < 1e-20
+
+
+def test_the_program_is_solved_by_the_solver_given():
+    """A barrier keeps all coefficients from zero."""
+    here, there = jnp.asarray(RNG.normal(size=(5, 7))), jnp.asarray(RNG.normal(size=7))
+    inside = jax.jit(Polytope(Relaxed(mu=0.1)).coefficients)(here, there)
+    assert np.sum(on_faces(np.asarray(here), np.asarray(there)) == 0) >= 1
+    assert np.all(np.asarray(inside) > 1e-3)
+    np.testing.assert_allclose(np.sum(inside), 1)
 
 
 @pytest.mark.slow

@@ -58,6 +58,22 @@ def test_the_bound_is_that_of_the_clean_model_where_it_is_the_best() -> None:
     np.testing.assert_allclose(made.fewest, expected, rtol=1e-5)
 
 
+def test_the_bound_is_the_best_of_the_models_on_the_way() -> None:
+    """By its formula, of a wanted model with larger and one with smaller weights."""
+    learner = Logistic(0.3)
+    for size in (0.2, 3.0):
+        clean = learner.fit(TRAIN).model
+        wanted = LinearModel(jnp.asarray([-0.3, 0.5, 0.4]) * size, clean.bias)
+        made = approach_model(TRAIN, wanted, learner, POOL, 1)
+        bounds = []
+        for model in (clean, made.model):
+            cost = 0.15 * float(wanted.w @ wanted.w - model.w @ model.w)
+            assert abs(cost) > 0.005
+            worse = np.sum(loss(wanted, TRAIN) - loss(model, TRAIN)) + 40 * cost
+            bounds.append(worse / (np.max(loss(model, POOL) - loss(wanted, POOL)) - cost))
+        np.testing.assert_allclose(made.fewest, max(bounds), rtol=1e-8)
+
+
 @pytest.mark.parametrize("learner", [LEARNER, Ridge(0.05, l2_bias=0.1)])
 def test_no_model_that_some_rows_reach_is_said_to_need_more(learner):
     rng = np.random.default_rng(1)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -275,3 +276,23 @@ def test_the_command_says_by_its_status_whether_an_audit_passed(
 def test_a_question_that_makes_no_sense_is_one_sentence(more, sentence) -> None:
     with pytest.raises(TableError, match=sentence):
         audit(people(), "y", **more)
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path) -> None:
+    """A variable that is set to nothing counts as not set, and a folder that is set stays."""
+    name, kept = "jax_compilation_cache_dir", []
+    before = jax.config.jax_compilation_cache_dir  # pyright: ignore
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    try:
+        for users in ("", str(tmp_path / "cache")):
+            monkeypatch.setenv("XDG_CACHE_HOME", users)
+            jax.config.update(name, None)
+            command.keep_programs()
+            kept.append(jax.config.jax_compilation_cache_dir)  # pyright: ignore
+        jax.config.update(name, "own")
+        command.keep_programs()
+        kept.append(jax.config.jax_compilation_cache_dir)  # pyright: ignore
+    finally:
+        jax.config.update(name, before)
+    folders = (tmp_path / "home" / ".cache", tmp_path / "cache")
+    assert kept == [*(str(folder / "bilevel" / "jax") for folder in folders), "own"]
