@@ -67,6 +67,7 @@ def test_the_bound_is_the_best_of_the_models_on_the_way() -> None:
         made = approach_model(TRAIN, wanted, learner, POOL, 1)
         bounds = []
         for model in (clean, made.model):
+            assert isinstance(model, LinearModel)
             cost = 0.15 * float(wanted.w @ wanted.w - model.w @ model.w)
             assert abs(cost) > 0.005
             worse = np.sum(loss(wanted, TRAIN) - loss(model, TRAIN)) + 40 * cost

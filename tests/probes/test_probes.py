@@ -75,7 +75,8 @@ def test_an_attack_on_a_network_has_the_gradient_of_its_path(name):
     z = TRAIN.x[:2]
     certificate = certify(attack, z)
     gradient = jax.grad(attack)(z)
-    np.testing.assert_allclose(certificate.gradient, gradient, rtol=1e-12)
+    size = float(np.max(np.abs(gradient)))  # of sums, whose rounding small entries share
+    np.testing.assert_allclose(certificate.gradient / size, gradient / size, atol=1e-12)
     along = jax.random.normal(jax.random.key(1), z.shape)
     slope = difference(attack, z, along)
     error = abs(float(jnp.sum(gradient * along)) - slope)

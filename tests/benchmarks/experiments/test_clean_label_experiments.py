@@ -22,7 +22,7 @@ from benchmarks.clean_label import (
     with_interval,
 )
 from benchmarks.experiments.backdoors import sleeper
-from benchmarks.experiments.targeted import _pairs, metapoison
+from benchmarks.experiments.targeted import _pairs, gradient_matching, metapoison
 from benchmarks.report import UsageError
 from bilevel import Data
 from bilevel.learners import ensemble
@@ -124,6 +124,24 @@ def test_a_hit_is_the_wanted_class_and_any_other_class_is_misread() -> None:
     assert (one["hit"], one["misread"], one["test_err"]) == (0.5, 0.75, 3 / 400)
     assert (two["hit"], two["misread"], two["test_err"]) == (0.0, 0.25, 2 / 400)
     assert (one["label"], one["wanted"], two["target"], two["score"]) == (4, 9, 7, 0.6)
+
+
+def test_matching_begins_and_steps_as_often_as_it_is_told(monkeypatch) -> None:
+    told = []
+
+    def aligned(capability, target, models, train, starts, step, steps):
+        told.append((target.rows, models, len(starts), step, steps))
+        return starts[0], jnp.zeros(())
+
+    monkeypatch.setattr(gradient_matching, "aligned", aligned)
+    options = gradient_matching.Options(members=5, restarts=3, steps=7, step=0.2, train=100)
+    chosen = _pairs.Pairs(
+        jnp.asarray([4]), DATA.x[:1], jnp.asarray([9]), jnp.asarray([[2, 3]]),
+        jax.random.split(jax.random.key(0), 1),
+    )  # fmt: skip
+    moved, _ = gradient_matching.matched(options, DIGITS, chosen)  # pyright: ignore
+    assert told == [(1, DIGITS.models, 3, 0.2, 7)]
+    assert moved.shape == (1, 2, 28, 28, 1)
 
 
 def test_sleepers_are_for_different_pairs_and_their_sources_are_of_the_source(monkeypatch) -> None:

@@ -1,5 +1,6 @@
 """Figures that experiments report, against the same figures counted by hand."""
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,9 +117,11 @@ def test_notes_on_a_targeted_attack_count_what_is_lost_beside_clean_rows() -> No
 
 def test_stability_is_of_the_features_that_clean_training_selects(monkeypatch) -> None:
     chosen = iter((0, 1, 1, 0))  # clean, random, flipped, attacked: one of three features each
+    number = itertools.count(1)
 
     def judge(*arguments) -> lasso_features.Judged:
-        return lasso_features.Judged(0.1, 0.2, np.array([next(chosen)]), 1)
+        i = next(number)
+        return lasso_features.Judged(i / 10, i / 100, np.array([next(chosen)]), i)
 
     def poisoned(train, start, *others, **settings) -> Climbed:
         return Climbed(start)
@@ -129,6 +132,10 @@ def test_stability_is_of_the_features_that_clean_training_selects(monkeypatch) -
     (row,) = lasso_features._attacked("ridge", 0.2, options, [LABELLED])["rows"]
     stability = [row[f"{name}_stability"] for name in lasso_features.POISONS]
     np.testing.assert_allclose(stability, [-0.5, -0.5, 1.0])
+    told = [row[name] for name in ("clean_nonzero", "attack_nonzero", "attack_val_err")]
+    assert told == [1, 4, 0.4]
+    errors = [row[f"{name}_test_err"] for name in ("clean", "random", "flip", "attack")]
+    assert errors == [0.01, 0.02, 0.03, 0.04]
 
 
 def test_mails_that_set_roni_s_tolerance_are_no_others() -> None:
