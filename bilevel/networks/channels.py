@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PyTree, Shaped
 
 from ._architecture import AbstractArchitecture
 
@@ -90,7 +90,7 @@ class Channels(eqx.Module):
             node = node[step]
         return node
 
-    def along(self, leaf: Array, values: Float[Array, " c"]) -> Float[Array, "..."] | None:
+    def along(self, leaf: Array, values: Shaped[Array, " c"]) -> Shaped[Array, "..."] | None:
         """The values (c,) along the channels of an array of parameters; None if it has none."""
         if leaf.ndim == 0 or leaf.shape[self.axis] != values.size:
             return None
