@@ -4,9 +4,9 @@ _EXPERIMENTS = "benchmarks/experiments"
 _BACKDOORS, _TARGETED, _DEFENSES = (
     f"{_EXPERIMENTS}/{folder}" for folder in ("backdoors", "targeted", "model_defenses")
 )
-_OF_BACKDOORS, _OF_TARGETS, _OF_DEFENSES, _OF_TIMES, _OF_STAMPS = (
+_OF_BACKDOORS, _OF_TARGETS, _OF_DEFENSES, _OF_TIMES, _OF_STAMPS, _MEASURED = (
     f"tests/{_EXPERIMENTS}/test_cells_of_{name}_rows.py"
-    for name in ("backdoor", "targeted", "defended", "ranked_and_timed", "stamped")
+    for name in ("backdoor", "targeted", "defended", "ranked_and_timed", "stamped", "measured")
 )
 
 MUTANTS = (
@@ -312,6 +312,47 @@ MUTANTS = (
                 "learner = make(Fixed(of.model, LOSS), of)\n        return "
                 "learner.fit(of.rows.poisoned",
             ),
+        )
+    ),
+    *(
+        (f"{_EXPERIMENTS}/{file}.py", old, new, _MEASURED)
+        for file, old, new in (
+            (
+                "hypergradients/compilations", '"second_s": second["seconds"]',
+                '"second_s": other["seconds"]',
+            ),
+            (
+                "hypergradients/compilations", '"cached_loaded": int(fresh["loaded"])',
+                '"cached_loaded": int(first["loaded"])',
+            ),
+            (
+                "hypergradients/compilations",
+                "in_a_process_of_its_own(case, options, times=1, cache=folder)\n        cached",
+                "cached",
+            ),
+            (
+                "hypergradients/memory", "_difference(answer, unrolled)",
+                "_difference(unrolled, answer)",
+            ),
+            (
+                "hypergradients/memory", "elif answer is not None and mode in LEVELS:",
+                "elif answer is not None:",
+            ),
+            ("hypergradients/memory", 'for mode in MODES if', 'for mode in reversed(MODES) if'),
+            (
+                "networks/network_speed", "steps = count * options.passes * (TRAIN",
+                "steps = options.passes * (TRAIN",
+            ),
+            ("networks/network_speed", '"test_err": None, **cells,', '**cells, "test_err": None,'),
+            (
+                "svm/svm_gradient", '"least_alpha": alpha.min(), "most_alpha": alpha.max()',
+                '"least_alpha": alpha.max(), "most_alpha": alpha.min()',
+            ),
+            (
+                "svm/svm_gradient", "printed_formula(attack, parts.validation, z",
+                "printed_formula(attack, parts.train, z",
+            ),
+            ("svm/svm_gradient", "rng([options.seed, split, points])", "rng([split, points])"),
         )
     ),
 )  # fmt: skip
