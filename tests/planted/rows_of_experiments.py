@@ -353,6 +353,25 @@ MUTANTS = (
                 "printed_formula(attack, parts.train, z",
             ),
             ("svm/svm_gradient", "rng([options.seed, split, points])", "rng([split, points])"),
+            (
+                "hypergradients/hypergradients", '"reference": row.name == study.reference',
+                '"reference": row is study.rows[0]',
+            ),
+            (
+                "hypergradients/hypergradients", '"certified": row.bound', '"certified": row.angle',
+            ),
+            (
+                "hypergradients/hypergradient_peers", "cells = row(task, method, options.seconds)",
+                "cells = row(task, method, 1.0)",
+            ),
+            (
+                "tuning/hyperparameters", "split(options.data, options.seed + number, options",
+                "split(options.data, number, options",
+            ),
+            (
+                "tuning/hyperparameters", "by_hypergradient(data, (d,), options.steps)",
+                "by_hypergradient(data, (d + 1,), options.steps)",
+            ),
         )
     ),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Rows of what processes of their own measure, and of slopes of SVMs, cell by cell."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,15 @@ import numpy as np
 import pytest
 from saying import put, said
 
-from benchmarks.experiments.hypergradients import compilations, memory
+from benchmarks.experiments.hypergradients import (
+    compilations,
+    hypergradient_peers,
+    hypergradients,
+    memory,
+)
 from benchmarks.experiments.networks import network_speed
 from benchmarks.experiments.svm import svm_gradient
+from benchmarks.experiments.tuning import hyperparameters
 
 
 def test_calls_and_caches_are_told_apart(monkeypatch) -> None:
@@ -109,3 +116,81 @@ def test_a_slope_of_an_svm_is_examined_where_its_points_lie(monkeypatch) -> None
         "ours_error": ("attack", said(z), ("attack", "validation", said(z), 0.75)),
         "drawn": True,
     }]  # fmt: skip
+
+
+def test_derivatives_are_beside_the_reference_of_their_problem(monkeypatch) -> None:
+    options = hypergradients.Options(steps=18, seconds=0.75)
+    cells = {"error": 0.25, "angle": 0.5, "bound": 0.125, "compile_seconds": 4.0, "steps": 6}
+    rows = [
+        SimpleNamespace(name=name, message=f"said {name}", seconds=seconds, memory=3e6, **cells)
+        for name, seconds in (("implicit", 0.002), ("unrolled", 0.003))
+    ]
+
+    def compare(objective: str, z: str, methods: str, seconds: float) -> Any:
+        assert (objective, z, methods, seconds) == ("objective 18", "z", "methods", 0.75)
+        return SimpleNamespace(rows=rows, reference="unrolled")
+
+    def case(steps: int) -> Any:
+        return SimpleNamespace(objective=f"objective {steps}", z="z", methods="methods")
+
+    put(monkeypatch, hypergradients, compare=compare)
+    monkeypatch.setitem(hypergradients.CASES, "logistic", case)
+    assert hypergradients.make_rows(options, "logistic")["rows"] == [
+        {
+            "problem": "logistic", "derivative": name, "reference": name == "unrolled",
+            "error": 0.25, "angle_degrees": 0.5, "certified": 0.125, "cpu_ms": ms,
+            "compile_seconds": 4.0, "memory_mb": 3.0, "steps": 6, "message": f"said {name}",
+        }
+        for name, ms in (("implicit", 2.0), ("unrolled", 3.0))
+    ]  # fmt: skip
+
+
+def test_penalties_of_a_split_are_of_each_method(monkeypatch) -> None:
+    """First one penalty for all features, then one for each; the rows are of their own seed."""
+    options = hyperparameters.Options(seed=30, folds=4, grid=7, steps=9)
+    data = SimpleNamespace(rows=np.zeros((2, 6)))
+    put(
+        monkeypatch, hyperparameters,
+        split=lambda *given: {(options.data, 35, 4): data}[given],
+        by_grid=lambda of, many: {"found": ("grid", of is data, many)},
+        by_hypergradient=lambda of, shape, steps: {"found": (shape, of is data, steps)},
+    )  # fmt: skip
+    expected = [("grid", True, 7), ((), True, 9), ((5,), True, 9)]
+    assert hyperparameters.make_rows(options, 5)["rows"] == [
+        {"split": 5, "method": method, "found": found}
+        for method, found in zip(hyperparameters.METHODS, expected, strict=True)
+    ]
+
+
+def test_methods_of_peers_are_those_of_the_family_and_a_missing_peer_is_noted(monkeypatch) -> None:
+    present, absent = tuple(hypergradient_peers.TOOLS)[:2]
+    options = hypergradient_peers.Options(tools=(present, absent), seed=9, seconds=0.75, core=3)
+    cores = []
+
+    def one_core(core: int) -> Any:
+        cores.append(core)
+        return nullcontext()
+
+    def load(name: str) -> Any:
+        if name.endswith(hypergradient_peers.TOOLS[absent]):
+            raise hypergradient_peers.MissingPeer("it is missing")
+        assert name == f"benchmarks.peers.{hypergradient_peers.TOOLS[present]}"
+        methods = [SimpleNamespace(setting=setting) for setting in ("slow", "fast")]
+        return SimpleNamespace(duals=lambda: methods, others=lambda: [])
+
+    put(
+        monkeypatch, hypergradient_peers, one_core=one_core,
+        importlib=SimpleNamespace(import_module=load),
+        make_task=lambda *given: SimpleNamespace(family="duals", given=given),
+        row=lambda task, method, seconds: {"cells": (task.given, method.setting, seconds)},
+    )  # fmt: skip
+    found = hypergradient_peers.make_rows(options, "svm")  # pyright: ignore
+    assert found == {
+        "rows": [
+            {"problem": "svm", "tool": present, "setting": setting,
+             "cells": (("svm", 9), setting, 0.75)}
+            for setting in ("slow", "fast")
+        ],
+        "notes": ["it is missing"],
+    }  # fmt: skip
+    assert cores == [3]
