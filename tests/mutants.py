@@ -25,6 +25,7 @@ from planted import (
     fresh,
     passed_on,
     pictures,
+    rows_of_experiments,
     sampled,
     settings,
 )
@@ -57,6 +58,7 @@ MUTANTS = tuple(
         figures,
         passed_on,
         pictures,
+        rows_of_experiments,
         sampled,
         settings,
     )

@@ -142,7 +142,7 @@ def make_rows(options: Options, steps: int) -> dict[str, list]:
         for mode in (mode for mode in MODES if mode in options.modes):
             cells = in_a_process_of_its_own(mode, steps, options, path)
             answer, error = cells.pop("answer"), None
-            if answer is not None and mode != "forward" and unrolled is not None:
+            if answer is not None and unrolled is not None:
                 error = _difference(answer, unrolled)
             elif answer is not None and mode in LEVELS:
                 unrolled = answer

@@ -1,0 +1,56 @@
+"""Numbers that say what a stub was given, so that a cell of a row can be told from all others."""
+
+import zlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _plain(word: Any) -> Any:
+    """Values in place of arrays and keys."""
+    if isinstance(word, jax.Array) and jnp.issubdtype(word.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(word).tolist()
+    if isinstance(word, jax.Array | np.ndarray | np.generic):
+        word = np.asarray(word, float).tolist()
+    if isinstance(word, int) and not isinstance(word, bool):
+        return float(word)
+    return [_plain(part) for part in word] if isinstance(word, tuple | list) else word
+
+
+def said(*words: Any) -> float:
+    """The number in (0, 1) of these words."""
+    return zlib.crc32(repr([_plain(word) for word in words]).encode()) / 2**32
+
+
+def put(monkeypatch: Any, module: Any, **stubs: Any) -> None:
+    """These in place of what the module has."""
+    for name, stub in stubs.items():
+        monkeypatch.setattr(module, name, stub)
+
+
+def looped(call: Callable, size: int | None = None) -> Callable:
+    """In place of `bilevel.batch`: one after another."""
+    del size
+
+    def each(*rows: Any) -> Any:
+        made = [call(*row) for row in zip(*rows, strict=True)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *made)
+
+    return each
+
+
+def retraining(*words: Any) -> Any:
+    """What victims do with poison and without."""
+
+    def cells(kind: str) -> Any:
+        success, accuracy = (
+            SimpleNamespace(mean=said(*words, kind, what), worst=said(*words, kind, what, "worst"))
+            for what in ("success", "accuracy")
+        )
+        return SimpleNamespace(success=success, accuracy=accuracy)
+
+    return SimpleNamespace(attacked=cells("attacked"), clean=cells("clean"), **vars(cells("")))
