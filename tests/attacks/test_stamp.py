@@ -50,7 +50,8 @@ NET = Network(
 ROWS, PLAIN = np.array([4, 0, 10]), CrossEntropy()
 CASES = {
     "features, ridge": (
-        Ridge(0.3), Stamp(triggers.Features([1, 4], [1.5, -1.0]), ROWS, 1, np.array([1.0, 0.5, 2.0])),
+        Ridge(0.3),
+        Stamp(triggers.Features([1, 4], [1.5, -1.0]), ROWS, 1, np.array([1.0, 0.5, 2.0])),
         TABLE,
         backdoor(HELD.x[::2], np.ones(15, int), HELD.x, HELD.y, Squares(), 0.5), None,
     ),
