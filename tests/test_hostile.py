@@ -89,6 +89,7 @@ def test_numbers_of_other_types_are_converted():
         np.testing.assert_array_equal(SVM().fit(Data(same, Y)).model.bias, plain)
 
 
+@pytest.mark.stand_ins
 def test_appended_rows_have_the_types_of_the_others():
     data = append(Data(X.astype(np.float32), Y.astype(np.int32)), [[1, 2.5, 3]], [1.0], [0.5])
     assert [a.dtype for a in (data.x, data.y, data.weight)] == ["float32", "int32", "float32"]

@@ -2,8 +2,9 @@
 where an error is expected: there our own sentence must come first.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from beartype.roar import BeartypeDecorHintException
 from jaxtyping import install_import_hook
 
 EXPECTED = [0]
-"""Number of `pytest.raises` blocks that are open."""
+"""Number of `pytest.raises` blocks, and of tests with stand-ins, that are open."""
 
 
 def checked(function: Any) -> Callable:
@@ -29,6 +30,16 @@ def checked(function: Any) -> Callable:
         return (function if EXPECTED[0] else strict)(*args, **kwargs)
 
     return call
+
+
+@contextlib.contextmanager
+def trusting() -> Iterator[None]:
+    """Check nothing meanwhile."""
+    EXPECTED[0] += 1
+    try:
+        yield
+    finally:
+        EXPECTED[0] -= 1
 
 
 def install(packages: tuple[str, ...]) -> None:

@@ -65,7 +65,7 @@ def deal(data: Data, place: Int[Array, " n"], parts: int, seed: int = 0) -> Data
     return eqx.tree_at(lambda d: d.weight, dealt, jnp.where(inside, dealt.weight, 0))
 
 
-def split(key: PRNGKeyArray | None, parts: int) -> PRNGKeyArray | None:
+def split(key: PRNGKeyArray | None, parts: int) -> Array | None:
     """A key for each part."""
     return None if key is None else jax.random.split(key, parts)
 

@@ -45,6 +45,7 @@ COMPOSITES = {
 """How it is made, of how many, and its own kinks behind those of its parts."""
 
 
+@pytest.mark.stand_ins
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_each_part_of_a_goal_is_checked_and_prepared_draws_and_has_its_kinks(name):
     make, count, own = COMPOSITES[name]

@@ -82,6 +82,7 @@ def test_impossible_ones_are_a_sentence(make, sentence):
         make()
 
 
+@pytest.mark.stand_ins
 def test_rows_of_weight_zero_do_not_shorten_a_step():
     gradient = XY(jnp.asarray(RNG.normal(size=(1, D))), jnp.asarray([0.3]))
     slots = XY(jnp.zeros((M, D)).at[:1].set(gradient.x), jnp.zeros(M).at[:1].set(gradient.y))

@@ -26,6 +26,7 @@ def test_a_spread_is_the_root_mean_square_distance_in_units(unit) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.stand_ins
 @pytest.mark.parametrize("size", [0.01, 100.0])
 def test_a_scale_is_the_spread_of_the_rows_or_the_size_of_a_smaller_domain(size) -> None:
     """In the largest unit of each feature."""

@@ -108,6 +108,7 @@ def test_rectangles_have_sides_from_a_seventh_to_four_sevenths():
     assert masks.mean() < np.asarray(draw(KEY, 200, 3, 14, 28)).mean()
 
 
+@pytest.mark.stand_ins
 def test_the_loss_is_of_missing_pixels_that_the_inpainter_does_not_see():
     """One that paints what it sees: it sees nothing there."""
     seen = np.zeros((3, 3, 2, 1), np.float32)

@@ -116,7 +116,7 @@ def test_strip_refuses_rows_that_are_read_alike_under_all_overlays() -> None:
 
 
 def test_more_mixing_asks_more_of_a_trigger() -> None:
-    refused = eqx.filter_jit(lambda model: model.refuses(corner(0.6)))
+    refused = eqx.filter_jit(lambda model: model.refuses(jnp.asarray(corner(0.6))))
     passed = [np.mean(~np.asarray(refused(strip(mix=m).fit(DATA).model))) for m in (0.1, 0.9)]
     assert passed[0] < 0.5 < passed[1]
 

@@ -194,7 +194,9 @@ def test_smooth_shares_meet_the_quotas_and_near_the_hard_choice():
     score, group, weight = (jnp.asarray(a) for a in (SCORE, GROUP, np.ones(12)))
     hard = quota(group, weight > 0, 7 / 12, 0.8)
     soft = hard._replace(least=hard.least.astype(float) - 0.5)
-    share = jax.jit(soft_lowest)(score, weight, jnp.asarray(7.0), 60.0, soft)
+    share = jax.jit(lambda s, w, c: soft_lowest(s, w, c, 60.0, soft))(
+        score, weight, jnp.asarray(7.0)
+    )
     np.testing.assert_allclose(jnp.sum(share), 7, rtol=1e-9)
     for label in range(3):
         held = float(jnp.sum(jnp.where(group == label, share, 0)))

@@ -94,6 +94,7 @@ TUNING = Tuning(Descent(optax.sgd(0.3), 7), 3, 0.5, Unroll(5))
 FIXED = Fixed(LinearModel(jnp.zeros(2), jnp.zeros(())), CrossEntropy())
 
 
+@pytest.mark.stand_ins
 def test_fine_pruning_passes_on_what_it_is_told(monkeypatch) -> None:
     asked = []
 
@@ -113,6 +114,7 @@ def test_fine_pruning_passes_on_what_it_is_told(monkeypatch) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.stand_ins
 @pytest.mark.parametrize("kind", ["fine-tuning", "unlearning", "implicit unlearning"])
 def test_repairs_tune_with_what_they_are_told(monkeypatch, kind) -> None:
     """On the defender's rows, of which unlearning stamps its share."""

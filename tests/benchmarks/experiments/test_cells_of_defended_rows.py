@@ -13,6 +13,8 @@ from benchmarks.experiments.model_defenses import activation_clustering, i_bau, 
 from benchmarks.experiments.model_defenses._infected import TARGET, Figures, Infection
 from bilevel import Data
 
+pytestmark = pytest.mark.stand_ins
+
 
 class Model(SimpleNamespace):
     """A network that says which it is."""

@@ -21,6 +21,8 @@ from benchmarks.experiments.networks import network_speed
 from benchmarks.experiments.svm import svm_gradient
 from benchmarks.experiments.tuning import hyperparameters
 
+pytestmark = pytest.mark.stand_ins
+
 
 def test_calls_and_caches_are_told_apart(monkeypatch) -> None:
     """Two processes share a folder: the second has what the first has compiled."""

@@ -15,6 +15,8 @@ from benchmarks.experiments.model_defenses._infected import Figures
 from benchmarks.experiments.targeted import gradient_matching
 from bilevel import Data
 
+pytestmark = pytest.mark.stand_ins
+
 BADNETS = badnets_mnist.Options(share=0.25, shares=(0.5,), victims=3, fewer=2, distance=6)
 
 

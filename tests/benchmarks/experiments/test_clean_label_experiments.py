@@ -126,6 +126,7 @@ def test_a_hit_is_the_wanted_class_and_any_other_class_is_misread() -> None:
     assert (one["label"], one["wanted"], two["target"], two["score"]) == (4, 9, 7, 0.6)
 
 
+@pytest.mark.stand_ins
 def test_matching_begins_and_steps_as_often_as_it_is_told(monkeypatch) -> None:
     told = []
 

@@ -24,6 +24,8 @@ from benchmarks.experiments.tuning import hyperparameters
 from benchmarks.report import UsageError
 from bilevel.networks import MLP, lenet, small
 
+pytestmark = pytest.mark.stand_ins
+
 
 def test_images_of_the_source_are_minus_one_and_those_of_the_target_one(monkeypatch) -> None:
     """Images that are their labels: no set has an image of another class, or one of another set."""

@@ -13,6 +13,8 @@ from defenses.data_audit import audit
 from defenses.data_audit.defending import offered
 from defenses.data_audit.ingest import Table
 
+pytestmark = pytest.mark.stand_ins
+
 MODULE: Any = importlib.import_module("defenses.data_audit.audit")
 COUNTS, SHARES, SEED = [4, 9, 18], (0.05, 0.1, 0.2), 3
 

@@ -209,6 +209,7 @@ def test_cells_of_a_row_are_plain_and_short() -> None:
     assert kinds == [int, float, bool, str]
 
 
+@pytest.mark.stand_ins
 @pytest.mark.parametrize("reach", ["observed", "labels"])
 @pytest.mark.parametrize("task", ["classes", "numbers"])
 def test_the_bound_is_asked_for_this_table_and_reach(task, reach, monkeypatch) -> None:

@@ -150,6 +150,7 @@ def test_wrong_labels_come_first(classes: bool) -> None:
     assert set(wrong) <= set(np.argsort(-found.score)[:9])
 
 
+@pytest.mark.stand_ins
 @pytest.mark.parametrize(("name", "strength"), [("C", 0.5), ("alpha", 8.0)])
 def test_stiffer_judges_have_so_many_times_the_penalty_and_the_weights_of_their_rows(
     name: str, strength: float
@@ -238,6 +239,7 @@ def test_pictures_are_sound_svg_and_a_certificate_makes_a_band(certified) -> Non
     assert "<b>&" in [e.text for e in picture.iter()]
 
 
+@pytest.mark.stand_ins
 def test_leaving_out_counts_equal_weights_of_another_size() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 2)), np.where(rng.random(40) < 0.5, 1.0, -1.0)
