@@ -34,7 +34,7 @@ class Targeted(AbstractGoal):
 
     def score(self, model, world, *, key=None):
         target, rest = (goal.score(model, world, key=key) for goal in (self.target, self.rest))
-        return -(target + self.keep * rest)
+        return -(target + self.keep.astype(rest.dtype) * rest)
 
     def kinks(self, model, world):
         kinks = [goal.kinks(model, world) for goal in (self.target, self.rest)]

@@ -41,6 +41,20 @@ def test_targeted_is_success_and_stealth() -> None:
     np.testing.assert_allclose(hinge.kinks(MODEL, WORLD), bends)
 
 
+def test_rows_in_single_precision_may_have_losses_in_double() -> None:
+    """As those of a head in float64 on images in float32."""
+    x, y = X.astype("float32"), Y.astype("float32")
+    model = LinearModel(MODEL.w.astype("float32"), MODEL.bias.astype("float32"))
+
+    def loss(y, f):
+        return LogisticLoss()(y, f).astype("float64")
+
+    score = goals.targeted(x[:3], -y[:3], x[3:], y[3:], loss, keep=2.0).score(model, WORLD)
+    expected = goals.targeted(X[:3], -Y[:3], X[3:], Y[3:], LogisticLoss(), keep=2.0)
+    assert score.dtype == "float64"
+    np.testing.assert_allclose(score, expected.score(MODEL, WORLD), rtol=1e-5)
+
+
 def test_penalised_adds_the_penalty() -> None:
     base = goals.indiscriminate(X, Y, Squares())
     goal = goals.Penalised(base, l1=0.3, l2=0.2)

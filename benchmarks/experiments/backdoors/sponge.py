@@ -134,7 +134,7 @@ def sponges(options: Options, model: AbstractDeepModel, x: jax.Array) -> jax.Arr
 def make_examples(options: Options) -> dict[str, Any]:
     """A row for each victim of the control and start of the examples."""
     train, test = digits(options)
-    noise = jax.random.uniform(jax.random.key(2), test.x[: options.examples].shape)
+    noise = jax.random.uniform(jax.random.key(2), test.x[: options.examples].shape, test.x.dtype)
     starts = {"digits": test.x[: options.examples], "noise": noise}
     rows = []
     for number, model in enumerate(trained(options, train, 0.0)):
