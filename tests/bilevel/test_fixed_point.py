@@ -129,6 +129,20 @@ def test_slow_contractions(rate):
     assert int(solution.stats["steps"]) < 200
 
 
+def test_rounding_that_one_probe_does_not_see_is_measured():
+    """The map's rounding is of a sum, which stays where its two parts move in opposite ways."""
+    size = 1e-10
+
+    def rounded(w, t):
+        return (w + t) / 2 + size * jnp.sin(1e17 * (w[0] + w[1]))
+
+    problem = FixedPoint(rounded, jnp.zeros(4), jnp.asarray(1.0))
+    solution = argmin(problem, solver=Anderson())
+    np.testing.assert_allclose(solution.value, 1, atol=3 * size)
+    assert 0.01 * size < float(solution.stats["residual"]) < 2 * size
+    assert int(solution.stats["steps"]) < 100
+
+
 def test_a_fixed_point_at_zero():
     problem = FixedPoint(lambda w, t: t * jnp.tanh(w), jnp.ones(3), jnp.asarray(0.5))
     solution = argmin(problem, solver=Anderson())

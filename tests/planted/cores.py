@@ -161,4 +161,8 @@ MUTANTS = (
         "jnp.repeat(key[None], parts)",
         "tests/test_failures.py",
     ),
+    (
+        "bilevel/solvers/smooth/anderson.py", "(probes < PROBES)", "(probes < 1)",
+        "tests/bilevel/test_fixed_point.py",
+    ),
 )

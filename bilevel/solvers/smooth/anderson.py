@@ -16,6 +16,8 @@ from .._equilibrium import AbstractEquilibrium
 
 STALL = 4
 """Steps without progress after which the rounding of the map is measured."""
+PROBES = 3
+"""Points next to the best one at which rounding is measured: at one of them it may be the same."""
 FIRST, EXTRAPOLATED, PLAIN, PROBE = map(np.int32, range(4))
 """What a point is tried as: the start, a step of one kind or the other, or to measure rounding."""
 
@@ -32,6 +34,7 @@ class _State(NamedTuple):
     best: Array
     best_r: Array
     noise: Array
+    probes: Array
     stall: Array
     steps: Array
 
@@ -41,7 +44,7 @@ class Anderson(AbstractEquilibrium):
 
     - `tol`: the iteration ends if |map(w) - w| <= tol |w|. The solve has failed if it ends above
       100 times that, or above 100 units of rounding where these are larger: of w, or of the map
-      where the iteration stalls, by how far it moves there when w moves by one unit.
+      where the iteration stalls, by how far it moves there when w moves by one unit, of three ways.
     - `max_steps`: steps, at most. Each evaluates the map once; so do an extrapolation that is given
       up and the measurement of rounding, which are no steps.
     - `memory`: number of earlier steps in an extrapolation.
@@ -56,8 +59,11 @@ class Anderson(AbstractEquilibrium):
     def run(self, problem: FixedPoint, warm: PyTree) -> Point:
         w, unravel = ravel_pytree(warm)
         eps = jnp.finfo(w.dtype).eps
-        # One unit of rounding, up and down in turn.
-        unit = 1 + eps * jnp.where(jnp.arange(w.size) % 2 == 0, 1, -1).astype(w.dtype)
+
+        def moved_by_a_unit(w: Array, number: Array) -> Array:
+            """w, each part of which moves by one unit of rounding: some up, as many down."""
+            up = jnp.arange(w.size, dtype=number.dtype) // (number + 1) % 2 == 0
+            return w * (1 + eps * jnp.where(up, 1, -1).astype(w.dtype))
 
         def body(s: _State) -> _State:
             # The map is evaluated here alone, whatever for: a copy of it costs its compilation.
@@ -79,8 +85,9 @@ class Anderson(AbstractEquilibrium):
             stall = jnp.where(better, 0, jnp.where(step, s.stall + 1, s.stall))
             # How far the map moves if w does by one unit; at most half the digits count.
             low = eps * norm(best)
-            measured = jnp.clip(norm(r - best_r), low, 0.01 * eps**0.5 * norm(best))
+            measured = jnp.clip(norm(r - best_r), s.noise, 0.01 * eps**0.5 * norm(best))
             noise = jnp.where(better, low, jnp.where(probe, measured, s.noise))
+            probes = jnp.where(probe, s.probes + 1, 0)
             w, r = jnp.where(step, s.at, s.w), jnp.where(step, r, s.r)
 
             # Least squares by regularised normal equations: the history becomes nearly dependent.
@@ -88,12 +95,12 @@ class Anderson(AbstractEquilibrium):
             ridge = 1e-14 * jnp.trace(gram) + jnp.finfo(w.dtype).tiny
             mix = jnp.linalg.solve(gram + ridge * jnp.eye(self.memory, dtype=w.dtype), dr @ r)
             plain = w + self.damping * r
-            asks = step & (stall == STALL)
+            asks = (step & (stall == STALL)) | (probe & (probes < PROBES))
             at = jnp.where(bad, plain, plain - mix @ (dw + self.damping * dr))
-            at = jnp.where(asks, best * unit, at)
+            at = jnp.where(asks, moved_by_a_unit(best, probes), at)
             role = jnp.where(asks, PROBE, jnp.where(bad, PLAIN, EXTRAPOLATED))
             steps = jnp.where(turn, s.steps + 1, s.steps)
-            return _State(at, role, w, r, dw, dr, best, best_r, noise, stall, steps)
+            return _State(at, role, w, r, dw, dr, best, best_r, noise, probes, stall, steps)
 
         def go(s: _State) -> Array:
             size = norm(s.best_r)
@@ -103,7 +110,7 @@ class Anderson(AbstractEquilibrium):
             return more | (s.role == PROBE) | (s.role == FIRST)
 
         blank, none = jnp.zeros((self.memory, w.size), w.dtype), jnp.int32(0)
-        start = _State(w, FIRST, w, w, blank, blank, w, w, jnp.zeros((), w.dtype), none, none)
+        start = _State(w, FIRST, w, w, blank, blank, w, w, jnp.zeros((), w.dtype), none, none, none)
         end = lax.while_loop(go, body, start)
         size = norm(end.best_r)
         close = size <= 100 * jnp.maximum(self.tol * norm(end.best), end.noise)
