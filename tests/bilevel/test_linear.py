@@ -103,6 +103,23 @@ def test_a_stale_factor_is_refined_as_long_as_that_helps(rest: float) -> None:
         assert np.all(np.isnan(answer(few, SYSTEMS[name], np.eye(N), RHS)))
 
 
+def test_residuals_that_grow_before_they_fall_are_no_failure():
+    """The error halves in the factor's own norm; the residual grows by up to the root of the
+    condition first. So it is where a run ends with a factor of its start, on an ill-conditioned
+    problem: a one-hot table's, whose gradient was NaN after some steps.
+    """
+    root = BASIS * np.logspace(-3, 0, N) @ BASIS.T
+    left = 0.5 * BASIS @ np.eye(N)[::-1] @ BASIS.T
+    matrix = root @ (np.eye(N) - left) @ root
+    inverse = np.linalg.inv(root @ root)
+    rhs = BASIS[:, -1]
+    assert np.linalg.norm(rhs - matrix @ inverse @ rhs) < 1e-3  # in this direction it falls
+    rhs = BASIS[:, 0]
+    assert np.linalg.norm(rhs - matrix @ inverse @ rhs) > 400
+    found = answer(Factor(), matrix, inverse, rhs)
+    np.testing.assert_allclose(matrix @ found, rhs, atol=3e-8)
+
+
 def test_a_restart_that_stagnates_says_so():
     """GMRES(k) makes no progress at all on a cyclic shift until k is its size."""
     unit = np.eye(N)[0]

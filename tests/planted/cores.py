@@ -165,4 +165,12 @@ MUTANTS = (
         "bilevel/solvers/smooth/anderson.py", "(probes < PROBES)", "(probes < 1)",
         "tests/bilevel/test_fixed_point.py",
     ),
+    (
+        "bilevel/linear/factor.py", "takes = (size > coarse) | (new_size < size)",
+        "takes = new_size < size", "tests/bilevel/test_linear.py",
+    ),
+    (
+        "bilevel/linear/factor.py", "(size > coarse) & (stall < PATIENCE)", "new_size < size",
+        "tests/bilevel/test_linear.py",
+    ),
 )
