@@ -7,13 +7,12 @@ from jaxtyping import PyTree
 from .._tree import norm, tree_add, tree_sub
 from ._linear import AbstractLinearSolver, Operator, loose, nan_if
 
-
 PATIENCE = 10
 """Refinements in a row that leave the least residual as it is, of a system that is not solved."""
 
 
 class Factor(AbstractLinearSolver):
-    """The inner solver's last factorisation, with iterative refinement until the residual stops falling.
+    """The inner solver's last factorisation, refined until the residual stops falling.
 
     It takes one back-substitution per cotangent if the factor is exact at the solution, a few more
     if the factor is of an earlier iterate or regularised. The default for all solvers that keep a

@@ -107,6 +107,19 @@ def test_dropout_is_drawn_from_the_key_and_off_without_one(name):
     assert not np.array_equal(hidden(KEY), hidden(jax.random.key(1)))
 
 
+class Told(nn.Module):
+    """Its logits say what it was told: whether it is evaluated."""
+
+    def __call__(self, x, deterministic):
+        return jnp.full(x.shape[0], float(deterministic))
+
+
+@pytest.mark.parametrize(("key", "evaluated"), [(KEY, 0), (None, 1)])
+def test_a_module_that_wants_to_know_is_deterministic_without_a_key(key, evaluated):
+    outputs = Linen(Told()).apply({}, jnp.zeros((2, 3)), key)
+    np.testing.assert_array_equal(outputs.logits, evaluated)
+
+
 def test_dropout_is_on_in_a_training_of_all_rows_at_once():
     def fit(rate):
         return (

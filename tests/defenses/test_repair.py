@@ -153,7 +153,8 @@ def test_unlearning_trains_on_stamped_rows_with_the_right_labels(finished):
 def test_channels_of_unusual_gain_are_clipped(model):
     weight = model.parameters["conv0"]["weight"].at[..., 5].multiply(20)
     steep = eqx.tree_at(lambda m: m.parameters["conv0"]["weight"], model, weight)
-    fitted = ClipChannels(Fixed(steep, CrossEntropy()), ("conv0",), 2.0).fit(TRAIN)
+    # so narrow that channels of usual gain are as far below the mean
+    fitted = ClipChannels(Fixed(steep, CrossEntropy()), ("conv0",), 0.3).fit(TRAIN)
     (record,) = fitted.report
     filters = np.asarray(weight).reshape(9, 1, 8)
     gain = [np.linalg.norm(filters[:, :, k], 2) for k in range(8)]

@@ -162,15 +162,21 @@ MUTANTS = (
         "tests/test_failures.py",
     ),
     (
-        "bilevel/solvers/smooth/anderson.py", "(probes < PROBES)", "(probes < 1)",
+        "bilevel/solvers/smooth/anderson.py",
+        "(probes < PROBES)",
+        "(probes < 1)",
         "tests/bilevel/test_fixed_point.py",
     ),
     (
-        "bilevel/linear/factor.py", "takes = (size > coarse) | (new_size < size)",
-        "takes = new_size < size", "tests/bilevel/test_linear.py",
+        "bilevel/linear/factor.py",
+        "takes = (size > coarse) | (new_size < size)",
+        "takes = new_size < size",
+        "tests/bilevel/test_linear.py",
     ),
     (
-        "bilevel/linear/factor.py", "(size > coarse) & (stall < PATIENCE)", "new_size < size",
+        "bilevel/linear/factor.py",
+        "(size > coarse) & (stall < PATIENCE)",
+        "new_size < size",
         "tests/bilevel/test_linear.py",
     ),
 )

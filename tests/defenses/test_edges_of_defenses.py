@@ -1,0 +1,109 @@
+"""Edges of defenses: units, rounds, what is counted, the sizes of what is drawn."""
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from defenses.audit.neural_cleanse import NeuralCleanse
+from defenses.data_audit import charts, page
+from defenses.data_audit.attacker import flips
+from defenses.data_audit.indicators import _separation
+from defenses.models import Plain
+from defenses.sanitise._quotas import Quota
+from defenses.sanitise._selection import soft_lowest
+
+RNG = np.random.default_rng(4)
+
+
+def test_the_size_of_a_mask_is_the_sum_over_its_pixels() -> None:
+    nothing: Any = None
+    mask = jnp.asarray(RNG.uniform(size=(4, 5, 1)))
+    area = NeuralCleanse(nothing, nothing).penalty()(nothing, mask, nothing, nothing, nothing)
+    np.testing.assert_allclose(area, np.sum(mask))
+
+
+def test_each_round_of_flips_has_the_derivative_at_the_labels_so_far() -> None:
+    """Gains that turn round once the first row is taken."""
+
+    def at(taken):
+        return np.array([9.0, 5, 4, 1, 2]) if not taken.any() else np.array([9.0, 1, 2, 5, 4])
+
+    influence: Any = SimpleNamespace(
+        at=at, rows=SimpleNamespace(y=np.zeros(5)), other_label=np.ones(5)
+    )
+    by_one, in_rounds = flips(influence, (1, 3), 2), flips(influence, (3,), 3)
+    assert [poison.changed[0].tolist() for poison in by_one] == [[0], [0, 3, 4]]
+    assert in_rounds[0].changed[0].tolist() == [0, 3, 4]
+    whole = flips(influence, (3,), 1)
+    assert whole[0].changed[0].tolist() == [0, 1, 2]
+
+
+def test_charts_are_as_high_as_what_is_drawn_in_them() -> None:
+    def heights(svg: str) -> tuple[float, float]:
+        height = float(re.findall(r'viewBox="0 0 [0-9.]+ ([0-9.]+)"', svg)[0])
+        return height, max(float(y) for y in re.findall(r' y2?="([-0-9.]+)"', svg))
+
+    for count in (1, 9):
+        row: Any = SimpleNamespace(name="none", clean=0.1, found=0.3, adaptive=0.2)
+        height, lowest = heights(charts.defense_chart([row] * count))
+        assert lowest < height < lowest + 20
+    budgets: Any = [SimpleNamespace(share=s, found=s, random=s / 2, certified=None) for s in (1, 2)]
+    height, lowest = heights(charts.damage_chart(budgets, 0.1))
+    assert lowest < height < lowest + 20
+
+
+def test_the_separation_of_classes_does_not_depend_on_units() -> None:
+    """Two clouds of deviation 2 along the line between them, 12 apart."""
+    along = np.array([0.6, 0.8])
+    side = np.array([-0.8, 0.6])
+    steps, wide = np.resize([-2.0, 2.0], 40), np.repeat([-30.0, 30.0], 20)
+    cloud = steps[:, None] * along + wide[:, None] * side
+    x, y = np.concatenate([cloud, cloud + 12 * along]), np.repeat([0, 1], 40)
+    for unit in (1.0, 1e-3):
+        np.testing.assert_allclose(_separation(unit * x, y).value, 6)
+    far = np.concatenate([x, cloud + 90 * side]), np.repeat([0, 1, 2], 40)
+    np.testing.assert_allclose(_separation(*far).value, 90 / 30)  # of the nearest by spread
+
+
+def test_reasons_are_words_and_numbers_are_numbers() -> None:
+    def row(exact, why) -> Any:
+        return SimpleNamespace(number=7, value=0.5, exact=exact, why=why, cells={"a": 1.0, "b": 2})
+
+    for exact in (None, 0.25):
+        with_reason = page._rows([row(exact, "an outlier")], "score", True)
+        named = re.findall(r"<t[hd] class=name>([^<]*)<", with_reason)
+        assert named == ["why", "an outlier"]
+        assert "class=name" not in page._rows([row(exact, "")], "score", True)
+
+
+def test_a_numpy_function_gets_rows_of_its_own_rank_in_a_batch() -> None:
+    def total(x):
+        return np.asarray(x).reshape(len(x), -1).sum(axis=1) if x.ndim == 2 else x["no such rank"]
+
+    batch = jnp.asarray(RNG.normal(size=(3, 4, 2)))
+    found = jax.jit(jax.vmap(Plain(total).decision))(batch)
+    np.testing.assert_allclose(found, batch.sum(axis=2))
+
+
+def test_a_threshold_is_differentiated_over_the_rows_that_it_holds() -> None:
+    """The quota of the second class holds its shares up: theirs do not move with the others."""
+    score = jnp.asarray([0.2, 0.5, 1.0, 1.5, 30.0, 40.0, 50.0])
+    group, weight = jnp.asarray([0.0, 0, 0, 0, 1, 1, 1]), jnp.asarray([1.0, 2, 1, 1, 1, 0.5, 1])
+    quota = Quota(jnp.where(group == 1, 1.5, 0.0), group)
+
+    @jax.jit
+    def shares(score):
+        return soft_lowest(score, weight, jnp.asarray(4.0), 2.0, quota)
+
+    base = shares(score)
+    np.testing.assert_allclose(weight[group == 1] @ base[group == 1], 1.5, rtol=1e-9)
+    np.testing.assert_allclose(weight @ base, 4, rtol=1e-9)
+    jacobian = jax.jit(jax.jacfwd(shares))(score)
+    for k in range(7):
+        h = 1e-5 * float(score[k])
+        up, down = (shares(score.at[k].add(sign * h)) for sign in (1, -1))
+        np.testing.assert_allclose(jacobian[:, k], (up - down) / (2 * h), atol=1e-7)
