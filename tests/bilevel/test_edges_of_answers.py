@@ -1,5 +1,6 @@
 """Edges of answers: resumed runs, one-sided derivatives, borders of faces, what failed first."""
 
+import dataclasses
 import sys
 import types
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bilevel import Bilevel, Data, argmin, maximize
+from bilevel import Bilevel, Data, argmin, certify, maximize
 from bilevel.learners import FairLogistic
 from bilevel.linear import Neumann
 from bilevel.penalties import L1, ElasticNet
@@ -179,3 +180,27 @@ def test_a_check_where_the_derivative_is_one_sided_says_so(monkeypatch) -> None:
     assert found.degenerate
     assert "one-sided at this z" in str(found)
     assert not check(objective, jnp.array([0.7, 0.5])).degenerate
+
+
+def test_rows_are_redrawn_by_the_key_that_is_given() -> None:
+    def redrawn(key, z, gradient):
+        del gradient
+        return jax.random.uniform(key, z.shape, z.dtype)
+
+    def flat_below_one(z):
+        return jnp.sum(jnp.maximum(z, 1.0))
+
+    def ends(**keyed):
+        return maximize(flat_below_one, jnp.zeros(3), steps=3, reseed=redrawn, **keyed).state.z
+
+    seen = [np.asarray(ends(**k)) for k in ({}, *({"key": jax.random.key(n)} for n in (0, 1, 1)))]
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[2], seen[3])
+    assert not np.any(seen[1] == seen[2])
+
+
+def test_a_certificate_says_if_the_inner_problem_has_another_precision() -> None:
+    found = certify(lambda z: jnp.sum(z**2), jnp.ones(2))
+    assert "(float64)" in str(found)
+    lower = dataclasses.replace(found, precision="float32")
+    assert "(float64, inner problem in float32)" in str(lower)

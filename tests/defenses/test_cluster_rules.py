@@ -10,7 +10,7 @@ from bilevel.learners import AbstractModel, Fixed
 from defenses import NearOther, SmallCluster
 from defenses.sanitise._clusters import Clusters
 from defenses.sanitise._features import Featured
-from defenses.sanitise.cluster_rules import Excluded
+from defenses.sanitise.cluster_rules import Excluded, _means
 
 CLASSES = 3
 
@@ -78,3 +78,9 @@ def test_a_small_cluster_is_one_below_the_limit_and_a_near_one_nearer_to_another
         rows, found = case(own, other, 0)
         suspect, _ = NearOther().suspicious(found, rows, Fixed(Said()))
         assert list(np.asarray(suspect)) == [poison, False, False]
+
+
+def test_a_mean_is_over_the_rows_of_a_cluster():
+    x = jnp.asarray([[1.0, 2.0], [3.0, 6.0], [5.0, 7.0]])
+    masks = jnp.asarray([[True, True, False], [False, False, True], [False, False, False]])
+    np.testing.assert_array_equal(_means(x, masks), [[2, 4], [5, 7], [0, 0]])

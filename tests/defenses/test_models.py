@@ -57,5 +57,7 @@ def test_a_function_of_another_shape_and_a_mistake_are_said():
         Plain(lambda x: np.zeros(3)).decision(x)
     with pytest.raises(ValueError, match=r"features: got shape \(5,\) for 5 rows"):
         Plain(of_numpy, lambda x: x[:, 0]).features(x)
+    with pytest.raises(ValueError, match=r"features: got shape \(4, 6\) for 5 rows"):
+        Plain(of_numpy, lambda x: x[1:]).features(x)
     with pytest.raises(ValueError, match="mismatch"):
         Plain(lambda x: x @ np.zeros((2, 2))).decision(x)
