@@ -204,3 +204,8 @@ def test_a_certificate_says_if_the_inner_problem_has_another_precision() -> None
     assert "(float64)" in str(found)
     lower = dataclasses.replace(found, precision="float32")
     assert "(float64, inner problem in float32)" in str(lower)
+    found, of_path = (dataclasses.replace(found, truth=t) for t in ("the minimiser", "a path"))
+    for text, said in (("adjoint residual", found), ("derivative of a path", of_path)):
+        assert [text in str(each) for each in (found, of_path)] == [
+            each is said for each in (found, of_path)
+        ]
