@@ -16,10 +16,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # for slower programs. `make test-all` sets XLA_FLAGS to nothing, and tests what users run.
 # Passes that are left out: one sums in blocks of 32, and makes three kernels of a sum that is one;
 # two look for loops that could be shorter.
-# A flag that it does not know ends the process, and the first of these went with jaxlib 0.12.
+# A flag that it does not know ends the process, and the first of these went with jaxlib 0.12. The
+# order of kernels for a single core is found sooner than one for many: 4 % of the time.
 os.environ.setdefault(
     "XLA_FLAGS",
-    ("--xla_cpu_use_fusion_emitters=false " if version("jaxlib") < "0.12" else "")
+    (
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_enable_concurrency_optimized_scheduler=false "
+        if version("jaxlib") < "0.12"
+        else ""
+    )
     + "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     + " --xla_disable_hlo_passes=tree_reduction_rewriter,simplify-while-loops,"
     + "while-loop-invariant-code-motion",
