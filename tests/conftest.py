@@ -21,7 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(
     "XLA_FLAGS",
     (
-        "--xla_cpu_use_fusion_emitters=false --xla_cpu_enable_concurrency_optimized_scheduler=false "
+        "--xla_cpu_use_fusion_emitters=false"
+        " --xla_cpu_enable_concurrency_optimized_scheduler=false "
         if version("jaxlib") < "0.12"
         else ""
     )
