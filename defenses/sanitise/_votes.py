@@ -27,7 +27,8 @@ def nearest(x: Any, weight: Any, k: int, some: Any = None) -> Any:
     square = xp.sum((x - xp.mean(x, axis=0)[None, :]) ** 2, axis=1)
     of_rows = square if some is None else square[some]
     rounding = 32 * xp.finfo(x.dtype).eps * (of_rows[:, None] + square[None, :])
-    return (apart <= radius + rounding) & xp.isfinite(apart)
+    # The nearest of these itself is one, however the sum is rounded: a certificate rounds coarsely.
+    return ((apart <= radius) | (apart <= radius + rounding)) & xp.isfinite(apart)
 
 
 def tallies(x: Any, weight: Any, k: int, values: Any) -> Any:

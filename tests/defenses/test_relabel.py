@@ -9,10 +9,12 @@ from sklearn.neighbors import NearestNeighbors
 
 from attacks import FlipLabels, World, flip_greedy, indiscriminate
 from bilevel import Data
+from bilevel._rounding import Noise, rounded
 from bilevel.learners import SVM, Logistic, Ridge
 from bilevel.losses import Logistic as LogisticLoss
 from defenses import Relabel, SoftRelabel
 from defenses.sanitise import _votes
+from defenses.sanitise._quotas import by_quota
 
 N, D, K = 24, 3, 4
 RNG = np.random.default_rng(0)
@@ -244,3 +246,22 @@ def test_it_says_how_many_labels_it_changed():
 def test_bad_input_is_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_a_certificate_that_rounds_sums_coarsely_moves_no_row():
+    """Rows at a radius or at a floor are compared with sums of their own distance or score: half
+    of the votes changed, and bounds of `SoftRelabel` were 1e9 times the error.
+    """
+    noise = Noise(jnp.uint32(1), jnp.asarray(1024 * np.finfo(float).eps))
+    x, weight = jnp.asarray(RNG.normal(size=(12, 2))), jnp.ones(12)
+    near = _votes.nearest(x, weight, 3)
+    assert int(jnp.sum(near)) == 36
+    found = rounded(lambda x: _votes.nearest(x, weight, 3), x, noise)
+    np.testing.assert_array_equal(found, near)
+
+    score = jnp.linspace(0.1, 0.9, 12)
+    group, kept = jnp.repeat(jnp.asarray([-1.0, 1.0]), 6), jnp.arange(12) < 6
+    kept_by_quota = by_quota(score, kept, weight > 0, group, 0.5)
+    assert int(jnp.sum(kept_by_quota)) == 9
+    found = rounded(lambda s: by_quota(s, kept, weight > 0, group, 0.5), score, noise)
+    np.testing.assert_array_equal(found, kept_by_quota)

@@ -179,4 +179,12 @@ MUTANTS = (
         "new_size < size",
         "tests/bilevel/test_linear.py",
     ),
+    (
+        "defenses/sanitise/_votes.py", "((apart <= radius) | (apart <= radius + rounding))",
+        "(apart <= radius + rounding)", "tests/defenses/test_relabel.py",
+    ),
+    (
+        "defenses/sanitise/_quotas.py", "low = (score <= floor) | (score", "low = (score",
+        "tests/defenses/test_relabel.py",
+    ),
 )
