@@ -77,10 +77,11 @@ def test_transposed_systems_are_those_of_the_transpose(monkeypatch) -> None:
 
     box = Composite(loss, L1(jnp.array([0.0, 0.0, 1e3])), start)  # the last is at zero
     steep = 0.1 * root.T @ root * np.array([1, 1, 0])[:, None]
-    for solver, problem, jacobian in (
+    cases: Any = (
         (Picard(1), FixedPoint(lambda w, _: mix @ w, start), np.eye(3) - mix),
         (ProximalGradient(1, 0.1), box, np.eye(3) - np.diag([1, 1, 0]) + steep),
-    ):
+    )
+    for solver, problem, jacobian in cases:
         at = jnp.ones(3)
         found = solver.backsolve(problem, at, rhs), solver.backsolve_transposed(problem, at, rhs)
         np.testing.assert_allclose(found, [jacobian @ rhs, jacobian.T @ rhs], rtol=1e-12)
@@ -141,9 +142,9 @@ def test_steps_of_proximal_gradients_by_hand(momentum) -> None:
 def test_an_optimiser_of_clipped_gradients_is_told_the_mean_loss_and_noise_is_new() -> None:
     """It moves by the loss."""
 
-    def update(updates, state, params=None, *, value, **more) -> Any:
-        del params, more
-        return jax.tree.map(lambda g: g - value, updates), state
+    def update(updates, state, params=None, **more) -> Any:
+        del params
+        return jax.tree.map(lambda g: g - more["value"], updates), state
 
     def loss(w, args, key):
         del key
