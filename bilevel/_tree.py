@@ -63,8 +63,8 @@ def require_count(name: str, value, least: int = 1) -> int:
 
     `name` begins the message.
     """
-    whole = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
-    if not whole or int(value) != value or value < least:
+    number = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
+    if not number or value % 1 != 0 or value < least:  # infinity modulo 1 is NaN
         raise ValueError(f"{name}: got {value!r}, expected a whole number, at least {least}")
     return int(value)
 

@@ -55,10 +55,10 @@ def draw_lag(lag: "Lag") -> "Figure":
     ends = [max(row.inner_error, FLOOR) for row in rows]
     if ends:
         axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color="#7a828c", linestyle=":")
+        axes.legend(frameon=False)
     axes.set(xscale="log", yscale="log", xlabel="relative error of the inner solution")
     axes.set_ylabel("relative error of the hypergradient")
     axes.invert_xaxis()
-    axes.legend(frameon=False)
     return figure
 
 
