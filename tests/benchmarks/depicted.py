@@ -163,7 +163,9 @@ def panel(axes: Axes) -> Iterator[str]:
         if id(patch) not in inside and isinstance(patch, Rectangle):
             place = numbers([*patch.get_xy(), patch.get_width(), patch.get_height()])
             yield f"  box: {place}"
-    yield from (f"  {collection(artist)}" for artist in axes.collections if artist.get_paths())
+    for artist in axes.collections:
+        if not isinstance(artist, LineCollection) or artist.get_paths():  # colour bars have empty
+            yield f"  {collection(artist)}"
     yield from (f"  {line(artist)}" for artist in axes.lines)
     yield from (f"  {text(artist)}" for artist in axes.texts)
     legend = axes.get_legend()
