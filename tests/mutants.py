@@ -28,6 +28,7 @@ from planted import (
     pictures,
     rows_of_experiments,
     sampled,
+    sentences,
     settings,
 )
 
@@ -62,6 +63,7 @@ MUTANTS = tuple(
         pictures,
         rows_of_experiments,
         sampled,
+        sentences,
         settings,
     )
     for row in part.MUTANTS
