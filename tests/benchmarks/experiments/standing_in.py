@@ -192,6 +192,7 @@ def curves(unit: dict[str, Any]) -> dict[str, Any]:
 def curve(unit: dict[str, Any]) -> dict[str, Any]:
     name = unit["method"]
     value = np.sort(numbers(f"{name} value", 5))[::-1] ** 4
+    value = value + 0.5 if name == "F2SA" else value  # it comes near to the best at no time
     ended = "stopped: some reason" if name == "SABA" else "converged"
     seconds = np.cumsum(numbers(f"{name} seconds", 5))
     named = {"steps": len(name), "outer_step": float(numbers(name, 1)[0]), "ended": ended}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standing_in import CELLS, MADE, STANDING_IN, Made, Row, told, words
+from standing_in import CELLS, MADE, STANDING_IN, Made, Row, words
 
 from benchmarks import pictures
 from benchmarks.fuzz.exact.arithmetic import EXTENDED
@@ -67,7 +67,7 @@ class Listener(Report):
         return [MADE.get(self.experiment, Made)(unit) for unit in units]
 
     def row(self, **cells: Any) -> None:
-        self.lines.append(f"row: {told(cells)}")
+        self.lines.append(f"row: {words(**cells)}")
 
     def note(self, text: str) -> None:
         self.lines.append(f"{text}")
