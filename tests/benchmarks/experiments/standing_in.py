@@ -136,6 +136,9 @@ CELLS: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
     "network-speed": lambda o: [
         {"network": o.networks, "way": ("ours", "flax loop", "flax scan"), "count": o.members},
     ],
+    "hypergradient-peers": lambda o: [
+        {"problem": o.problems[:2], "tool": ("ours", "qpax"), "error": (1e-9,)},
+    ],
     "throughput": lambda o: [{"dtype": o.dtypes, "devices": o.devices, "batch": o.batches}],
     "breast-cancer": classified,
     "spam": classified,

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.data import Table
+from benchmarks.experiments.defenses import roni_spam
 from benchmarks.experiments.fairness import _notes, fairness_synthetic
 from benchmarks.experiments.fairness._attackers import RIVALS
 from benchmarks.experiments.hypergradients import hypergradient_peers
@@ -13,9 +15,11 @@ from benchmarks.experiments.model_defenses import _found, fine_pruning
 from benchmarks.experiments.scale import throughput
 from benchmarks.experiments.svm import svm_2d, svm_gradient
 from benchmarks.experiments.targeted import poisoning_benchmark
+from benchmarks.experiments.transfer import transfer
 from benchmarks.report import Report
 from bilevel import Data
 from bilevel.results import CONVERGED, RUNNING
+from defenses import Roni
 
 
 def draws(attacker: str, share: float, *pairs: tuple[float | None, float]) -> list[dict[str, Any]]:
@@ -210,3 +214,45 @@ def test_each_poison_is_saved_once_under_its_setting_attack_and_seed(tmp_path, m
         f"small-{attack.replace(' ', '-')}-{seed}.npz": (attack, "none", str(seed))
         for attack in ("bullseye", "through the head") for seed in (0, 4)
     }  # fmt: skip
+
+
+def test_transfer_without_gradients_has_no_alignment() -> None:
+    options = transfer.Options(surrogates=("ridge",), seeds=1)
+    report = Report("a", options)
+    report.row(
+        surrogate="ridge", target="knn", seed=0, clean_test_err=0.125, flip_test_err=0.25,
+        test_err=0.5, R=None, R_end=None, S=None, V=1.0,
+    )  # fmt: skip
+    transfer._notes(options, report)
+    assert report.notes[1:] == ["best surrogate on average: ridge", "each: 1 seeds"]
+
+
+def test_roni_is_timed_beside_a_loop_of_as_many_trainings(monkeypatch) -> None:
+    """Once to compile, then the best of three; of 60 mails 50 are timed in the loop."""
+    fits, predictions = [], []
+
+    class Timed:
+        def __init__(self, C):
+            assert pytest.approx(60 / defended.train) == C  # that of as many rows
+
+        def fit(self, x, y):
+            fits.append(len(x))
+            assert set(y) == {-1.0, 1.0}
+            return self
+
+        def predict(self, x):
+            predictions.append(len(x))
+
+    options = roni_spam.Options(train=60, draws=2)
+    defended = Roni(roni_spam.filter_of("logistic", options), 2)
+    seconds, clock = iter((9.0, 2.0, 1.5, 3.0)), iter((10.0, 16.0))
+    monkeypatch.setattr(roni_spam, "timed", lambda call: (None, 0.0, next(seconds)))
+    monkeypatch.setattr(roni_spam.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr(roni_spam, "LogisticRegression", Timed)
+    table = Table(np.eye(70), np.where(np.arange(70) % 5, -1.0, 1.0), ("a",) * 70)
+    assert roni_spam._speed(table, options) == (
+        "RONI on 60 mails, 240 trainings of the logistic filter: 1.5 CPU s, 5 times faster than "
+        "scikit-learn in a loop (7.2 s, from 50 mails)"
+    )
+    assert fits == [defended.train, defended.train + 1] * 100
+    assert set(predictions) == {min(defended.validation, 61 - defended.train)}

@@ -252,3 +252,24 @@ def test_a_network_is_judged_by_one_with_the_seed_of_the_draw(draw, monkeypatch)
     options = dataclasses.replace(draw[0], learner="network")
     assert shares.judged(options, CASE, None, 6)["trained"] == (DEFAULT, 6)
     assert type(shares.judged(draw[0], CASE, None, 6)["trained"]).__name__ == "LogisticRegression"
+
+
+def test_attackers_on_the_plane_have_rows_of_their_distance(draw, monkeypatch) -> None:
+    options, made = draw
+    seen = []
+
+    def synthetic(distance):
+        return lambda sizes, seed: seen.append((distance, sizes, seed)) or CASE
+
+    monkeypatch.setattr(fairness_synthetic, "synthetic", synthetic)
+    monkeypatch.setattr(
+        fairness_synthetic, "ATTACKERS",
+        dict.fromkeys(fairness_synthetic.SWEPT[1:], shares.ATTACKERS["hide"]),
+    )  # fmt: skip
+    rows = fairness_synthetic.make_distance(options, 7.0, 3)["rows"]
+    assert seen == [(7.0, options.sizes, 3)]
+    assert [(row["table"], row["attacker"], row["distance"], row["seed"]) for row in rows] == [
+        ("distances", name, 7.0, 3) for name in fairness_synthetic.SWEPT
+    ]
+    assert [row["trained"] for row in rows] == [ALONE["train"], *[WITH_POISON] * 6]
+    assert {setting.count for setting in made} == {options.points(options.share)}
