@@ -19,6 +19,7 @@ from planted import (
     bilevel,
     cores,
     defenses,
+    drawn_pictures,
     experiments,
     features,
     figures,
@@ -28,6 +29,7 @@ from planted import (
     pictures,
     rows_of_experiments,
     sampled,
+    sentences,
     settings,
 )
 
@@ -57,11 +59,13 @@ MUTANTS = tuple(
         ninety,
         audits,
         cores,
+        drawn_pictures,
         figures,
         passed_on,
         pictures,
         rows_of_experiments,
         sampled,
+        sentences,
         settings,
     )
     for row in part.MUTANTS

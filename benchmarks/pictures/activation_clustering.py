@@ -30,5 +30,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _classes(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    cells = [[np.nan if c == "-" else float(c) for c in row[name].split()] for row in rows]
-    return np.nan_to_num(np.mean(cells, axis=0))
+    """Means over the splits that have a figure for a class; 0 where none has."""
+    classes = zip(*(row[name].split() for row in rows), strict=True)
+    known = [[float(cell) for cell in cells if cell != "-"] for cells in classes]
+    return np.array([np.mean(cells) if cells else 0.0 for cells in known])

@@ -36,7 +36,8 @@ def _values(rows: Sequence[Row], name: str, shares: Sequence[float], attacker: s
 def draw(name: str, rows: Sequence[Row]) -> Figure:
     """A panel per figure, a curve per attacker: means over draws; band: one standard deviation."""
     figure = new_figure(13.5, 4.8)
-    shares = sorted(distinct(rows, "share"))
+    # Attackers at an equal loss of accuracy, who have no curve, may have a share of their own.
+    shares = sorted({row["share"] for row in rows if row["attacker"] in ("none", *LINES)})
     panels = figure.subplots(1, len(PANELS))
     for axes, (cell, words) in zip(panels, PANELS, strict=True):
         for attacker, (colour, style) in LINES.items():

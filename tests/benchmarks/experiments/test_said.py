@@ -9,15 +9,14 @@ import inspect
 import itertools
 import pkgutil
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standing_in import CELLS, MADE, STANDING_IN, Made, Row, words
 
 from benchmarks import pictures
-from benchmarks.experiments.tuning import hyperparameters
 from benchmarks.fuzz.exact.arithmetic import EXTENDED
 from benchmarks.registry import EXPERIMENTS
 from benchmarks.report import Report, plain
@@ -27,56 +26,8 @@ PICTURES = [
     importlib.import_module(f"benchmarks.pictures.{info.name}")
     for info in pkgutil.iter_modules(pictures.__path__)
 ]
-COMPUTES = {
-    "breast-cancer", "fine-pruning", "hypergradients", "mlp-spambase", "polytope",
-    "poisoning-benchmark", "roni-spam", "scaling", "spam", "stochastic", "svm-2d", "svm-mnist",
-}  # fmt: skip
-"""Experiments that train or read data beside their rows."""
-UNDRAWN = {
-    "badnets-mnist", "driving", "fairness-synthetic", "februus", "hidden-trigger",
-    "neural-cleanse", "optimised-trigger", "trojan-mnist",
-}  # fmt: skip
-"""Experiments that do so for their pictures."""
-CELLS: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
-    "targeted-mnist": lambda o: [{"keep": o.keeps}],
-    "lasso-features": lambda o: [{"learner": o.learners, "rate": o.rates}],
-    "cnn-mnist": lambda o: [{"attacker": ("clean", "not moved", *o.attackers)}],
-    "label-flips": lambda o: [{"learner": o.learners, "budget": o.budgets}],
-    "label-sanitisation": lambda o: [{"learner": o.learners, "budget": o.budgets}],
-    "dilemma": lambda o: [{"set": o.sets, "attacker": o.attackers, "radius": o.radii}],
-    "memory": lambda o: [{"mode": o.modes, "steps": o.steps}],
-    **{
-        f"regression-{name}": lambda o: [{"learner": o.learners, "rate": o.rates}]
-        for name in ("house", "pharm", "loans")
-    },
-    "i-bau": lambda o: [
-        {"trigger": o.triggers, "network": ("infected", "clean"), "defense": ("none", "i-bau")},
-        {"maximum": ("inside", "edge"), "derivative": ("implicit", "five terms")},
-    ],
-    "feature-sanitisers": lambda o: [{"kind": o.kinds, "defense": o.defenses}],
-    "hyperparameters": lambda o: [{"method": hyperparameters.METHODS}],
-    "strip": lambda o: [{"trigger": ("square",), "kind": ("infected",), "defense": o.defenses}],
-    "network-speed": lambda o: [
-        {"network": o.networks, "way": ("ours", "flax loop", "flax scan"), "count": o.members},
-    ],
-}  # fmt: skip
-"""Cells that rows are chosen by without `where`."""
-
-
-class Row(dict):
-    """A cell that is not given is a number in [0, 1)."""
-
-    def __init__(self, number: int, cells: dict[str, Any]):
-        super().__init__(cells)
-        self.number = number
-
-    def __missing__(self, name: str) -> float:
-        chosen = sorted((key, str(value)) for key, value in self.items())
-        return zlib.crc32(repr((chosen, self.number, name)).encode()) % 10_000 / 10_000
-
-    def get(self, name: str, default: Any = None) -> Any:
-        del default
-        return self[name]
+COMPUTES = {"poisoning-benchmark"}
+"""Experiments that compute beside their rows."""
 
 
 def where(rows: Any, **cells: Any) -> list[Row]:
@@ -94,25 +45,6 @@ def distinct(rows: Any, name: str) -> list[Any]:
     return given or [1, 2]
 
 
-class Made(dict):
-    """What a unit made beside rows."""
-
-    def __missing__(self, name: str) -> list[str]:
-        return [f"{name} {i}" for i in range(3)]
-
-
-def told(value: Any) -> str:
-    """Briefly: of many things the first and the last."""
-    if isinstance(value, Row):
-        return f"row {value.number} {dict(value)}"
-    if isinstance(value, list | tuple):
-        ends = value if len(value) < 4 else (value[0], "...", value[-1])
-        return f"{len(value)} [{', '.join(map(told, ends))}]"
-    if hasattr(value, "shape"):
-        return f"array {value.shape}"
-    return getattr(value, "__name__", None) or repr(plain(value))[:100]
-
-
 class Listener(Report):
     """It makes rows up, and writes down what it is told."""
 
@@ -125,17 +57,20 @@ class Listener(Report):
             for values in itertools.product(*cells.values())
         ]
         self.made: Any = [Row(number, cells) for cells in each for number in range(3)]
-        self.lines, self.out = [], None if name in UNDRAWN else Path("out")
+        self.lines, self.out = [], Path("out")
 
     def each(self, make: Any, options: Any, units: Any, description: str) -> Any:
         units = list(units)
         ends = f"{plain(units[0])} to {plain(units[-1])}"
         self.lines.append(f"{make.__name__}, {len(units)}: {ends}, {description}")
         self.rows = self.made
-        return [Made() for _ in units]
+        return [MADE.get(self.experiment, Made)(unit) for unit in units]
+
+    def row(self, **cells: Any) -> None:
+        self.lines.append(f"row: {words(**cells)}")
 
     def note(self, text: str) -> None:
-        self.lines.append(text)
+        self.lines.append(f"{text}")
 
     def figure(self, name: str, fig: Any) -> None:
         self.lines.append(f"{name}.png: {fig}")
@@ -143,8 +78,7 @@ class Listener(Report):
 
 def drawing(name: str) -> Callable[..., str]:
     def draw(*given: Any, **named: Any) -> str:
-        words = [*map(told, given), *(f"{key}={told(value)}" for key, value in named.items())]
-        return f"{name}({', '.join(words)})"
+        return f"{name}({words(*given, **named)})"
 
     return draw
 
@@ -162,6 +96,8 @@ def heard(name: str, monkeypatch: Any) -> str:
         for draw, function in list(vars(picture).items()):
             if inspect.isfunction(function) and function.__module__ == picture.__name__:
                 monkeypatch.setattr(picture, draw, drawing(f"{short}.{draw}"))
+    for place, stand_in in STANDING_IN.get(name, {}).items():
+        monkeypatch.setattr(f"benchmarks.experiments.{place}", stand_in)
     options = module.Options()
     module.run(options, listener := Listener(name, options))
     return "\n".join([f"== {name}", *listener.lines])

@@ -1,5 +1,6 @@
 """Fairness after poison: who trains on which rows, and which rows are judged."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -198,3 +199,77 @@ def test_learners_of_fairness_train_on_poison_and_are_judged_on_test_rows(
     assert rows["adapted"]["trained"][0] == [12, 0, 0, 0, 4]
     assert rows["hide"]["trained"][0] == WITH_POISON
     assert limits == [(1, 12 + options.points(options.share))]
+
+
+def told(rows: list[dict[str, Any]]) -> list[tuple]:
+    names = ("table", "attacker", "share", "seed", "trained", "judged")
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def test_every_attacker_has_a_row_at_a_share_and_none_at_no_share(draw) -> None:
+    options, made = draw
+    (clean,) = shares.make_share(options, "", 3, 0.0)["rows"]
+    assert told([clean]) == [("shares", "none", 0.0, 3, ALONE["train"], ALONE["test"])]
+    assert not made
+    rows = shares.make_share(options, "", 3, 0.1)["rows"]
+    assert told(rows) == [
+        ("shares", name, 0.1, 3, WITH_POISON, ALONE["test"]) for name in shares.ATTACKERS
+    ]
+    assert {(setting.count, setting.slots, setting.seed) for setting in made} == {(1, 5, 3)}
+    assert {str(whose(setting.train)) for setting in made} == {str(ALONE["train"])}
+
+
+def test_attackers_at_an_equal_loss_may_err_as_often_as_the_other(draw, monkeypatch) -> None:
+    """The number of the other's rows stands for his errors; without poison there are four."""
+    options, _ = draw
+    rivals = dict(zip((*shares.RIVALS, "error-generic"), (2, 3, 4, 40), strict=True))
+    monkeypatch.setattr(
+        shares, "ATTACKERS", {n: lambda s, k=k: audited(k, 8) for n, k in rivals.items()}
+    )
+    monkeypatch.setattr(
+        attackers.Setting, "mistakes", lambda self, rows=None: 4 if rows is None else len(rows.y)
+    )
+    drives = []
+
+    def within(setting, drive, most):
+        drives.append(drive)
+        return audited(round(most), 8)
+
+    monkeypatch.setattr(shares, "within", within)
+    rows = shares.make_equal(options, "", 3)["rows"]
+    names = [*(f"impact-as-{rival}" for rival in shares.RIVALS), "impact-at-half",
+             "reverse-at-half"]  # fmt: skip
+    assert told(rows) == [
+        ("shares", name, options.share, 3, [12, 0, 0, 0, count], ALONE["test"])
+        for name, count in zip(names, (2, 3, 4, 20, 20), strict=True)
+    ]
+    assert drives == [shares.lower] * 4 + [shares.reverse]
+
+
+def test_a_network_is_judged_by_one_with_the_seed_of_the_draw(draw, monkeypatch) -> None:
+    monkeypatch.setattr(shares, "retrained", lambda model, *parts: model)
+    monkeypatch.setattr(shares, "NetworkClassifier", lambda strengths, seed: (strengths, seed))
+    options = dataclasses.replace(draw[0], learner="network")
+    assert shares.judged(options, CASE, None, 6)["trained"] == (DEFAULT, 6)
+    assert type(shares.judged(draw[0], CASE, None, 6)["trained"]).__name__ == "LogisticRegression"
+
+
+def test_attackers_on_the_plane_have_rows_of_their_distance(draw, monkeypatch) -> None:
+    options, made = draw
+    seen = []
+
+    def synthetic(distance):
+        return lambda sizes, seed: seen.append((distance, sizes, seed)) or CASE
+
+    monkeypatch.setattr(fairness_synthetic, "synthetic", synthetic)
+    monkeypatch.setattr(
+        fairness_synthetic, "ATTACKERS",
+        dict.fromkeys(fairness_synthetic.SWEPT[1:], shares.ATTACKERS["hide"]),
+    )  # fmt: skip
+    rows = fairness_synthetic.make_distance(options, 7.0, 3)["rows"]
+    assert seen == [(7.0, options.sizes, 3)]
+    assert [(row["table"], row["attacker"], row["distance"], row["seed"]) for row in rows] == [
+        ("distances", name, 7.0, 3) for name in fairness_synthetic.SWEPT
+    ]
+    assert [row["trained"] for row in rows] == [ALONE["train"], *[WITH_POISON] * 6]
+    assert {setting.count for setting in made} == {options.points(options.share)}
