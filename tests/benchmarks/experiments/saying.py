@@ -32,6 +32,11 @@ def put(monkeypatch: Any, module: Any, **stubs: Any) -> None:
         monkeypatch.setattr(module, name, stub)
 
 
+def tells(name: str) -> Callable:
+    """In place of a function or a class: what it was given."""
+    return lambda *given, **settings: (name, *given, *sorted(settings.items()))
+
+
 def looped(call: Callable, size: int | None = None) -> Callable:
     """In place of `bilevel.batch`: one after another."""
     del size
