@@ -194,10 +194,10 @@ def test_the_printed_formula_lets_the_margin_respond_but_not_move(seed, monkeypa
     C, many = 0.5, 3
     rng = np.random.default_rng(seed)
     y = np.where(np.arange(24) % 2, 1.0, -1.0)
-    x = rng.normal(size=(24, 7)) + 0.7 * y[:, None]
+    x = 0.5 + rng.normal(size=(24, 7)) + 0.7 * y[:, None]
     y[-many:] = 1
     held_y = np.where(np.arange(31) % 3, 1.0, -1.0)
-    held = Rows(rng.normal(size=(31, 7)) + 0.7 * held_y[:, None], held_y)
+    held = Rows(0.5 + rng.normal(size=(31, 7)) + 0.7 * held_y[:, None], held_y)
     svm = SVC(C=C, kernel="linear", tol=1e-12).fit(x, y)
     beta = np.zeros(24)
     beta[svm.support_] = svm.dual_coef_[0]
