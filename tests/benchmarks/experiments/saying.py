@@ -68,3 +68,20 @@ def retraining(*words: Any) -> Any:
         return SimpleNamespace(success=success, accuracy=accuracy)
 
     return SimpleNamespace(attacked=cells("attacked"), clean=cells("clean"), **vars(cells("")))
+
+
+class Clock:
+    """In place of `time`: seconds of each call, in turn; three times as many on the wall."""
+
+    def __init__(self, *takes: float):
+        self.now, self.takes = 0.0, list(takes)
+
+    def spend(self) -> float:
+        self.now += self.takes.pop(0)
+        return self.now
+
+    def process_time(self) -> float:
+        return self.now
+
+    def perf_counter(self) -> float:
+        return 3 * self.now
