@@ -130,9 +130,7 @@ def test_points_are_posed_on_validation_rows_and_kept_until_the_rows_are_made(
     kept = Kept()
     posed: list[Any] = []
 
-    def one_by_one(
-        rows: Data, x: Any, y: Any, pose: Any, done: Any = None, after: Any = None
-    ) -> Any:
+    def one_by_one(rows: Data, x: Any, y: Any, pose: Any, **keep: Any) -> Any:
         assert (rows, said(x, y)) == ("rows 0", said(start.x, start.y))
         posed.append(pose("data", "start", "labels"))
         assert keep == ({"done": "loaded", "after": kept.save} if stored else {})
