@@ -309,8 +309,9 @@ def test_soft_labels_follow_most_neighbours_where_enough_agree() -> None:
     np.testing.assert_allclose(share.astype(float), np.abs(balance), atol=1e-12)
 
 
-def test_of_a_class_that_all_neighbours_contradict_one_row_keeps_its_label() -> None:
-    """The one that they contradict least."""
+def test_of_a_class_that_all_neighbours_contradict_a_share_keeps_its_label(monkeypatch) -> None:
+    """Those that they contradict least."""
+    put(monkeypatch, sanitised, UNTURNED=0.4)
     x = np.concatenate([0.3 * RNG.normal(size=(20, 2)), [[0.9, 0.0], [3.0, 0.0]]])
     y = np.append(np.ones(20), [-1.0, -1.0])
     lead = np.real(sanitised._lead(x, y, np.ones(22))).astype(float)
