@@ -53,7 +53,7 @@ def _twins(rng, apart: float) -> Table:
 
 
 def duplicated(rng) -> Table:
-    """Half of the clean rows are copies of others."""
+    """Six of the clean rows, of one class, are copies of others."""
     return _twins(rng, 0.0)
 
 
