@@ -1,5 +1,6 @@
 """Tables as people have them: made ready, and told how, or refused in a sentence."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,11 @@ def test_what_cannot_be_audited_is_one_sentence(name: str) -> None:
 
 FILES = {
     "a bad line": ("a,b,y\n1,2,x\n1,2,3,4,5\n", "t.csv", "broken line .*line 3"),
+    "a comma at each end": ("y,a,b\nx,1,2,\nz,3,4,\n", "t.csv", "3 values .*4 in line 2"),
+    "a value too many in each line": ("y,a\nx,1,2\nz,3,4\n", "t.csv", "2 values .*3 in line 2"),
+    "a short line": ("a,b,y\n1,2,x\n\n1,2\n", "t.csv", "3 values .*2 in line 4"),
+    "another separator": ("a;b;y\n1,5;2;x\n", "t.csv", "by ';', expected ','"),
+    "no archive": ("a,y\n1,2\n", "t.csv.gz", r"Not a gzipped file"),
     "columns of one name": ("a,a,y\n1,2,x\n", "t.csv", "two columns are named 'a'"),
     "an empty file": ("", "t.csv", "is empty"),
     "an odd ending": ("a,y\n1,2\n", "t.xlsx", "is not one of"),
@@ -69,12 +75,24 @@ def test_a_file_that_cannot_be_read_is_one_sentence(name: str, tmp_path: Path) -
         read(tmp_path / file)
     with pytest.raises(TableError, match="there is no file"):
         read(tmp_path / "other.csv")
+    with pytest.raises(TableError, match="is a folder"):
+        read(tmp_path)
 
 
 def test_a_file_that_is_not_utf_8_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("a,y\nä,1\n".encode("latin-1"))
-    with pytest.raises(TableError, match="not UTF-8"):
+    with pytest.raises(TableError, match=r"not UTF-8 .*0xe4"):
         read(tmp_path / "t.csv")
+
+
+def test_a_packed_file_with_a_mark_quotes_and_gaps_is_read(tmp_path: Path) -> None:
+    text = '\ufeffa, b,y\n1,"2,\n3",x\n\n,,z\n'
+    with gzip.open(tmp_path / "t.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    frame = read(tmp_path / "t.csv.gz")
+    assert list(frame) == ["a", "b", "y"]
+    assert frame["b"].tolist()[0] == "2,\n3"
+    assert frame["y"].tolist() == ["x", "z"]
 
 
 def test_odd_columns_are_mended_or_dropped_and_told() -> None:
