@@ -128,6 +128,20 @@ def _require_even(lines: Any, separator: str) -> None:
             )
 
 
+def require_column(frame: Frame, what: str, name: Any) -> None:
+    """`TableError` for what is not the name of a column."""
+    if not isinstance(name, str):
+        raise TableError(f"{what}: got a {type(name).__name__}, expected the name of a column")
+    if name not in frame:
+        near = ", ".join(map(repr, list(frame.columns)[:12]))
+        raise TableError(f"{what}: there is no column {name!r}; the columns are {near}")
+
+
+def counted(count: int, what: str) -> str:
+    """So many of them, in words."""
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
+
+
 def stratified(group: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Indices, in order, of `count` rows at random with the shares of the groups (n,)."""
     rng = np.random.default_rng(seed)
