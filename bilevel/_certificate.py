@@ -100,14 +100,15 @@ class Certificate(eqx.Module):
             )
         if bool(self.undetermined):
             lines.append(
-                "  NOT DETERMINED: the multiplier of the equality (an SVM: the bias, because no "
+                "  NOT DETERMINED: the multiplier of the equality (of an SVM: the bias, as no "
                 "row lies on the margin) has an interval of values, of which the middle is "
                 "returned; it jumps when a single weight moves"
             )
         if bool(self.zero):
             lines.append(
                 "  ZERO: the gradient is not larger than its error. Either the solution depends on "
-                "no decision variable (an SVM: no poison row is a support vector), or it is flat "
-                "in them (an SVM: the margin vectors fix the plane). Start elsewhere, or lower C"
+                "no decision variable (of an SVM: no poison row is a support vector), or it is "
+                "flat in them (of an SVM: the margin vectors fix the plane; lower C). Start "
+                "elsewhere"
             )
         return "\n".join(lines)

@@ -1,8 +1,10 @@
 """The search for poison: rows put in along the hypergradient, and labels flipped by it."""
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PyTree
@@ -30,7 +32,10 @@ JITTER = 2e-3
 """By which near copies differ, in units of a column's range."""
 WORK, FEWEST_STEPS, MOST_STEPS = 6_000_000, 30, 100
 """Cells that an ascent goes over, which sets its number of steps, within limits."""
-ADAPTIVE_STEPS = 16
+ADAPTIVE_STEPS, FAR = 20, 1.0
+"""Of a search through a defense, from each of two starts, and the share of its first step: on
+breast cancer steps as long as an ascent's usual ones ended nearer to the start.
+"""
 ADAPTIVE_FEATURES = 300
 """Of wider tables a search through a defense would take minutes."""
 
@@ -121,20 +126,30 @@ class Attacker:
             reach = Insert(self.start.y, self.domain, weight)
         return compose(learner, reach, self.goal, self.data), start
 
-    def climb(self, count: int, defense: Any = None) -> tuple[Poison, Attack, PyTree]:
-        """Rows added along the hypergradient; through the smooth surrogate of a defense, if one is
-        given (a function of the learner). Returns the poison, the objective, and where it ended.
+    def climb(self, count: int) -> tuple[Poison, Attack, PyTree]:
+        """Rows added along the hypergradient. Returns the poison, the objective, and where it
+        ended.
         """
-        learner = self.learner(count)
+        attack, start = self.attack(count, self.learner(count))
         steps = int(np.clip(WORK // self.sample.train.x.size, FEWEST_STEPS, MOST_STEPS))
-        if defense is not None:
-            learner, steps = defense(learner).surrogate(self.data), ADAPTIVE_STEPS
-        attack, start = self.attack(count, learner)
         z = _climbed(attack.prepared(), start, self.ascent, steps)
-        name = "rows added along the hypergradient"
-        if defense is not None:
-            name = "rows added by an attacker who knows the defense"
-        return self.poison(z, count, name), attack, z
+        return self.poison(z, count, "rows added along the hypergradient"), attack, z
+
+    def through(self, defense: Any, count: int, ended: PyTree) -> tuple[Poison, ...]:
+        """Rows added along the hypergradient through the smooth surrogate of a defense, a function
+        of the learner: from the usual start, and from where an ascent without the defense ended.
+
+        - `ended`: that place, of an attacker with as many or more rows, of which the first are the
+          same.
+        """
+        attack, start = self.attack(count, defense(self.learner(count)).surrogate(self.data))
+        attack, ascent = attack.prepared(), dataclasses.replace(self.ascent, share=FAR)
+        ended = jax.tree.map(lambda leaf: leaf[: self.places], ended)
+        name = "rows added by an attacker who knows the defense"
+        return tuple(
+            self.poison(_climbed(attack, z, ascent, ADAPTIVE_STEPS), count, name)
+            for z in (start, ended)
+        )
 
     def unmoved(self, count: int) -> Poison:
         """The rows that the ascent starts from: real ones with another label."""

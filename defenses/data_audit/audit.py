@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from numbers import Integral
 from typing import Any, Literal
 
 import jax
@@ -11,17 +12,17 @@ import numpy as np
 import pandas as pd
 import sklearn
 
-from .attacker import ADAPTIVE_CELLS, CELLS, Attacker, sample_of
+from .attacker import ADAPTIVE_CELLS, ADAPTIVE_STEPS, CELLS, Attacker, sample_of
 from .columns import free_name
 from .damage import by_group, defended, found
 from .defending import offered
 from .indicators import indicators
 from .influence import influence, other_labels
 from .ingest import FEW_VALUES, Table, ingest
-from .judge import Judge, Parts, parts_of
+from .judge import Judge, Parts, parts_of, standard_error
 from .match import match
 from .ranking import ranked
-from .reading import Series, TableError, read
+from .reading import Series, TableError, read, require_column
 from .report import Report
 from .shown import all_rows, influential_rows, suspicious_rows, worst_rows
 
@@ -66,11 +67,12 @@ def audit(
     shares = _budgets(budget)
     if reach not in ("observed", "labels"):
         raise TableError(f"reach: got {reach!r}, expected 'observed' or 'labels'")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise TableError(f"seed: got {seed!r}, expected a whole number >= 0")
+    seed = int(seed)
     frame = read(table)
-    if group is not None and group not in frame:
-        raise TableError(f"group: there is no column {group!r}")
+    if group is not None:
+        require_column(frame, "group", group)
     # Active sets and certificates need double precision, whatever the caller's setting.
     with jax.enable_x64(True):
         ready = ingest(frame, target, weight, seed)
@@ -161,8 +163,9 @@ def _audited(
     )
     at = found(judge, parts, attacker, moved, counts, shares, middle, reach, seed, advance)
     behind = defended(
-        judge, parts, adapting, samples[0], at.poisons[middle], counts[middle], reach, advance
-    )
+        judge, parts, adapting, samples[0], at.poisons[middle], at.ended, counts[middle], reach,
+        advance,
+    )  # fmt: skip
     groups, said = (), []
     if names is not None:
         groups, said = by_group(judge, parts, at.poisons[middle][0], names)
@@ -175,12 +178,13 @@ def _audited(
             "rows": table.rows_given, "used": int(table.number.size),
             "columns": list(map(str, table.raw.columns)), "features": shape[1],
             "target": table.target, "task": table.task, "classes": list(table.classes),
-            "training_rows": shape[0], "test_rows": int(parts.test.y.size),
+            "training_rows": shape[0], "tried_rows": int(samples[0].places.size),
+            "test_rows": int(parts.test.y.size),
         },
         learner={
             "judge": type(matched.judge).__name__, "attacked": matched.name,
             "trains_on": "columns" if matched.takes_frames else "encoded features",
-            "remark": matched.remark, "reach": reach,
+            "remark": matched.remark, "reach": reach, "adaptive_steps": ADAPTIVE_STEPS,
         },
         clean=clean,
         uncertain=standard_error(misses, parts.test.weight),
@@ -203,12 +207,6 @@ def _audited(
         rows=all_rows(table, parts, moved, ranking),
         seconds=time.perf_counter() - began,
     )  # fmt: skip
-
-
-def standard_error(misses: np.ndarray, weight: np.ndarray) -> float:
-    """Of the mean of the misses (n,) by weight (n,)."""
-    away = misses - np.average(misses, weights=weight)
-    return float(np.linalg.norm(weight * away) / np.sum(weight))
 
 
 def _baseline(judge: Judge, parts: Parts) -> float:

@@ -1,12 +1,15 @@
 """The certified bound of the audit: what no poison within the reach exceeds."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from bilevel import Data
+from bilevel.learners import Logistic, Ridge
 
 from .certified import Inserted, Mixed, Relabelled, certify_damage
+from .certified._damage import WIDEST
 from .judge import Judge, Parts, Rows
 
 SOLVED_BY = {
@@ -20,8 +23,8 @@ solver liblinear penalises the intercept, too.
 
 def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | None:
     """An upper bound of the judge's error after any attack of `count` rows within the reach, some
-    added and some of other labels; None for a judge whose training has no such bound, or none below
-    100 %. It is of the solution: a solver that stops early may end elsewhere.
+    added and some of other labels, of classes at most 1; None for a judge whose training has no
+    such bound. It is of the solution: a solver that stops early may end elsewhere.
     """
     match = judge.match
     if match.takes_frames or not _twins(match.judge, match.twin()):
@@ -36,14 +39,15 @@ def certified_of(judge: Judge, parts: Parts, count: int, reach: str) -> float | 
         within = Mixed(Inserted(*bounds, targets, domain.groups, domain.optional))
     rows = Data(train.x, train.y, train.weight)
     found = certify_damage(learner, rows, Data(test.x, test.y, test.weight), count, within)
-    if found is None:
-        return None
+    if found is None:  # of these learners the attacker may move the model without limit
+        known = isinstance(learner, Ridge | Logistic) and train.x.shape[1] <= WIDEST
+        return (1.0 if judge.table.task == "classes" else math.inf) if known else None
     if judge.table.task != "classes":
         return (found.clean_loss + found.loss) / _spread(test)
     assert found.error is not None
     assert found.clean_error is not None
     worst = found.clean_error + found.error
-    return None if worst >= 1 - 1e-9 else worst
+    return 1.0 if worst >= 1 - 1e-9 else worst
 
 
 def _spread(rows: Rows) -> float:

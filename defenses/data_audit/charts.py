@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from .report import Budget, Defended
+from .said import share
 
 WIDTH, HEIGHT = 680, 330
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 46
@@ -35,7 +36,7 @@ def _frame(top: float, height: int = HEIGHT) -> tuple[list[str], float]:
         y = TOP + tall * (1 - tick / top)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" '
                      f'y2="{y:.1f}"/>')  # fmt: skip
-        parts.append(_text(LEFT - 8, y + 4, f"{100 * tick:.3g} %", "end"))
+        parts.append(_text(LEFT - 8, y + 4, share(tick), "end"))
     return parts, tall
 
 
@@ -75,7 +76,7 @@ def damage_chart(budgets: Sequence[Budget], clean: float) -> str:
         parts += [f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points]
     parts.append(_line([(LEFT, at(clean)), (WIDTH - RIGHT, at(clean))], "clean"))
     for x, budget in zip(place, budgets, strict=True):
-        parts.append(_text(x, HEIGHT - BOTTOM + 18, f"{100 * budget.share:.3g} %"))
+        parts.append(_text(x, HEIGHT - BOTTOM + 18, share(budget.share)))
     parts.append(_text(LEFT, HEIGHT - BOTTOM + 18, "0"))
     parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 6, "poisoned rows, share of training rows"))
     return _svg(parts, "Error against the share of poisoned rows")
@@ -93,7 +94,7 @@ def defense_chart(table: Sequence[Defended]) -> str:
     for tick in _ticks(top):
         x = left + wide * tick / top
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{height - 30}"/>')
-        parts.append(_text(x, height - 12, f"{100 * tick:.3g} %"))
+        parts.append(_text(x, height - 12, share(tick)))
     for i, (name, *errors) in enumerate(rows):
         y = 8 + each * i
         parts.append(_text(left - 10, y + 22, name, "end"))

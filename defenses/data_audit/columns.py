@@ -16,8 +16,12 @@ MOST_CATEGORIES = 30
 """Categories that are kept apart; rarer ones are merged."""
 ID_SHARE = 0.5
 """Share of different texts from which on a column is no category."""
-MOSTLY = 0.9
-"""Share of values that must read as numbers, or as dates, for the column to be one."""
+MOSTLY, HALF = 0.9, 0.5
+"""Share of values that must read as numbers, or as dates, for the column to be one; of numbers
+beside so few texts that these may stand for missing ones.
+"""
+FEW_TEXTS = 5
+COMMA = re.compile(r"^\s*[-+]?\d[\d.,]*,\d[\d.,]*\s*$")
 DAY = pd.Timedelta(days=1)
 EPOCH = pd.Timestamp(1970, 1, 1)
 TIMELY = re.compile(r"(^|[^a-z])(date|time|timestamp|year|month|day|week)$", re.I)
@@ -73,9 +77,12 @@ def _varying(column: Column) -> Column:
 
 
 def _numbers(
-    values: Series, given: Series, notes: tuple[str, ...], moments: bool = False
+    values: Series,
+    given: Series,
+    notes: tuple[str, ...],
+    moments: Callable[[Series], Series] | None = None,
 ) -> Column:
-    """Of numbers, or of `moments` in time, which number rows without being an id."""
+    """Of numbers, or of days with a way back to moments, which number rows without being an id."""
     name, infinite = str(given.name), np.isinf(values.to_numpy())
     if infinite.any():
         notes = (*notes, f"{infinite.sum()} infinite values were taken as missing")
@@ -88,10 +95,13 @@ def _numbers(
     if missing:
         middle = float(present.median())
         middle = round(middle) if whole else middle
-        notes = (*notes, f"{missing} missing values were set to the median, {middle:.6g}")
+        told = f"{middle:.6g}"
+        if moments is not None:
+            told = str(moments(pd.Series([middle])).iloc[0]).removesuffix(" 00:00:00")
+        notes = (*notes, f"{missing} missing values were set to the median, {told}")
         values = values.fillna(middle)
     if whole:
-        unlike = not moments and present.nunique() == len(present) > 20
+        unlike = moments is None and present.nunique() == len(present) > 20
         dense = present.max() - present.min() < 2 * len(present)
         if unlike and (dense or IDLY.search(name)):
             return Column(None, None, (*notes, "numbers the rows (an id): dropped"))
@@ -110,7 +120,7 @@ def _days(moments: Series, back: Callable[[Series], Series]) -> Column:
         "which flatters a model of the future"
     )
     days = ((moments - EPOCH) / DAY).rename(moments.name)
-    column = _numbers(days, days.rename("t"), (note,), moments=True)
+    column = _numbers(days, days.rename("t"), (note,), moments=back)
     return column._replace(back=back)
 
 
@@ -125,11 +135,15 @@ def _text(series: Series) -> Column:
     truth = present.map(lambda value: isinstance(value, bool | np.bool_))
     readable = float(np.mean(numbers.notna() & ~truth))
     categorical = isinstance(series.dtype, pd.CategoricalDtype)
-    if readable >= MOSTLY and not categorical:
+    odd = present[numbers.isna()].map(str)
+    mostly = readable >= HALF and present.nunique() > MOST_CATEGORIES and not categorical
+    if (readable >= MOSTLY and not categorical) or (mostly and odd.nunique() <= FEW_TEXTS):
         notes = ()
         if readable < 1:
-            count = int(numbers.isna().sum())
-            notes = (f"is of mixed types: {count} values that are no number, taken as missing",)
+            notes = (
+                f"is of mixed types: {len(odd)} values that are no number ({_some(odd)}), taken "
+                "as missing",
+            )
         values = numbers.reindex(series.index).astype(float)
         return _numbers(values, values.rename(series.name), notes)
     text = present.map(str)
@@ -141,7 +155,26 @@ def _text(series: Series) -> Column:
     notes = ()
     if len(kinds) > 1:
         notes = (f"is of mixed types ({', '.join(sorted(kinds))}): taken as text",)
+    commas = text[text.str.match(COMMA)]
+    if len(odd) and not categorical and readable + len(commas) / len(text) >= MOSTLY:
+        notes = (
+            *notes,
+            f"holds numbers written with commas ({_some(commas)}): taken as text; write them with "
+            "a point for decimals and nothing for thousands",
+        )
+    elif mostly:
+        notes = (
+            *notes,
+            f"is mostly numbers, {len(odd)} of {len(text)} values are not ({_some(odd)}): taken as "
+            "text; mend these or leave them empty",
+        )
     return _categories(series, text, notes)
+
+
+def _some(text: Series) -> str:
+    """The first different values, quoted."""
+    different = text.unique()
+    return ", ".join(map(repr, different[:3])) + (", ..." if len(different) > 3 else "")
 
 
 def free_name(name: str, taken: Collection[Hashable]) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,19 +13,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from .audit import audit
-from .reading import TableError
-from .report import Report
+from .reading import TableError, counted
+from .report import Report, require_damage, require_path
+from .said import best_said, bound_said, rate, share
 
-PASSED, FAILED, UNUSABLE = 0, 1, 2
+PASSED, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
+NOTES = 8
+"""Notes that the command prints; the others are in the report."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How much damage could poisoned rows of a table do, and which defense pays?
 
-    The exit status is 0, 1 if an attack does more than `--max-damage`, 2 for a table that cannot be
-    audited. Compiled programs are kept in the user's cache folder, so that a second audit starts
-    faster; the environment variable JAX_COMPILATION_CACHE_DIR names another one.
+    The exit status is 0, 1 if an attack does more than `--max-damage`, 2 for a table or a question
+    that cannot be audited, 130 if it is stopped. Compiled programs are kept in the user's cache
+    folder, so that a second audit starts faster; the environment variable JAX_COMPILATION_CACHE_DIR
+    names another one.
     """
 
     table: tyro.conf.Positional[Path]
@@ -61,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     keep_programs()
     try:
+        for path in filter(None, (options.out, options.json)):
+            require_path(path)
+        if options.max_damage is not None:
+            require_damage(options.max_damage)
         report = _audited(options)
         saved = [report.save(options.out, rows=not options.hide_rows)]
         if options.json is not None:
@@ -69,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TableError as error:
         print(f"bilevel-audit: {error}", file=sys.stderr)
         return UNUSABLE
+    except KeyboardInterrupt:
+        print("bilevel-audit: stopped, and nothing written", file=sys.stderr)
+        return STOPPED
     _say(report, saved)
     if not passed:
         print(f"failed: an attack adds more than {options.max_damage:g} to the error")
@@ -76,19 +87,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def keep_programs() -> None:
-    """Turn on JAX's cache of compiled programs, in the user's cache folder, unless one is set."""
+    """Turn on JAX's cache of all programs, in the user's cache folder unless another is set."""
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "bilevel" / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def _audited(options: Options) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-               TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+               TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"))  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("reading the table", total=None)
 
@@ -104,29 +115,29 @@ def _audited(options: Options) -> Report:
 def _say(report: Report, saved: Sequence[Path]) -> None:
     """The figures in a few lines."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title=f"Error of {report.table['target']}, {report.clean:.1%} as the table is",
+    table = Table(title=f"Error of {report.table['target']}, {rate(report.clean)} as the table is",
                   title_justify="left")  # fmt: skip
-    rate: Callable[[float], str] = "{:.1%}".format
     for name in ("poison", "found", "at most", "random", "best attack"):
         table.add_column(name, justify="left" if name == "best attack" else "right")
     for budget in report.budgets:
         table.add_row(
-            f"{rate(budget.share)}, {budget.rows} rows", rate(budget.found),
-            "not certified" if budget.certified is None else rate(budget.certified),
+            f"{share(budget.share)}, {counted(budget.rows, 'row')}", rate(budget.found),
+            bound_said(report, budget)[0],
             rate(budget.random), budget.attack,
         )  # fmt: skip
     console.print(table)
     best = report.best_defense
-    if best is None:
-        text = "no defense helps against an attacker who knows it"
-    else:
-        text = (
-            f"{best.name}: {rate(best.found)}, {rate(best.adaptive)} if the attacker knows it, "
-            f"{rate(best.clean)} without poison"
-        )
-    console.print(f"best defense at {rate(report.budgets[report.middle].share)}: {text}")
-    for note in report.notes[:8]:
-        console.print(f"note: {note}", markup=False, highlight=False)
+    price = "" if best is None else f"; {rate(best.clean)} without poison"
+    figures, what = best_said(report)
+    at = report.budgets[report.middle]
+    said = [f"at {share(at.share)} poison: {figures} {what}{price}"]
+    if report.bound(at) is None:
+        said.append(": ".join(bound_said(report, at)))
+    said += [f"note: {note}" for note in report.notes[:NOTES]]
+    if len(report.notes) > NOTES:
+        said.append(f"{len(report.notes) - NOTES} more notes are in the report")
+    for line in said:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in saved:
         console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
 

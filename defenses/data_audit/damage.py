@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Bool, PyTree
 
 import bilevel
 from bilevel import Certificate
@@ -14,7 +15,8 @@ from .attacker import ADAPTIVE_FEATURES, Attacker, Sample, flips, random_mistake
 from .bound import certified_of
 from .defending import Defense, offered, sanitised
 from .influence import SURE, Influence
-from .judge import Judge, Parts, Poison
+from .judge import Judge, Parts, Poison, standard_error
+from .reading import counted
 from .report import Attempt, Budget, Certified, Defended, Group
 
 THREADS = 2
@@ -29,14 +31,17 @@ Advance = Callable[[str], None]
 
 
 class Found(NamedTuple):
-    """Budgets with the poison that each attack made there, the best first."""
+    """Budgets with the poison of each attack sought there, the best of all attempts first.
+
+    - `added`: rows added along the hypergradient at the middle budget; `ended`: where that ascent
+      ended; `certificate`: of the gradient there.
+    """
 
     budgets: tuple[Budget, ...]
     poisons: tuple[tuple[Poison, ...], ...]
     added: Poison | None
-    """Rows added along the hypergradient at the middle budget."""
+    ended: PyTree
     certificate: Certified | None
-    """Of the gradient where that ascent ended."""
 
 
 def found(
@@ -51,42 +56,54 @@ def found(
     seed: int,
     advance: Advance,
 ) -> Found:
-    """The best attack at each budget, by the rows that the attacker knows, judged by the others."""
+    """The best attack at each budget, by the rows that the attacker knows, judged by the others.
+    Labels at random are attacks as well, and so is to change nothing.
+    """
     classes, train = len(judge.table.classes), parts.train
     known = train.and_(parts.choose)
     draws, rounds = (DRAWS, ROUNDS) if train.y.size <= LARGE else (FEW_DRAWS, FEW_ROUNDS)
     changed = flips(influence, tuple(counts), rounds)
     advance("labels changed by the hypergradient")
-    budgets, poisons, added, certificate = [], [], None, None
+    budgets, poisons, added, ended, certificate = [], [], None, None, None
+
+    def attempt(poison: Poison) -> Attempt:
+        model = judge.fit(poison.into(train))
+        return Attempt(poison.name, judge.error(model, known), judge.error(model, parts.test))
+
+    idle = Poison("nothing changed")
+    unharmed = attempt(idle)
     for number, (count, share) in enumerate(zip(counts, shares, strict=True)):
         tried = [changed[number]]
         if reach == "observed":
             poison, attack, z = attacker.climb(count)
             tried += [poison, attacker.unmoved(count)]
             if number == middle:
-                added, certificate = poison, _state(bilevel.certify(attack, z))
-        attempts = []
-        for poison in tried:
-            model = judge.fit(poison.into(train))
-            errors = judge.error(model, known), judge.error(model, parts.test)
-            attempts.append(Attempt(poison.name, *errors))
-        order = sorted(range(len(tried)), key=lambda i: (-attempts[i].choosing, i))
-        at_random = [
-            judge.error(
-                judge.fit(random_mistakes(train, count, classes, 1000 * seed + d).into(train)),
-                parts.test,
-            )
-            for d in range(draws)
-        ]
+                added, ended, certificate = poison, z, _state(bilevel.certify(attack, z))
+        mistakes = [random_mistakes(train, count, classes, 1000 * seed + d) for d in range(draws)]
+        made = [(attempt(poison), poison) for poison in (*tried, *mistakes)]
+        at_random = [one.error for one, _ in made[len(tried) :]]
+        made = sorted([*made, (unharmed, idle)], key=lambda pair: -pair[0].choosing)
         bound = certified_of(judge, parts, count, reach)
-        best = attempts[order[0]]
+        best, worst = made[0]
         budgets.append(Budget(
             share, count, best.error, best.name, float(np.mean(at_random)),
-            float(np.std(at_random)), bound, tuple(attempts[i] for i in order),
+            float(np.std(at_random)), bound, tuple(one for one, _ in made),
         ))  # fmt: skip
-        poisons.append(tuple(tried[i] for i in order))
+        sought = [poison for _, poison in made[1:] if any(poison is one for one in tried)]
+        poisons.append((worst, *sought))
         advance(f"{count} rows of poison")
-    return Found(tuple(budgets), tuple(poisons), added, certificate)
+    return Found(tuple(budgets), tuple(poisons), added, ended, certificate)
+
+
+class Behind(NamedTuple):
+    """Errors behind a defense: on the rows that the attacker knows, on those of them that nobody
+    trains on, on rows to judge by; and which training rows the defense touched.
+    """
+
+    known: float
+    choosing: float
+    judged: float
+    touched: Bool[np.ndarray, " m"]
 
 
 def _state(certificate: Certificate) -> Certified:
@@ -107,16 +124,18 @@ def defended(
     attacker: Attacker,
     sample: Sample,
     poisons: Sequence[Poison],
+    ended: PyTree,
     count: int,
     reach: str,
     advance: Advance,
 ) -> tuple[Defended, ...]:
     """No defense, and each one told the attacker's share of the rows, against the attacks at one
-    budget.
+    budget: those that ignore it, and those sought through each defense.
 
     - `attacker`: who adapts, by a small sample of its own. `sample`: of the training rows that the
       defenses are tried on.
-    - `poisons`: the attacks of `count` rows that ignore the defense, the best first.
+    - `poisons`: the attacks of `count` rows that ignore the defense, the best first. `ended`: where
+      the ascent among them ended.
     """
     whole, kept = parts.train.y.size, sample.places
     train, known = parts.train.take(kept), parts.train.and_(parts.choose)
@@ -124,39 +143,45 @@ def defended(
     ignorant = [poison.within(kept, whole) for poison in poisons]
     adapts = reach == "observed" and train.x.shape[1] <= ADAPTIVE_FEATURES
 
-    def behind(defense: Defense | None, poison: Poison | None) -> tuple[float, float, Any]:
-        """(error on rows that the attacker knows, on rows to judge by, rows that were touched)."""
+    def behind(defense: Defense | None, poison: Poison | None) -> Behind:
         rows = train if poison is None else poison.into(train)
         touched = np.zeros(rows.y.size, bool)
         left = rows
         if defense is not None:
             left, touched = sanitised(judge, defense, share, rows)
         model = judge.fit(left)
-        return judge.error(model, known), judge.error(model, parts.test), touched
+        judged = judge.error(model, parts.test)
+        return Behind(judge.error(model, known), judge.error(model, parts.choose), judged, touched)
 
-    def adapted(defense: Defense) -> Poison:
+    def adapted(defense: Defense) -> tuple[Poison, ...]:
         """Rows added through the defense; the setting of precision is each thread's own."""
         with jax.enable_x64(True):
-            return attacker.climb(count, lambda learner: defense.ours(learner, share))[0]
+            return attacker.through(lambda learner: defense.ours(learner, share), count, ended)
 
-    table, tried = [], offered(len(judge.table.classes), train.y.size)
+    tried: list[Any] = [None, *offered(len(judge.table.classes), train.y.size)]
     with ThreadPoolExecutor(THREADS) as pool:
         # These take most of the time of a small audit, and that is compiling, outside Python.
-        climbs = {d.name: pool.submit(adapted, d) for d in tried if adapts and d.ours is not None}
-        for defense in (None, *tried):
-            name = "none" if defense is None else defense.name
-            _, clean, dropped = behind(defense, None)
-            found = [behind(defense, poison) for poison in ignorant]
-            knowing = [(choosing, error) for choosing, error, _ in found]
-            if name in climbs:
-                knowing.append(behind(defense, climbs[name].result().within(kept, whole))[:2])
-            poisoned = ignorant[0].places(train)
-            choosing, error = max(knowing)
-            table.append(Defended(
-                name, clean, found[0][1], error, choosing, name in climbs, int(np.sum(dropped)),
-                int(np.sum(found[0][2] & poisoned)), int(np.sum(poisoned)),
-            ))  # fmt: skip
-            advance("no defense" if defense is None else name)
+        climbs = {
+            d.name: pool.submit(adapted, d) for d in tried[1:] if adapts and d.ours is not None
+        }
+        clean = [behind(defense, None) for defense in tried]
+        found = [[behind(defense, poison) for poison in ignorant] for defense in tried]
+        for defense in tried:
+            name = "no defense" if defense is None else defense.name
+            if name in climbs:  # what was sought through one defense may pass another
+                knowing = [poison.within(kept, whole) for poison in climbs[name].result()]
+                for other, errors in zip(tried, found, strict=True):
+                    errors += [behind(other, poison) for poison in knowing]
+            advance(name)
+    poisoned, table = ignorant[0].places(train), []
+    for defense, spared, errors in zip(tried, clean, found, strict=True):
+        name = "none" if defense is None else defense.name
+        worst = max(errors, key=lambda one: (one.known, one.judged))
+        table.append(Defended(
+            name, spared.judged, errors[0].judged, worst.judged, worst.choosing, name in climbs,
+            int(np.sum(spared.touched)), int(np.sum(errors[0].touched & poisoned)),
+            int(np.sum(poisoned)),
+        ))  # fmt: skip
     return tuple(table)
 
 
@@ -177,11 +202,12 @@ def by_group(
         inside = names == name
         if inside.sum() < fewest:
             notes.append(
-                f"Group {name!r} has {int(np.sum(group == name))} rows, {int(inside.sum())} of "
-                f"them to judge by, fewer than {fewest}: it has no figure."
+                f"Group {name!r} has {counted(int(np.sum(group == name)), 'row')}, "
+                f"{int(inside.sum())} to judge by, fewer than {fewest}: it has no figure."
             )
             continue
         weight = parts.test.weight[inside]
         clean, after = (float(np.average(m[inside], weights=weight)) for m in misses)
-        groups.append(Group(str(name), int(inside.sum()), clean, after))
+        uncertain = standard_error(misses[1][inside], weight)
+        groups.append(Group(str(name), int(inside.sum()), clean, after, uncertain))
     return tuple(groups), notes

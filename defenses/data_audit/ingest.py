@@ -12,7 +12,7 @@ from pandas.api import types
 from attacks.frames import Encoding, encode
 
 from .columns import column_of
-from .reading import Frame, Series, TableError, stratified
+from .reading import Frame, Series, TableError, counted, require_column, stratified
 
 MOST_ROWS = 50_000
 MOST_FEATURES = 1_000
@@ -89,9 +89,8 @@ def ingest(frame: Frame, target: str, weight: str | None = None, seed: int = 0) 
     """
     given, notes = len(frame), []
     for what, name in (("target", target), ("weight", weight)):
-        if name is not None and name not in frame:
-            near = ", ".join(map(repr, list(frame.columns)[:12]))
-            raise TableError(f"{what}: there is no column {name!r}; the columns are {near}")
+        if name is not None:
+            require_column(frame, what, name)
     if target == weight:
         raise TableError(f"weight: {weight!r} is the target; name another column")
     if frame.shape[1] - 1 - (weight is not None) < 1:
@@ -103,10 +102,11 @@ def ingest(frame: Frame, target: str, weight: str | None = None, seed: int = 0) 
         raise TableError(
             f"target: every value of {target!r} is missing or infinite, or has no weight"
         )
+    if usable.sum() < FEWEST_ROWS:
+        raise TableError(_too_few(int(usable.sum())))
     if not usable.all():
-        notes.append(
-            f"{(~usable).sum()} rows without a finite target, or of weight zero, were left out."
-        )
+        left = counted(int((~usable).sum()), "row")
+        notes.append(f"Left out: {left} without a finite target, or of weight zero.")
     task, labels, said = _target(frame[target][usable])
     notes += said
     if task == "classes":
@@ -114,8 +114,8 @@ def ingest(frame: Frame, target: str, weight: str | None = None, seed: int = 0) 
         rare = labels.isin(counts.index[counts < FEWEST_OF_CLASS])
         if rare.any():
             names = ", ".join(sorted(map(str, labels[rare].unique()))[:5])
-            notes.append(f"{rare.sum()} rows of classes with fewer than {FEWEST_OF_CLASS} rows "
-                         f"({names}) were left out.")  # fmt: skip
+            notes.append(f"Left out: {counted(int(rare.sum()), 'row')} of classes with fewer than "
+                         f"{FEWEST_OF_CLASS} rows ({names}).")  # fmt: skip
             labels = labels[~rare]
     _require_variety(labels, target)
     rows = labels.index.to_numpy()
@@ -201,10 +201,14 @@ def _require_variety(labels: Series, target: str) -> None:
             "two classes or several numbers"
         )
     if len(labels) < FEWEST_ROWS:
-        raise TableError(
-            f"table: got {len(labels)} usable rows, expected at least {FEWEST_ROWS}: fewer cannot "
-            "be split into rows to train on, to choose by and to judge by"
-        )
+        raise TableError(_too_few(len(labels)))
+
+
+def _too_few(rows: int) -> str:
+    return (
+        f"table: got {counted(rows, 'usable row')}, expected at least {FEWEST_ROWS}: fewer cannot "
+        "be split into rows to train on, to choose by and to judge by"
+    )
 
 
 def _features(

@@ -168,6 +168,12 @@ class Judge:
         return pd.concat([frame[~new], decoded]).sort_index()
 
 
+def standard_error(misses: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]) -> float:
+    """Of the mean of the misses by weight."""
+    away = misses - np.average(misses, weights=weight)
+    return float(np.linalg.norm(weight * away) / np.sum(weight))
+
+
 def _weight_key(model: Any) -> str | None:
     if isinstance(model, Pipeline):
         name, last = model.steps[-1]

@@ -1,5 +1,6 @@
 """A report as one HTML page: no network, no script, light and dark, to print."""
 
+import dataclasses
 import html
 import math
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from typing import Any
 
 from .charts import damage_chart, defense_chart
 from .report import Budget, Report, Row
+from .said import best_said, bound_said, rate, share
 from .style import STYLE
 
 MOST_COLUMNS = 14
@@ -35,10 +37,6 @@ def _safe(value: Any) -> str:
     return html.escape(str(value))
 
 
-def _rate(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:.1f} %"
-
-
 def _head(report: Report) -> str:
     table, learner = report.table, report.learner
     what = f"{len(table['classes'])} classes" if table["classes"] else "numbers"
@@ -47,9 +45,10 @@ def _head(report: Report) -> str:
         f"<h1>Data audit of {_safe(table['target'])}</h1>"
         f'<p class="soft">{table["rows"]:,} rows, {len(table["columns"])} columns, {what}. Trained '
         f"on {table['training_rows']:,} rows, judged on {table['test_rows']:,} that no attack saw, "
-        f"by {_safe(learner['judge'])}. Errors are shares of {unit}: {_rate(report.clean)} ± "
+        f"by {_safe(learner['judge'])}. Errors are shares of {unit}: {rate(report.clean)} ± "
         f"{100 * report.uncertain:.1f} as the table is (by the number of rows judged on), "
-        f"{_rate(report.baseline)} for a model that always says the same.</p>"
+        f"{rate(report.baseline)} for a model that always says the same. Rows have numbers from 0 "
+        "on, that of the first below the names.</p>"
         f'<p class="soft">{_safe(learner["remark"])}</p>'
     )
 
@@ -60,24 +59,16 @@ def _card(number: str, what: str, plain: bool = False) -> str:
 
 def _numbers(report: Report) -> str:
     at = report.budgets[report.middle]
-    behind = report.best_defense
-    if at.certified is None:
-        most = _card("not certified", "no bound of what attacks can do is known here", plain=True)
-    else:
-        most = _card(_rate(at.certified), "at most, whatever the attack: certified")
-    if behind is None:
-        best = _card("no defense helps", "against an attacker who knows it", plain=True)
-    else:
-        best = _card(
-            f"{_rate(behind.found)}, {_rate(behind.adaptive)}",
-            f"behind {behind.name}; the second if the attacker knows it",
-        )
+    most = _card(*bound_said(report, at), plain=report.bound(at) is None)
+    best = _card(*best_said(report), plain=report.best_defense is None)
+    be = "is" if at.rows == 1 else "are"
+    verb = "rises" if at.found > report.clean else "does not rise: it goes"
     return (
         f"<h2>If {at.rows:,} of {report.table['training_rows']:,} training rows "
-        f"({100 * at.share:.3g} %) are poison, the error rises from {_rate(report.clean)} to</h2>"
+        f"({share(at.share)}) {be} poison, the error {verb} from {rate(report.clean)} to</h2>"
         '<div class="cards">'
-        + _card(_rate(at.found), "by the best attack found") + most
-        + _card(_rate(at.random), "by as many random mistakes") + best + "</div>"
+        + _card(rate(at.found), "by the best attack found") + most
+        + _card(rate(at.random), "by as many random mistakes") + best + "</div>"
     )  # fmt: skip
 
 
@@ -88,45 +79,56 @@ def _key(style: str, text: str) -> str:
 def _damage(report: Report) -> str:
     def cells(budget: Budget) -> list[str]:
         return [
-            f"{100 * budget.share:.3g} %", f"{budget.rows:,}", _rate(budget.found),
-            "not certified" if budget.certified is None else _rate(budget.certified),
-            f"{_rate(budget.random)} ± {100 * budget.random_sd:.1f}", budget.attack,
+            share(budget.share), f"{budget.rows:,}", rate(budget.found),
+            bound_said(report, budget)[0],
+            f"{rate(budget.random)} ± {100 * budget.random_sd:.1f}", budget.attack,
         ]  # fmt: skip
 
     names = ["share", "rows", "found", "certified", "random", "best attack"]
+    bounded = [dataclasses.replace(b, certified=report.bound(b)) for b in report.budgets]
     return (
         "<h2>Damage for each number of rows</h2>"
-        + damage_chart(report.budgets, report.clean)
+        + damage_chart(bounded, report.clean)
         + '<p class="soft">' + _key("found", "found") + _key("random", "random mistakes")
         + _key("clean", "the table as it is")
-        + ". The true worst case is at or above what was found, and below the certified bound "
-        "where there is one.</p>" + _table(names, map(cells, report.budgets), named=(5,))
+        + ". The attack found is the best by rows that the attacker knows, judged by others; to "
+        "change nothing, or labels at random, are attacks as well. The true worst case is at or "
+        "above what was found, and below the certified bound where there is one.</p>"
+        + _table(names, map(cells, report.budgets), named=(5,))
     )  # fmt: skip
 
 
 def _defenses(report: Report) -> str:
-    at = report.budgets[report.middle]
+    at, tried = report.budgets[report.middle], report.table["tried_rows"]
     lines = [
-        [d.name, _rate(d.clean), _rate(d.found),
-         _rate(d.adaptive) + ("" if d.adapted or d.name == "none" else " *"),
+        [d.name, rate(d.clean), rate(d.found),
+         rate(d.adaptive) + ("" if d.adapted or d.name == "none" else " *"),
          f"{d.dropped:,}", f"{d.caught:,} of {d.poison:,}"]
         for d in report.defenses
     ]  # fmt: skip
+    where = "" if tried == report.table["training_rows"] else f", on a sample of {tried:,} rows"
+    how = (
+        f"An attack that knows a defense was sought by {report.learner['adaptive_steps']} steps "
+        "through it, from where one that ignores it ended; a longer search may do more. "
+    ) if any(d.adapted for d in report.defenses[1:]) else ""  # fmt: skip
     names = ["defense", "no poison", "attacked", "attacker knows", "clean rows dropped", "caught"]
     return (
-        f"<h2>Defenses, at {100 * at.share:.3g} % poison</h2>"
+        f"<h2>Defenses, at {share(at.share)} poison{where}</h2>"
         + defense_chart(report.defenses)
         + '<p class="soft">' + _key("clean", "no poison") + _key("random", "attacked")
         + _key("found", "attacked by one who knows the defense")
-        + ". Each defense is told the share of poison. A star: no attack adapts to this defense "
-        "here; the worst of those that ignore it.</p>" + _table(names, lines, named=(0,))
+        + f". Each defense is told the share of poison. {how}A star: no attack was sought through "
+        "this defense; the worst of the others.</p>" + _table(names, lines, named=(0,))
     )  # fmt: skip
 
 
 def _groups(report: Report) -> str:
     if not report.groups:
         return ""
-    lines = [[g.name, f"{g.rows:,}", _rate(g.clean), _rate(g.found)] for g in report.groups]
+    lines = [
+        [g.name, f"{g.rows:,}", rate(g.clean), f"{rate(g.found)} ± {100 * g.uncertain:.1f}"]
+        for g in report.groups
+    ]
     return "<h2>By group</h2>" + _table(["group", "rows", "clean", "poisoned"], lines, named=(0,))
 
 
@@ -213,9 +215,8 @@ def _notes(report: Report) -> str:
 
 def _foot(report: Report) -> str:
     states = "".join(
-        f"<p>Gradient of {_safe(c.what)}: {'certified' if c.sure else 'NOT certified'}"
-        + (f", relative error at most {c.relative:.1e}" if c.relative is not None else "")
-        + f".</p><pre>{_safe(c.text)}</pre>"
+        f"<p>Gradient of {_safe(c.what)}: {'certified' if c.sure else 'NOT certified'}.</p>"
+        f"<pre>{_safe(c.text)}</pre>"
         for c in report.certificates
     )
     versions = ", ".join(f"{_safe(name)} {_safe(value)}" for name, value in report.foot.items())

@@ -1,6 +1,8 @@
 """A table from where it lies: a data frame, a CSV or a Parquet file, or a sentence why not."""
 
 import csv
+import gzip
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ def read(source: Any) -> Frame:
     - `source`: a DataFrame, or the path of a CSV (`.csv`, `.tsv`, `.txt`, packed or not) or of a
       Parquet file, which needs pyarrow.
 
-    Raises `TableError` for files that are not there, empty, or broken in a line, for two columns of
-    one name, and for tables without rows or columns.
+    Raises `TableError` for files that are not there, empty, or broken in a line, or have a line of
+    more or fewer values than names, for two columns of one name, and for tables without rows or
+    columns.
     """
     if isinstance(source, pd.DataFrame):
         frame = source.copy()
@@ -50,6 +53,8 @@ def read(source: Any) -> Frame:
 
 
 def _file(path: Path) -> Frame:
+    if path.is_dir():
+        raise TableError(f"table: {str(path)!r} is a folder; name a file in it")
     if not path.is_file():
         raise TableError(f"table: there is no file {str(path)!r}; check the path")
     if not path.name.lower().endswith(READABLE):
@@ -67,15 +72,14 @@ def _file(path: Path) -> Frame:
         except (OSError, ValueError) as error:
             raise TableError(f"table: {path.name!r} is no Parquet file ({error})") from None
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
-        names = header.iloc[0].dropna()
-        if not names.is_unique:
-            twice = names[names.duplicated()].iloc[0]
-            raise TableError(
-                f"table: two columns are named {twice!r} in the first line; rename or drop one"
-            )
-        return pd.read_csv(path, sep=separator, low_memory=False, skipinitialspace=True)
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            _require_even(csv.reader(file, delimiter=separator, skipinitialspace=True), separator)
+        # Without `index_col` pandas takes the first of too many values as a name of the row.
+        return pd.read_csv(
+            path, sep=separator, low_memory=False, skipinitialspace=True, index_col=False
+        )
     except pd.errors.EmptyDataError:
         raise TableError(
             f"table: {path.name!r} is empty; expected a line of names, and rows"
@@ -87,10 +91,55 @@ def _file(path: Path) -> Frame:
         ) from None
     except UnicodeDecodeError as error:
         raise TableError(
-            f"table: {path.name!r} is not UTF-8 (byte {error.start}); save it as UTF-8"
+            f"table: {path.name!r} is not UTF-8 (byte {error.object[error.start]:#x}); save it as "
+            "UTF-8"
         ) from None
     except OSError as error:
-        raise TableError(f"table: {path.name!r} cannot be read ({error.strerror})") from None
+        why = error.strerror or error  # a false archive has no number of the system's
+        raise TableError(f"table: {path.name!r} cannot be read ({why})") from None
+
+
+def _require_even(lines: Any, separator: str) -> None:
+    """Names that differ in the first line, and as many values in each other one.
+
+    - `lines`: a `csv.reader`.
+    """
+    filled: Iterator[list[str]] = filter(any, lines)  # pandas skips empty lines
+    names = next(filled, None)
+    if names is None:
+        raise pd.errors.EmptyDataError
+    for other in (";", "\t", "|", ","):
+        if len(names) == 1 and other in names[0]:  # the separator itself is in no name
+            raise TableError(
+                f"table: the first line is parted by {other!r}, expected {separator!r} between "
+                f"columns; read the table by pandas' read_csv(..., sep={other!r}), or save it anew"
+            )
+    named = list(filter(None, names))
+    if len(set(named)) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise TableError(
+            f"table: two columns are named {twice!r} in the first line; rename or drop one"
+        )
+    for values in filled:
+        if len(values) != len(names):
+            raise csv.Error(
+                f"expected {len(names)} values as in the first line, got {len(values)} in line "
+                f"{lines.line_num}"
+            )
+
+
+def require_column(frame: Frame, what: str, name: Any) -> None:
+    """`TableError` for what is not the name of a column."""
+    if not isinstance(name, str):
+        raise TableError(f"{what}: got a {type(name).__name__}, expected the name of a column")
+    if name not in frame:
+        near = ", ".join(map(repr, list(frame.columns)[:12]))
+        raise TableError(f"{what}: there is no column {name!r}; the columns are {near}")
+
+
+def counted(count: int, what: str) -> str:
+    """So many of them, in words."""
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
 def stratified(group: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import pandas as pd
 
 from .reading import Frame, TableError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON; it grows when a field changes its meaning or goes."""
+USEFUL = 10
+"""Times what was found, for numbers to predict, up to which a bound says something."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
     """One attack of some rows: the error that it causes on rows that the attacker knows, by which
-    attacks are chosen, and on rows to judge by.
+    attacks are chosen, and on rows to judge by. To change nothing is one, too.
     """
 
     name: str
@@ -34,7 +37,8 @@ class Budget:
     - `found`: the error after the best attack, by rows that the attacker knows; `attack`: its name.
     - `random`: mean error after as many random mistakes; `random_sd`: its standard deviation over
       draws.
-    - `certified`: no attack within the reach causes more error than this; None if not certified.
+    - `certified`: no attack within the reach causes more error than this; infinite, or 1 of
+      classes, where the bound says nothing, and None if none is known of the model.
     - `attempts`: all attacks that were tried.
     """
 
@@ -53,9 +57,10 @@ class Defended:
     """A defense, at one budget; the first, "none", is without any.
 
     - `clean`: error on a clean table behind it. `found`: after the attack that ignores it.
-    - `adaptive`: after the best attack by one who knows it; `adapted`: whether one was searched
-      through its smooth surrogate, else the best of the attacks that ignore it.
-    - `choosing`: error after that attack on the rows that attacks are chosen by.
+    - `adaptive`: after the best attack by one who knows it, of those that ignore it and those that
+      were searched through a defense; `adapted`: whether one was searched through this one.
+    - `choosing`: error after that attack on known rows that are not trained on, by which defenses
+      are chosen.
     - `dropped`: rows that it drops or relabels of clean ones; `caught`: of the poison.
     """
 
@@ -72,12 +77,15 @@ class Defended:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Errors in one group, on rows to judge by: clean, and at the middle budget."""
+    """Errors in one group, on rows to judge by: clean, and at the middle budget, with the standard
+    error of this by the number of rows.
+    """
 
     name: str
     rows: int
     clean: float
     found: float
+    uncertain: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,19 +164,29 @@ class Report:
 
     def passed(self, max_damage: float = 0.05) -> bool:
         """Whether no attack found, at any budget, adds more than `max_damage` to the error."""
-        if not 0 <= max_damage < math.inf:
-            raise TableError(f"max_damage: got {max_damage}, expected an error >= 0 to allow")
+        require_damage(max_damage)
         return all(budget.found - self.clean <= max_damage for budget in self.budgets)
 
     @property
     def best_defense(self) -> Defended | None:
-        """The defense behind which an attacker who knows it does least, if that is less than
-        without any: on the rows that attacks are chosen by, so that its figures on the others are
-        no luck of the choice.
+        """The defense behind which an attacker who knows it does least: on rows that are neither
+        trained on nor judged by, so that its figures are no luck of the choice. None if that is no
+        less than without any, there or on the rows to judge by. Where attacks were searched through
+        some defenses, one of these.
         """
         none, *others = self.defenses
-        best = min(others, key=lambda defense: defense.choosing)
-        return best if best.choosing < none.choosing else None
+        searched = [defense for defense in others if defense.adapted]
+        best = min(searched or others, key=lambda defense: defense.choosing)
+        helps = best.choosing < none.choosing and best.adaptive < none.adaptive
+        return best if helps else None
+
+    def bound(self, budget: Budget) -> float | None:
+        """The certified bound, if it says something: of classes less than 100 %, of numbers also
+        up to ten times what was found.
+        """
+        most = 1.0 if self.table["classes"] else max(1.0, USEFUL * budget.found)
+        known = budget.certified
+        return known if known is not None and known < most else None
 
     def to_json(self, *, rows: bool = True) -> str:
         """The report as JSON text; without the cells of any row if `rows` is False."""
@@ -190,8 +208,7 @@ class Report:
         from .page import page
 
         path = Path(path)
-        if path.suffix.lower() not in {".html", ".json"}:
-            raise TableError(f"path: got {path.name!r}, expected a name in .html or .json")
+        require_path(path)
         html = path.suffix.lower() == ".html"
         text = page(self, rows=rows) if html else self.to_json(rows=rows) + "\n"
         part = path.with_name(path.name + ".part")
@@ -202,6 +219,22 @@ class Report:
             part.unlink(missing_ok=True)
             raise TableError(f"path: {str(path)!r} cannot be written ({error.strerror})") from None
         return path
+
+
+def require_path(path: Path) -> None:
+    """`TableError` for a file that `Report.save` could not write."""
+    if path.suffix.lower() not in {".html", ".json"}:
+        raise TableError(f"path: got {path.name!r}, expected a name in .html or .json")
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = "it is a folder" if path.is_dir() else f"{str(folder)!r} is no folder to write to"
+        raise TableError(f"path: {str(path)!r} cannot be written ({why})")
+
+
+def require_damage(max_damage: float) -> None:
+    """`TableError` for a damage that cannot be allowed."""
+    if not 0 <= max_damage < math.inf:
+        raise TableError(f"max_damage: got {max_damage}, expected an error >= 0 to allow")
 
 
 def _plain(value: Any, rows: bool) -> Any:

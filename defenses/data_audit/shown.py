@@ -47,8 +47,13 @@ def influential_rows(table: Table, moved: Influence) -> tuple[Influential, Certi
 
 def _whole(table: Table) -> Frame:
     """The user's columns, the target last."""
-    labels = _labels(table, table.encoding.y)
-    return table.raw.assign(**{table.target: labels})
+    return _with_target(table.raw, table, _labels(table, table.encoding.y))
+
+
+def _with_target(frame: Frame, table: Table, labels: Series) -> Frame:
+    """At once: pandas warns of a column put into a frame of many."""
+    labels = labels.rename(table.target).set_axis(frame.index)
+    return pd.concat([frame, labels], axis=1)
 
 
 def _labels(table: Table, y: np.ndarray) -> Series:
@@ -62,7 +67,7 @@ def worst_rows(table: Table, added: Any) -> tuple[Row, ...]:
         return ()
     poison = added.added.take(np.arange(min(SHOWN, added.added.y.size)))
     frame, labels = table.decoded(poison.x, poison.y, poison.like)
-    frame = frame.assign(**{table.target: labels.to_numpy()})
+    frame = _with_target(frame, table, labels)
     away = np.linalg.norm(poison.x - table.encoding.x[poison.like], axis=1)
     return tuple(
         row_of(frame, i, int(table.number[place]), float(away[i]),

@@ -20,7 +20,7 @@ AUDIT = tuple(
          ASSEMBLED),
         ("page.py", "if not report.groups:", "if report.groups:", MADE),
         ("page.py", "[i.name, i.shown, i.line]", "[i.name, i.shown, i.name]", MADE),
-        ("page.py", "_rate(d.clean), _rate(d.found),\n", "_rate(d.found), _rate(d.clean),\n", MADE),
+        ("page.py", "rate(d.clean), rate(d.found),\n", "rate(d.found), rate(d.clean),\n", MADE),
         ("charts.py", "return TOP + tall * (1 - min(error, top) / top)",
          "return TOP + (1 - min(error, top) / top)", MADE),
         ("charts.py", "width=\"{max(wide * error / top, 1):.1f}\"",

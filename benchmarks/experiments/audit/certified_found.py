@@ -110,7 +110,8 @@ def make_rows(options: Options, name: str, learner: Learner, split: int) -> dict
         {
             "table": name, "learner": learner, "split": split, "share": budget.share,
             "rows": budget.rows, "clean_err": clean, "found_err": budget.found,
-            "attack": budget.attack, "certified_err": budget.certified,
+            "attack": budget.attack,
+            "certified_err": None if budget.certified == 1 else budget.certified,
         }
         for budget in at.budgets
     ]  # fmt: skip

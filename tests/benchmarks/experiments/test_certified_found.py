@@ -21,7 +21,7 @@ def test_attacks_and_bound_are_of_one_number_of_rows_and_of_the_test_rows(monkey
             Budget(share, count, 0.2, "added", 0.1, 0.0, 0.4, ())
             for share, count in zip(shares, counts, strict=True)
         ]
-        return Found(tuple(budgets), (), None, None)
+        return Found(tuple(budgets), (), None, None, None)
 
     monkeypatch.setattr(certified_found, "found", found)
     rows = certified_found.make_rows(OPTIONS, "diabetes", "logistic", 3)["rows"]

@@ -60,7 +60,7 @@ def audited(monkeypatch: Any, learner: Any = "auto", **more: Any) -> tuple[Any, 
 
     places = more.pop("places", 20)
     state = SimpleNamespace(
-        budgets="budgets", poisons=[["first"], ["second"], ["third"]], added="added",
+        budgets="budgets", poisons=[["first"], ["second"], ["third"]], added="added", ended="ended",
         certificate=more.pop("certificate", "certificate"),
     )  # fmt: skip
     stub("match", lambda learner, *rest: learner if not isinstance(learner, str) else (
@@ -116,9 +116,10 @@ def test_each_part_of_an_audit_gets_what_it_is_for(monkeypatch) -> None:
     assert first == [
         judge, parts, attackers[0], "moved", COUNTS, SHARES, 1, "observed", SEED
     ]  # fmt: skip
-    [[*first, sample, poisons, count, reach, _]] = given["defended"]
+    [[*first, sample, poisons, ended, count, reach, _]] = given["defended"]
     assert first == [judge, parts, attackers[1]]
     assert (sample.cells, poisons, count, reach) == (MODULE.CELLS, ["second"], 9, "observed")
+    assert ended == "ended"
     [[*first, names]] = given["by_group"]
     assert first == [judge, parts, "second"]
     assert list(names) == list(frame()["group"].iloc[table.number])
@@ -143,10 +144,12 @@ def test_each_part_of_an_audit_gets_what_it_is_for(monkeypatch) -> None:
     missed = parts.test.y != labels[np.argmax(times)]
     assert report.baseline == pytest.approx(np.sum(weight * missed) / np.sum(weight))
     about = {"rows": 150, "used": 149, "features": shape[1], "target": "y", "task": "classes",
-             "classes": ["a", "b"], "training_rows": 89, "test_rows": 38}  # fmt: skip
+             "classes": ["a", "b"], "training_rows": 89, "tried_rows": 20,
+             "test_rows": 38}  # fmt: skip
     assert report.table == about | {"columns": ["a", "group"]}
     assert report.learner == {"judge": "NoneType", "attacked": "logistic", "remark": "remark",
-                              "trains_on": "encoded features", "reach": "observed"}  # fmt: skip
+                              "trains_on": "encoded features", "reach": "observed",
+                              "adaptive_steps": MODULE.ADAPTIVE_STEPS}  # fmt: skip
     packages = ("numpy", "pandas", "scikit-learn", "jax")
     assert {name: report.foot[name] for name in packages} == {n: version(n) for n in packages}
     assert (report.foot["seed"], report.foot["dtype"]) == (SEED, "float64")
@@ -182,7 +185,7 @@ def test_an_audit_without_a_group_or_a_certificate_says_nothing_of_them(monkeypa
     assert "by_group" not in given
     assert report.groups == ()
     assert report.certificates == ("of rows",)
-    assert report.learner["reach"] == given["found"][0][7] == given["defended"][0][6] == "labels"
+    assert report.learner["reach"] == given["found"][0][7] == given["defended"][0][7] == "labels"
     assert not any("takes no weights" in note for note in report.notes)  # they are all the same
 
 

@@ -49,7 +49,9 @@ def test_the_same_seed_gives_the_same_report_bit_by_bit_and_another_does_not(rep
     again = small()
     assert again.to_json() == report.to_json()
     pd.testing.assert_frame_equal(again.rows, report.rows)
-    assert small(seed=1).to_json() != report.to_json()
+    other = small(seed=np.int64(1))
+    assert other.foot["seed"] == 1
+    assert other.to_json() != report.to_json()
 
 
 def test_the_steps_of_an_audit_are_told_to_the_end() -> None:
@@ -104,7 +106,7 @@ def test_chosen_labels_do_more_than_random_ones_and_a_report_passes_by_the_worst
 def test_the_best_defense_is_chosen_by_rows_that_it_is_not_judged_on(report) -> None:
     none, first, second, *rest = report.defenses
     lucky = dataclasses.replace(first, adaptive=0.0, choosing=none.choosing + 1)
-    better = dataclasses.replace(second, choosing=none.choosing - 1)
+    better = dataclasses.replace(second, choosing=none.choosing - 1, adaptive=none.adaptive - 1)
     chosen = dataclasses.replace(report, defenses=(none, lucky, better)).best_defense
     assert chosen is not None
     assert chosen.name == second.name
@@ -115,7 +117,7 @@ def test_the_best_defense_is_chosen_by_rows_that_it_is_not_judged_on(report) -> 
 
 
 def test_what_is_found_stays_below_what_is_certified(report) -> None:
-    assert report.budgets[0].certified is None  # a bound of 100 % is none
+    assert report.budgets[0].certified == 1
     judge = LogisticRegression(C=0.1)
     stiff = audit(people(), "y", budget=(0.05,), learner=judge, reach="labels")
     budget = stiff.budgets[0]
@@ -175,7 +177,9 @@ def test_groups_have_figures_and_one_of_a_single_row_has_a_sentence(report) -> N
     assert [group.name for group in report.groups] == ["north", "south"]
     rows = sum(group.rows for group in report.groups)
     assert sum(g.rows * g.clean for g in report.groups) / rows == pytest.approx(report.clean)
-    assert any("'alone' has 1 rows" in note for note in report.notes)
+    for g in report.groups:
+        assert g.uncertain == pytest.approx((g.found * (1 - g.found) / g.rows) ** 0.5)
+    assert any("'alone' has 1 row, 0 to" in note for note in report.notes)
 
 
 def test_every_row_used_has_a_place_in_the_order(report) -> None:
@@ -218,7 +222,7 @@ def test_the_page_is_whole_alone_and_escapes_what_a_table_holds(report) -> None:
     assert read.loads == []
     assert "script" not in read.tags
     assert EVIL in read.text
-    assert "not certified" in read.text
+    assert "no useful bound" in read.text
     assert not re.search(r"url\(|@import|https?:", text)
     assert "prefers-color-scheme:dark" in text
     assert len(text) < 200_000
@@ -231,13 +235,13 @@ def test_a_page_and_json_without_rows_hold_no_cell(report) -> None:
     shown = hidden["influential"]["rows"] + hidden["suspicious"]
     assert hidden["suspicious"]
     assert all(row["cells"] == {} and row["why"] == "" for row in shown)
-    assert hidden["schema"] == 1
+    assert hidden["schema"] == 2
     assert "seconds" not in hidden
 
 
 def test_a_report_is_written_whole_or_not_at_all(report, tmp_path: Path) -> None:
     assert report.save(tmp_path / "r.html").read_text().startswith("<!doctype html>")
-    assert json.loads(report.save(tmp_path / "r.json").read_text())["schema"] == 1
+    assert json.loads(report.save(tmp_path / "r.json").read_text())["schema"] == 2
     (tmp_path / "folder.html").mkdir()
     for wrong in ("r.txt", "no/folder/r.html", "folder.html"):
         with pytest.raises(TableError, match="path"):
@@ -264,10 +268,54 @@ def test_the_command_says_by_its_status_whether_an_audit_passed(
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
+        (["--out", "no/r.html"], "no folder"),
+        (["--out", "r.txt"], "html or .json"),
+        (["--out", "folder.html"], "folder.html"),
+        (["--json", "no/r.json"], "no folder"),
+        (["--max-damage", "-1"], "max_damage"),
+    ],
+)
+def test_the_command_asks_where_to_write_before_it_works(
+    more, sentence, monkeypatch, tmp_path, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "keep_programs", lambda: None)
+    monkeypatch.setattr(command, "audit", None)  # never called
+    (tmp_path / "folder.html").mkdir()
+    assert main(["t.csv", "--target", "y", *more]) == command.UNUSABLE
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_command_that_is_stopped_says_so(monkeypatch, tmp_path, capsys) -> None:
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "keep_programs", lambda: None)
+    monkeypatch.setattr(command, "audit", stopped)
+    assert main(["t.csv", "--target", "y"]) == command.STOPPED
+    assert "stopped" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_few_notes_and_counts_the_others(report, capsys) -> None:
+    many = dataclasses.replace(report, notes=tuple(f"Said {i}." for i in range(11)))
+    command._say(many, [])
+    said = capsys.readouterr().out
+    assert "Said 7." in said
+    assert "Said 8." not in said
+    assert "3 more notes" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
         ({"budget": (0.0,)}, "budget: got"),
         ({"budget": (0.7,)}, "budget: got"),
         ({"reach": "all"}, "reach: got 'all'"),
         ({"seed": -1}, "seed: got -1"),
+        ({"weight": np.ones(120)}, "weight: got a ndarray, expected the name"),
+        ({"group": np.ones(120)}, "group: got a ndarray, expected the name"),
         ({"group": "there"}, "no column 'there'"),
         ({"learner": "forest"}, "expected auto, logistic, ridge, svm"),
         ({"learner": 3}, "got a int"),
@@ -281,7 +329,9 @@ def test_a_question_that_makes_no_sense_is_one_sentence(more, sentence) -> None:
 def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path) -> None:
     """A variable that is set to nothing counts as not set, and a folder that is set stays."""
     name, kept = "jax_compilation_cache_dir", []
-    before = jax.config.jax_compilation_cache_dir  # pyright: ignore
+    least = ("jax_persistent_cache_min_compile_time_secs",
+             "jax_persistent_cache_min_entry_size_bytes")  # fmt: skip
+    before = {each: jax.config.values[each] for each in (name, *least)}
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     try:
         for users in ("", str(tmp_path / "cache")):
@@ -290,9 +340,13 @@ def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_p
             command.keep_programs()
             kept.append(jax.config.jax_compilation_cache_dir)  # pyright: ignore
         jax.config.update(name, "own")
+        jax.config.update(least[0], 1.0)
+        jax.config.update(least[1], 9)
         command.keep_programs()
+        assert [jax.config.values[each] for each in least] == [0, 0]
         kept.append(jax.config.jax_compilation_cache_dir)  # pyright: ignore
     finally:
-        jax.config.update(name, before)
+        for each, value in before.items():
+            jax.config.update(each, value)
     folders = (tmp_path / "home" / ".cache", tmp_path / "cache")
     assert kept == [*(str(folder / "bilevel" / "jax") for folder in folders), "own"]

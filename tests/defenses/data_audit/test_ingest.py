@@ -1,5 +1,6 @@
 """Tables as people have them: made ready, and told how, or refused in a sentence."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from defenses.data_audit.audit import _groups
 from defenses.data_audit.ingest import MOST_FEATURES, ingest
 from defenses.data_audit.reading import TableError, read, stratified
+from defenses.data_audit.shown import _whole
 
 N = 60
 
@@ -26,7 +28,8 @@ def notes(**columns) -> str:
 HOSTILE = {
     "no rows": (table().iloc[:0], "y", "0 rows"),
     "no columns": (pd.DataFrame(index=range(9)), "y", "0 columns"),
-    "one row": (table().iloc[:1], "y", "no class of 'y' has 5 rows"),
+    "one row": (table().iloc[:1], "y", "got 1 usable row, expected at least 20"),
+    "small classes": (table(y=[f"c{i // 3}" for i in range(N)]), "y", "no class of 'y' has 5 rows"),
     "few rows": (table().iloc[:19], "y", "19 usable rows"),
     "one class": (table(y="yes"), "y", "holds 'yes'"),
     "constant target": (table(y=3.5), "y", "holds '3.5'"),
@@ -54,6 +57,11 @@ def test_what_cannot_be_audited_is_one_sentence(name: str) -> None:
 
 FILES = {
     "a bad line": ("a,b,y\n1,2,x\n1,2,3,4,5\n", "t.csv", "broken line .*line 3"),
+    "a comma at each end": ("y,a,b\nx,1,2,\nz,3,4,\n", "t.csv", "3 values .*4 in line 2"),
+    "a value too many in each line": ("y,a\nx,1,2\nz,3,4\n", "t.csv", "2 values .*3 in line 2"),
+    "a short line": ("a,b,y\n1,2,x\n\n1,2\n", "t.csv", "3 values .*2 in line 4"),
+    "another separator": ("a;b;y\n1,5;2;x\n", "t.csv", "by ';', expected ','"),
+    "no archive": ("a,y\n1,2\n", "t.csv.gz", r"Not a gzipped file"),
     "columns of one name": ("a,a,y\n1,2,x\n", "t.csv", "two columns are named 'a'"),
     "an empty file": ("", "t.csv", "is empty"),
     "an odd ending": ("a,y\n1,2\n", "t.xlsx", "is not one of"),
@@ -69,12 +77,24 @@ def test_a_file_that_cannot_be_read_is_one_sentence(name: str, tmp_path: Path) -
         read(tmp_path / file)
     with pytest.raises(TableError, match="there is no file"):
         read(tmp_path / "other.csv")
+    with pytest.raises(TableError, match="is a folder"):
+        read(tmp_path)
 
 
 def test_a_file_that_is_not_utf_8_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("a,y\nä,1\n".encode("latin-1"))
-    with pytest.raises(TableError, match="not UTF-8"):
+    with pytest.raises(TableError, match=r"not UTF-8 .*0xe4"):
         read(tmp_path / "t.csv")
+
+
+def test_a_packed_file_with_a_mark_quotes_and_gaps_is_read(tmp_path: Path) -> None:
+    text = '\ufeffa, b,y\n1,"2,\n3",x\n\n,,z\n'
+    with gzip.open(tmp_path / "t.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    frame = read(tmp_path / "t.csv.gz")
+    assert list(frame) == ["a", "b", "y"]
+    assert frame["b"].tolist()[0] == "2,\n3"
+    assert frame["y"].tolist() == ["x", "z"]
 
 
 def test_odd_columns_are_mended_or_dropped_and_told() -> None:
@@ -88,7 +108,20 @@ def test_odd_columns_are_mended_or_dropped_and_told() -> None:
     assert "an id" not in notes(number=np.arange(N) ** 2)  # no row's number
     assert "60 different texts" in notes(name=[f"n{i}" for i in range(N)])
     assert "2 infinite values" in notes(far=[np.inf, -np.inf, *rng.normal(size=N - 2)])
-    assert "mixed types: 2 values that are no number" in notes(odd=["?", "x", *range(N - 2)])
+    assert "mixed types: 2 values that are no number ('?', 'x')" in notes(
+        odd=["?", "x", *range(N - 2)]
+    )
+    size = [f"{v:.3f}" for v in rng.normal(size=N)]
+    few = notes(odd=[*["?", "low"] * 6, *size[12:]])
+    assert "12 values that are no number ('?', 'low'), taken as missing" in few
+    assert "dropped" not in few
+    many = notes(odd=[*[f"{v} m" for v in range(12)], *size[12:]])
+    assert "mostly numbers, 12 of 60 values are not ('0 m', '1 m', '2 m', ...)" in many
+    assert "60 different texts" in many
+    commas = notes(odd=["1,234.5", "1,5", *size[2:20], *(s.replace(".", ",") for s in size[20:])])
+    assert "numbers written with commas ('1,234.5', '1,5'," in commas
+    assert "median, 2020-01-0" in notes(day=[None, *pd.date_range("2020", periods=9), None] * 5
+                                        + [None] * 5)  # fmt: skip
     assert "of mixed types (bool, str)" in notes(odd=[True, "x"] * (N // 2))
     assert "is time" in notes(day=pd.date_range("2020", periods=N))
     assert "dropped" not in notes(day=pd.date_range("2020", periods=N))
@@ -151,8 +184,8 @@ def test_rows_without_target_weight_or_company_are_left_out_and_told() -> None:
     y = ["yes", "no"] * (N // 2)
     ready = ingest(table(y=["rare", None, *y[2:]], w=[1, 1, 0, *([2] * (N - 3))]), "y", "w")
     assert ready.number.size == N - 3
-    assert "2 rows without a finite target, or of weight zero" in " ".join(ready.notes)
-    assert "classes with fewer than 5 rows (rare)" in " ".join(ready.notes)
+    assert "Left out: 2 rows without a finite target, or of weight zero" in " ".join(ready.notes)
+    assert "Left out: 1 row of classes with fewer than 5 rows (rare)" in " ".join(ready.notes)
     assert ready.weight.mean() == pytest.approx(1)
     with pytest.raises(TableError, match="no weights"):
         ingest(table(w=-1), "y", "w")
@@ -178,6 +211,7 @@ def test_a_wide_sparse_table_keeps_the_columns_that_vary() -> None:
     frame = pd.DataFrame(counts).astype(pd.SparseDtype(float, 0.0)).rename(columns=str)
     ready = ingest(read(frame.assign(y=["a", "b"] * (N // 2))), "y")
     assert "1,050 columns" in ready.notes[0]
+    assert _whole(ready).shape == (N, 1_051)  # warnings are errors
     assert ready.encoding.x.shape[1] <= MOST_FEATURES
     assert "0" not in ready.back
 
