@@ -2,13 +2,18 @@
 
 import os
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
 from benchmarks.experiments.hypergradients.hypergradient_peers import one_core
 from benchmarks.fuzz.exact.svm import linear, svm
+from benchmarks.fuzz.penalised import PENALISED
 from benchmarks.fuzz.tables import FAMILIES
+from bilevel import argmin
+from bilevel.results import CONVERGED
+from bilevel.solvers import FISTA
 
 
 def strength(drawn, plain):
@@ -70,3 +75,19 @@ def test_the_race_is_run_on_the_last_core_unless_another_is_named(monkeypatch) -
             assert pinned == [used]
         assert pinned == [used, {4, 2, 7}]
         pinned.clear()
+
+
+def test_a_direction_without_curvature_takes_no_step_off_its_face() -> None:
+    """A column and its complement: Newton's step went anywhere along what they share, off the face
+    on which FISTA stood, and the solve ended at its last step.
+    """
+    solve = eqx.filter_jit(
+        lambda problem: argmin(problem, solver=FISTA(max_steps=600), throw=False)
+    )
+    for number in (2, 4, 8):
+        table = FAMILIES["one-hot"](np.random.default_rng([12, number, *b"one-hot"]))
+        objective, z = PENALISED["lasso-fista"].pose(table)
+        found = solve(objective.pose(z).problem)
+        assert int(found.result) == CONVERGED
+        w = np.asarray(found.value)
+        np.testing.assert_allclose(w[::2], -w[1::2], atol=1e-3 * np.abs(w).max())

@@ -187,4 +187,8 @@ MUTANTS = (
         "defenses/sanitise/_quotas.py", "low = (score <= floor) | (score", "low = (score",
         "tests/defenses/test_relabel.py",
     ),
+    (
+        "bilevel/solvers/sparse/fista.py", "jnp.where(flat, eps**0.5, 0)",
+        "jnp.where(flat, 0.0, 0)", "tests/benchmarks/test_fuzz_parts.py",
+    ),
 )

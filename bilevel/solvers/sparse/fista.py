@@ -232,7 +232,13 @@ def _newton(
                 )
                 _, product = jax.linearize(lambda w: slope_along(w)[0], w)
                 block = jax.vmap(product)(directions)[:, chosen]
-                return _support.masked_cholesky(_support.raised(0.5 * (block + block.T)), inside)
+                block = _support.raised(0.5 * (block + block.T))
+                chol = _support.masked_cholesky(block, inside)
+                # A direction without curvature: rounding would send the step along it, anywhere.
+                pivots = jnp.diagonal(chol) ** 2 / jnp.diagonal(block)
+                flat = jnp.min(jnp.where(inside, pivots, 1)) < 1000 * k * eps
+                damped = block + jnp.where(flat, eps**0.5, 0) * jnp.diag(jnp.diagonal(block))
+                return _support.masked_cholesky(damped, inside)
 
             def body(state):
                 w, (along, _), _, before, _, step = state
