@@ -162,7 +162,7 @@ def panel(axes: Axes) -> Iterator[str]:
     for patch in axes.patches:
         if id(patch) not in inside and isinstance(patch, Rectangle):
             place = numbers([*patch.get_xy(), patch.get_width(), patch.get_height()])
-            yield f"  box: {place}"
+            yield f"  {'box' if patch.get_fill() else 'frame'}: {place}"
     for artist in axes.collections:
         if not isinstance(artist, LineCollection) or artist.get_paths():  # colour bars have empty
             yield f"  {collection(artist)}"

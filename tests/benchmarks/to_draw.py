@@ -2,7 +2,7 @@
 belong elsewhere, in another order than they are drawn in; and images that differ.
 """
 
-import zlib
+import hashlib
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,11 @@ from benchmarks.pictures.svm_mnist import Attacked
 from bilevel.study import Lag
 
 
+def number(name: str) -> int:
+    """Below 2**32. Sums of checksums repeat themselves: those of this do not."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest())
+
+
 class Row(dict):
     """A cell that is not given is a number in [0, 1) by its name and the cells chosen by."""
 
@@ -25,7 +30,7 @@ class Row(dict):
         self.chosen = chosen or repr(cells)
 
     def __missing__(self, name: str) -> float:
-        return zlib.crc32(f"{self.chosen} {name}".encode()) / 2**32
+        return number(f"{self.chosen} {name}") / 2**32
 
 
 def rows(**cells: Any) -> list[Row]:
@@ -35,7 +40,7 @@ def rows(**cells: Any) -> list[Row]:
 
 
 def images(name: str, *shape: int) -> np.ndarray:
-    return np.random.default_rng(zlib.crc32(name.encode())).uniform(size=shape)
+    return np.random.default_rng(number(name)).uniform(size=shape)
 
 
 def also(found: Row, **cells: Any) -> Row:
@@ -82,13 +87,15 @@ BY_CLASS = [
 ]  # fmt: skip
 ARENA = [
     also(row, knows=(row["attack"], row["defense"]) == ("next", "strip"),
-         accuracy=None if row["defense"] == "strip" and row["attack"] == "one" else row["accuracy"])
+         success=0.5 * row["success"] + 0.5 * (row["attack"] == "one"),
+         accuracy=None if (row["attack"], row["defense"]) == ("one", "strip")
+         else 0.8 + 0.2 * row["accuracy"])
     for row in rows(attack=("one", "next"), defense=("strip", "none", "median"), seed=(0, 1))
 ]  # fmt: skip
 SIGNS = [
-    *rows(table=4, network=("bomb", "flower"), sticker=("bomb",), k=None, victim=SPLITS),
-    *rows(table=4, network="flower", sticker="flower", k=None, victim=SPLITS),
-    *rows(table=4, network="clean", sticker=("bomb", "flower"), k=None, victim=SPLITS),
+    *rows(table=4, network=("bomb", "yellow square"), sticker=("bomb",), k=None, victim=SPLITS),
+    *rows(table=4, network="yellow square", sticker="yellow square", k=None, victim=SPLITS),
+    *rows(table=4, network="clean", sticker=("bomb", "yellow square"), k=None, victim=SPLITS),
     *rows(table=5, network=("clean", "random"), sticker="bomb", k=None, victim=SPLITS),
     *rows(table=7, network="random", sticker="bomb", k=(1, 10, 100), victim=SPLITS),
     *rows(table=7, network="clean", sticker="bomb", k=(1, 100), victim=SPLITS),
@@ -96,7 +103,7 @@ SIGNS = [
 PAPER = (
     (4, "clean", None, {"stop": 11.0}),
     (4, "bomb", None, {"stop": 12.0, "to_speed_limit": 13.0}),
-    (4, "flower", None, {"stop": 14.0, "to_speed_limit": 15.0}),
+    (4, "yellow square", None, {"stop": 14.0, "to_speed_limit": 15.0}),
     (5, "clean", None, {"stamped": 16.0}),
     (5, "random", None, {"average": 17.0, "stamped": 18.0}),
     (7, "clean", 1, {"average": 19.0, "stamped": 20.0}),
@@ -160,9 +167,11 @@ RESPONSES = [
     SimpleNamespace(without=images(f"{who} plain", 3, 3, 9), stamped=images(f"{who} on", 3, 3, 9))
     for who in ("clean", "infected")
 ]
+OFFSETS = [shift * images(f"offset {shift}", 4, 2) for shift in (1.0, -2.0, 3.0)]
+OFFSETS += [np.array([[1.0, -2.0], [0.5, 2.5], [0.2, 4.0], [0.1, 7.0]])]
+"""The last car leaves the road, and then the picture."""
 TRIPS = [
-    Trip(np.cumsum(images(f"along {i}", 4, 2), axis=0), shift * images(f"offset {i}", 4, 2))
-    for i, shift in enumerate((1.0, -2.0, 3.0, np.array([[1, -2], [1, 3], [1, 9], [1, 9]])))
+    Trip(np.cumsum(images(f"along {i}", 4, 2), axis=0), offset) for i, offset in enumerate(OFFSETS)
 ]
 CURVES = [
     {
