@@ -185,8 +185,7 @@ MUTANTS = (
             ("stochastic", "np.asarray(result.history[:count])", "np.asarray(result.history)"),
             ("stochastic", "curve.seconds[near[0]]", "curve.seconds[near[-1]]"),
             ("stochastic", 'curves["exact"].value[0]', 'curves["SOBA"].value[0]'),
-            ("stochastic", "jnp.asarray(sizes[0])).compile()\n\n    def trial(size):\n        begin",
-             "jnp.asarray(sizes[1])).compile()\n\n    def trial(size):\n        begin"),
+            ("stochastic", "jnp.asarray(sizes[0])).compile()", "jnp.asarray(sizes[1])).compile()"),
             ("hyperparameters", "share * slope * (1 - slope)", "share * slope"),
             ("hyperparameters", "jnp.arange(1, d)", "jnp.arange(d - 1)"),
             ("hyperparameters", "jnp.full(n, 1 / n)", "jnp.ones(n)"),
@@ -344,6 +343,31 @@ MUTANTS = (
             ("defended", "exactly_on(t._replace(weight=t.weight * share)",
              "exactly_on(t._replace(weight=share)"),
             ("defended", "np.exp(1 - y * f)", "np.exp(-y * f)"),
+        )
+    ),
+    *(
+        (f"{_BENCHMARKS}/{file}.py", old, new, _test("cases_and_penalties"))
+        for file, old, new in (
+            ("experiments/fairness/_cases", '"label"] > 0, "b: more"', '"label"] < 0, "b: more"'),
+            ("experiments/fairness/_cases", 'white, "b: Caucasian", "a: other"',
+             'white, "a: Caucasian", "b: other"'),
+            ("experiments/fairness/_defended", "slots=setting.count, steps=STEPS", "steps=STEPS"),
+            ("experiments/transfer/transfer", "np.flatnonzero(held.y == -1)",
+             "np.flatnonzero(held.y == 1)"),
+            ("experiments/transfer/transfer", "twin.ours(strengths, TRAIN + options.points)",
+             "twin.ours(strengths, TRAIN)"),
+            ("experiments/transfer/transfer", "misclassified(model, split.test)",
+             "misclassified(model, split.validation)"),
+            ("fuzz/penalised", "0.5 * share @ (x @ w - y) ** 2", "share @ (x @ w - y) ** 2"),
+            ("fuzz/penalised", "np.where(high, -slope, slope)", "np.where(high, slope, -slope)"),
+            ("fuzz/penalised", "np.real(l1) - lengths(slope)", "np.real(l1) + lengths(slope)"),
+            ("fuzz/penalised", "bend = l2 * with_l2", "bend = l2"),
+            ("fuzz/fixed_points", "(1 - 10 **", "(2 - 10 **"),
+            ("fuzz/fixed_points", "0.1 * table.strength", "table.strength"),
+            ("fuzz/programs", "strength / 2 * w @ w", "strength * w @ w"),
+            ("fuzz/programs", "(a @ w - b)[None]", "(a @ w + b)[None]"),
+            ("fuzz/exact/sanitised", "lowest) > np.real(t), lowest, t)\n    return",
+             "lowest) < np.real(t), lowest, t)\n    return"),
         )
     ),
 )  # fmt: skip

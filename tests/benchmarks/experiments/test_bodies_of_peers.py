@@ -21,7 +21,7 @@ HELD, HELD_Y = RNG.normal(size=(5, 3)), np.array([1.0, 1, -1, 1, -1])
 
 
 def test_the_outer_value_of_a_dual_is_that_of_its_own_kernel() -> None:
-    first, goal = np.array([0.5, -1.0, 2.0]), np.array([1.0, 2.0, -3.0, 0.5])
+    first, goal = np.array([0.5, -1.0, 2.0]), np.array([1.0, 2.0, -3.0, 5.0])
     solved = np.array([0.1, 0.2, 0.3, 0.4])
     rows = np.concatenate([first[None], ROWS[1:]])
     given: list[Any] = []

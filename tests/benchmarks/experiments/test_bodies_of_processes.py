@@ -368,9 +368,10 @@ def test_hypergradients_of_networks_are_in_ten_digits_beside_ninety(monkeypatch)
     ), x[90:100])  # fmt: skip
 
 
+@pytest.mark.parametrize("first", [9.0, 1.0])
 @pytest.mark.parametrize("what", ["ours", "flax loop", "flax scan", "hypergradient"])
-def test_networks_are_timed_without_their_first_run(what, monkeypatch) -> None:
-    clock = Clock(9.0, 3.0, 2.0)
+def test_networks_are_timed_without_their_first_run(what, first, monkeypatch) -> None:
+    clock = Clock(first, 3.0, 2.0)
     logits = np.eye(4)[[1, 2, 3, 0]]
 
     def made(*given: Any) -> Any:
@@ -385,4 +386,4 @@ def test_networks_are_timed_without_their_first_run(what, monkeypatch) -> None:
     )  # fmt: skip
     error = {} if what == "hypergradient" else {"test_err": 0.25}
     found = network_speed.measure(what, "small", SPEED, 5)
-    assert found == {"cpu_seconds": 2.0, "compile_seconds": 7.0, **error}
+    assert found == {"cpu_seconds": 2.0, "compile_seconds": max(first - 2, 0.0), **error}
