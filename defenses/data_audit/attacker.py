@@ -32,9 +32,9 @@ JITTER = 2e-3
 """By which near copies differ, in units of a column's range."""
 WORK, FEWEST_STEPS, MOST_STEPS = 6_000_000, 30, 100
 """Cells that an ascent goes over, which sets its number of steps, within limits."""
-ADAPTIVE_STEPS, FAR = 20, 1.0
-"""Of a search through a defense, from each of two starts, and the share of its first step: on
-breast cancer steps as long as an ascent's usual ones ended nearer to the start.
+ADAPTIVE_STEPS, FAR = 20, (1.0, 2.0)
+"""Of a search through a defense, from each of two starts, and the lengths of their first steps in
+units of the attack's scale: on breast cancer usual lengths found less in as many steps.
 """
 ADAPTIVE_FEATURES = 300
 """Of wider tables a search through a defense would take minutes."""
@@ -143,13 +143,14 @@ class Attacker:
           same.
         """
         attack, start = self.attack(count, defense(self.learner(count)).surrogate(self.data))
-        attack, ascent = attack.prepared(), dataclasses.replace(self.ascent, share=FAR)
-        ended = jax.tree.map(lambda leaf: leaf[: self.places], ended)
+        attack, ended = attack.prepared(), jax.tree.map(lambda leaf: leaf[: self.places], ended)
+        found = []
+        for z, far in zip((start, ended), FAR, strict=True):
+            # An array, so that one program serves both.
+            ascent = dataclasses.replace(self.ascent, first=far * attack.scale(z))
+            found.append(_climbed(attack, z, ascent, ADAPTIVE_STEPS))
         name = "rows added by an attacker who knows the defense"
-        return tuple(
-            self.poison(_climbed(attack, z, ascent, ADAPTIVE_STEPS), count, name)
-            for z in (start, ended)
-        )
+        return tuple(self.poison(z, count, name) for z in found)
 
     def unmoved(self, count: int) -> Poison:
         """The rows that the ascent starts from: real ones with another label."""

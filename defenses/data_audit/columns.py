@@ -172,9 +172,10 @@ def _text(series: Series) -> Column:
 
 
 def _some(text: Series) -> str:
-    """The first different values, quoted."""
+    """The first different values, quoted, each by its first letters."""
     different = text.unique()
-    return ", ".join(map(repr, different[:3])) + (", ..." if len(different) > 3 else "")
+    shown = ", ".join(repr(value[:20]) for value in different[:3])
+    return shown + (", ..." if len(different) > 3 else "")
 
 
 def free_name(name: str, taken: Collection[Hashable]) -> str:

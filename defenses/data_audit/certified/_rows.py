@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 
 SHARPENED = 128
 """So many features: a bound of more is not sharpened, whose steps need eigenvectors."""
@@ -56,15 +57,16 @@ class Rows:
         if q.shape[0] > SHARPENED:
             return _raised(q, rows, part)
         best, d = _raised(q, rows, part), rows
-        for step in range(STEPS):
-            values, vectors = np.linalg.eigh(q - np.diag(d[part]))
-            best = min(best, float(d.sum() + parts * (values[-1] + _slack(q))))
-            top = np.bincount(part, vectors[:, -1] ** 2, parts) if values[-1] > 0 else 0.0
-            slope = 1 - parts * top
-            size = np.linalg.norm(slope)
-            if size < 1e-9:
-                break
-            d = d - 0.15 * best / np.sqrt(parts) / (1 + step) ** 0.7 * slope / size
+        with threadpool_limits(1):  # of such small matrices a second thread costs more
+            for step in range(STEPS):
+                values, vectors = np.linalg.eigh(q - np.diag(d[part]))
+                best = min(best, float(d.sum() + parts * (values[-1] + _slack(q))))
+                top = np.bincount(part, vectors[:, -1] ** 2, parts) if values[-1] > 0 else 0.0
+                slope = 1 - parts * top
+                size = np.linalg.norm(slope)
+                if size < 1e-9:
+                    break
+                d = d - 0.15 * best / np.sqrt(parts) / (1 + step) ** 0.7 * slope / size
         return best
 
     def _parts(self) -> tuple[Float[np.ndarray, "p u"], np.ndarray]:

@@ -100,11 +100,19 @@ def test_who_knows_a_defense_starts_from_both_ends_with_the_rows_that_he_has(mon
         return f"end {len(climbed)}"
 
     monkeypatch.setattr(module, "_climbed", climb)
+
+    class Objective(tuple):
+        def prepared(self) -> tuple:
+            return self
+
+        def scale(self, z: XY) -> Any:
+            return 1 + jnp.sum(z.y)
+
     usual = XY(jnp.zeros((2, 3)), jnp.zeros(2))
     attacker: Any = SimpleNamespace(
         places=2, ascent=module.MOMENTUM, data="data", learner=lambda count: f"learner of {count}",
         poison=lambda z, count, name: (z, count),
-        attack=lambda count, learner: (SimpleNamespace(prepared=lambda: learner), usual),
+        attack=lambda count, learner: (Objective(learner), usual),
     )  # fmt: skip
     ended = XY(jnp.arange(12.0).reshape(4, 3), jnp.arange(4.0))
     found = Attacker.through(
@@ -113,8 +121,12 @@ def test_who_knows_a_defense_starts_from_both_ends_with_the_rows_that_he_has(mon
     assert found == (("end 1", 7), ("end 2", 7))
     for attack, start, ascent, steps in climbed:
         assert (attack, steps) == (("learner of 7", "data"), ADAPTIVE_STEPS)
-        assert (ascent.momentum, ascent.share) == (module.MOMENTUM.momentum, module.FAR)
+        assert ascent.momentum == module.MOMENTUM.momentum
         assert start.x.shape == (2, 3)
+    assert [float(ascent.first) for _, _, ascent, _ in climbed] == [
+        module.FAR[0],
+        2 * module.FAR[1],
+    ]
     assert climbed[0][1] is usual
     np.testing.assert_array_equal(climbed[1][1].x, ended.x[:2])
 
