@@ -28,6 +28,8 @@ from planted import (
     pictures,
     rows_of_experiments,
     sampled,
+    seen_paths,
+    seen_solvers,
     settings,
 )
 
@@ -62,6 +64,8 @@ MUTANTS = tuple(
         pictures,
         rows_of_experiments,
         sampled,
+        seen_paths,
+        seen_solvers,
         settings,
     )
     for row in part.MUTANTS
