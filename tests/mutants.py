@@ -31,6 +31,8 @@ from planted import (
     pictures,
     rows_of_experiments,
     sampled,
+    seen_paths,
+    seen_solvers,
     sentences,
     settings,
 )
@@ -69,6 +71,8 @@ MUTANTS = tuple(
         pictures,
         rows_of_experiments,
         sampled,
+        seen_paths,
+        seen_solvers,
         sentences,
         settings,
     )

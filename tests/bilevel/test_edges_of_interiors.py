@@ -1,18 +1,22 @@
 """Parts of interior points and of penalised solvers by themselves: factors, barriers, scales."""
 
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bilevel.penalties import L1, ElasticNet, GroupL1, NonNegative
-from bilevel.problems import QP, Composite, PenalisedLeastSquares
-from bilevel.results import CONVERGED, MAX_STEPS
-from bilevel.solvers import FISTA, PrimalDual, WorkingSet
+from bilevel.penalties import L1, Box, ElasticNet, GroupL1, NonNegative
+from bilevel.problems import QP, BoxQP, Composite, Constrained, PenalisedLeastSquares
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
+from bilevel.solvers import FISTA, PrimalDual, Relaxed, WorkingSet
 from bilevel.solvers.constrained import _barrier, _kkt_solver
 from bilevel.solvers.constrained._barrier import Errors, Iterate
-from bilevel.solvers.constrained._kkt import Local, factorise
+from bilevel.solvers.constrained._kkt import Local, factorise, units
 from bilevel.solvers.sparse._support import Support
 from bilevel.solvers.sparse.fista import Face, _metric, _scaled_slack
 from bilevel.solvers.sparse.working_set import _sparse
@@ -80,9 +84,110 @@ def test_errors_of_a_barrier_problem_by_hand() -> None:
     left = jax.jit(_barrier.errors)(local(c), small, jnp.zeros(2))
     pull = excess + 0.5 * np.array([5.3, -0.4, 0.2])
     np.testing.assert_allclose(left.barrier, np.max(np.abs(pull)))
-    even = iterate(y=[-0.3, 8.0, 0.1], anchor=[-0.3, 8.0, 0.1])
-    left = jax.jit(_barrier.errors)(local([0.0, -0.5, -2.0]), even, jnp.zeros(2))
-    np.testing.assert_allclose(left.barrier, max(0.5 * 8 - 0.1, 0.2 + 8.1 - 8.1, 7.8))
+    even = iterate(s=[9.0, 2.0], y=[-0.3, 0.2, 0.1], anchor=[-0.3, 0.2, 0.1])
+    left = jax.jit(_barrier.errors)(local([0.0, -9.0, -2.0]), even, jnp.zeros(2))
+    np.testing.assert_allclose((left.total, left.barrier), (9 * 0.2, 9 * 0.2 - 0.1))
+
+
+OPPOSED = jnp.array([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]])
+
+
+def test_a_point_is_infeasible_where_nothing_lessens_the_violation() -> None:
+    """Of two inequalities against one another, as nearly as rounding, or after many steps a good
+    deal less nearly; one that holds does not count.
+    """
+
+    @jax.jit
+    def infeasible(c, turn, stalls):
+        at = eqx.tree_at(lambda it: it.stalls, iterate(), stalls)
+        rows = OPPOSED.at[1, 1].set(turn)
+        return _barrier.errors(dataclasses.replace(local(c), J=rows), at, jnp.zeros(2)).infeasible
+
+    opposed, holds = jnp.array([0.0, 1, 1]), jnp.array([0.0, 1, -1])
+    few, many = jnp.int32(0), jnp.int32(_barrier.PATIENCE + 1)
+    for c, turn, stalls, expected in (
+        (opposed, 1e-7, few, True),
+        (opposed, 1e-5, few, False),
+        (opposed, 1e-5, many, True),
+        (opposed, 1e-3, many, False),
+        (holds, 0.0, few, False),
+        (-opposed, 0.0, few, False),
+    ):
+        assert bool(infeasible(c, jnp.asarray(turn), stalls)) is expected
+
+
+def test_a_point_is_unbounded_where_it_is_far_and_as_good_as_feasible() -> None:
+    errors = jax.jit(_barrier.errors)
+    for far, c, expected in ((1e14, 0.0, True), (1e14, 1e13, False), (1e11, 0.0, False)):
+        left = errors(local([c, -0.5, -2.0]), iterate(x=[far, 0.0]), jnp.zeros(2))
+        assert bool(left.unbounded) is expected
+        assert bool(left.finite)
+    nan = dataclasses.replace(local([0.0, -0.5, -2.0]), cost=jnp.array(jnp.nan))
+    assert not bool(errors(nan, iterate(), jnp.zeros(2)).finite)
+
+
+def test_large_multipliers_allow_for_terms_that_cancel() -> None:
+    """One of a thousand hundreds, of three: three times three hundred more."""
+    it = iterate(y=[9e4, 0.0, 0.0], anchor=[9e4, 0.0, 0.0])
+    left = jax.jit(_barrier.errors)(local([0.0, -0.5, -2.0]), it, jnp.zeros(2))
+    np.testing.assert_allclose(left.total, (9e4 + 0.2) / 300)
+
+
+def test_the_first_iterate_and_the_scales_of_a_point_by_hand() -> None:
+    c = np.array([0.3, -0.4, 2.5])
+    at = local(c)
+    begun = _barrier.begin(at, iterate())
+    np.testing.assert_allclose(begun.s, [0.4, 0.1])
+    np.testing.assert_allclose(begun.y, [0, 0.25, 1])
+    np.testing.assert_allclose(begun.anchor, begun.y)
+    np.testing.assert_allclose(begun.unmet, 2.6)
+    scale = _barrier.scales(at)
+    np.testing.assert_allclose(scale.cost, 1)  # the curvature is above the slope
+    np.testing.assert_allclose(scale.rows, [1, 1, 0.5**0.5])
+
+
+def test_units_of_a_problem_by_hand() -> None:
+    """Of curvatures 4 and 64 with slopes of 2 and 24, which are about one and three lengths away;
+    a constraint that holds adds nothing, and one that does not its distance.
+    """
+
+    def cost(x, room):
+        del room
+        return 0.5 * (4 * x[0] ** 2 + 64 * x[1] ** 2) + 2 * x[0] + 24 * x[1]
+
+    def limits(x, room):
+        return x[:1] * 10 - room
+
+    @jax.jit
+    def of(room):
+        return units(Constrained(cost, jnp.zeros(2), room, inequalities=limits))
+
+    found = of(jnp.array(1e6))
+    np.testing.assert_allclose(found.x, [2, 0.5])  # 3 / 2 and 3 / 8, as powers of two
+    np.testing.assert_allclose((found.length, found.slope), (1, 9))
+    found = of(jnp.array(-40.0))  # 40 away by rows of 10 / 2
+    np.testing.assert_allclose(found.x, [4, 1])
+    np.testing.assert_allclose(found.slope, 64)
+
+
+def test_units_of_a_box_are_those_of_its_matrix_but_for_what_is_pinned() -> None:
+    ends = jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0])
+    found = units(BoxQP(jnp.diag(jnp.array([1 / 16, 2.0**40])), jnp.array([-3.0, 1.0]), *ends))
+    np.testing.assert_allclose(found.x, [4, 1])
+    np.testing.assert_allclose((found.length, found.slope), (12, 12))
+
+
+def test_margins_and_conditions_of_inequalities_by_hand() -> None:
+    g, lam = jnp.array([-4.0, 4.0, 0.0]), jnp.array([5.0, -5.0, 0.0])
+    n, none = jnp.ones(3), jnp.zeros(3, bool)
+    face: Any = SimpleNamespace(active=jnp.array([True, False, False]), force=10 * n, length=2 * n)
+    np.testing.assert_allclose(PrimalDual().margin(g, lam, face), [0.5, -2, 0])
+    relaxed = Relaxed(0.5)
+    np.testing.assert_array_equal(relaxed.margin(g, jnp.abs(lam), face), [np.inf, -np.inf, -np.inf])
+    rows = relaxed.rows(g, lam, none)
+    np.testing.assert_array_equal(rows.keep, True)
+    np.testing.assert_allclose(rows.residual, [-3.9, 4.5, 0.5])
+    np.testing.assert_allclose(rows.D, [0.02, 0.5, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -165,35 +270,39 @@ def test_some_of_the_features_keep_their_strengths() -> None:
             np.testing.assert_array_equal(part.bend, bend)
 
 
-def test_rounds_of_two_features_end_where_all_at_once_do() -> None:
-    """The third feature is much like the first, and stands before the second: a round is lost. The
-    updates of every round count.
-    """
-    base = np.sqrt(8) * np.linalg.qr(RNG.normal(size=(8, 4)))[0]
-    rows = np.stack([base[:, 0], base[:, 1], base @ [0.9, 0, 0.4, 0], 0.1 * base[:, 3]], axis=1)
-    rows, goal = jnp.asarray(rows), jnp.asarray(base @ [3.0, 1.0, 0, 0])
-    problem = PenalisedLeastSquares(rows, goal, L1(0.2))
-    solver = WorkingSet()
-
-    @jax.jit
-    def both():
-        sparse, cold = _sparse(problem), jnp.zeros(4)
-        return solver._at_once(sparse, cold), solver._in_rounds(sparse, cold, 2)
-
-    whole, parts = both()
-    np.testing.assert_allclose(parts.w, [2.8, 0.8, 0, 0], rtol=1e-12)
-    np.testing.assert_allclose(whole.w, parts.w, atol=1e-12)
-    assert (bool(parts.over), int(parts.rounds)) == (True, 2)
-    assert int(parts.updates) == 3
-
-
 def test_a_start_below_zero_is_none_where_only_what_is_above_counts() -> None:
-    problem = PenalisedLeastSquares(ROWS, GOAL, NonNegative(0.01))
-    run = eqx.filter_jit(lambda warm: WorkingSet().run(problem, warm))
-    cold, below = run(jnp.zeros(4)), run(jnp.array([1.0, -1.0, 0.0, -3.0]))
+    @eqx.filter_jit
+    def run(warm, strength):
+        return WorkingSet().run(PenalisedLeastSquares(ROWS, GOAL, NonNegative(strength)), warm)
+
+    little = jnp.asarray(0.01)
+    cold, below = run(jnp.zeros(4), little), run(jnp.array([1.0, -1.0, 0.0, -3.0]), little)
     assert int(cold.result) == int(below.result) == CONVERGED
     np.testing.assert_allclose(below.unknowns, cold.unknowns, atol=1e-14)
     assert [int(cold.stats[name]) for name in ("rounds", "support")] == [1, 2]
+    assert int(run(jnp.zeros(4), jnp.nan * little).result) == NON_FINITE
+
+
+def test_a_penalised_solve_keeps_what_is_at_a_bound_for_the_next() -> None:
+    """Its unknowns there are dummies of its conditions, which are met."""
+
+    def loss(w, goal):
+        return 0.5 * jnp.sum((w - goal) ** 2)
+
+    problem = Composite(loss, Box(-1.0, 1.0), jnp.zeros(3), jnp.array([3.0, 0.5, -0.2]))
+
+    @eqx.filter_jit
+    def run(most, warm):
+        solver = eqx.tree_at(lambda s: s.max_steps, FISTA(), most)
+        point = solver.run(problem, warm)
+        return point, solver.conditions(problem, point.unknowns, point.frozen)
+
+    point, left = run(jnp.int32(100), problem.start)
+    assert (int(point.result), int(point.stats["support"])) == (CONVERGED, 2)
+    np.testing.assert_allclose(point.warm, [1, 0.5, -0.2])
+    np.testing.assert_allclose(left, 0, atol=1e-14)
+    few, _ = run(jnp.int32(3), problem.start)
+    assert int(few.stats["steps"]) == 3
 
 
 def test_what_a_constrained_solve_counts_and_where_the_next_begins(monkeypatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bilevel import Point
 from bilevel.penalties import L1
 from bilevel.problems import BoxQP, Composite, FixedPoint, Product, Smooth, Stochastic
-from bilevel.results import MAX_STEPS, NON_FINITE
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import (
     LBFGS,
     Anderson,
@@ -52,7 +52,8 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_an_end_where_the_residual_is_no_number_is_none(name) -> None:
-    assert int(ENDS[name]().result) == NON_FINITE
+    end = ENDS[name]()
+    assert (int(end.result), int(end.stats["steps"])) == (NON_FINITE, 2)
 
 
 class Products:
@@ -87,13 +88,12 @@ def test_transposed_systems_are_those_of_the_transpose(monkeypatch) -> None:
         np.testing.assert_allclose(found, [jacobian @ rhs, jacobian.T @ rhs], rtol=1e-12)
 
 
-@pytest.mark.parametrize("rate", [0.3, None])
-def test_steps_of_projected_gradients_by_hand(rate) -> None:
+def test_steps_of_projected_gradients_by_hand() -> None:
     """The box is wide: a projection is one onto x1 + 2 x2 = 1, and so is the start."""
     factor, q, e = np.array([[1.0, 0.2], [0.2, 0.5]]), np.array([1.0, -2.0]), np.array([1.0, 2.0])
     Q = factor @ factor.T
     qp = BoxQP(Product(jnp.asarray(factor)), q, np.full(2, -9.0), np.full(2, 8.0), e, np.ones(()))
-    t = 1 / np.max(np.sum(np.abs(Q), axis=1)) if rate is None else rate
+    t = 1 / np.max(np.sum(np.abs(Q), axis=1))
 
     def project(v):
         nu = (e @ v - 1) / (e @ e)
@@ -104,10 +104,13 @@ def test_steps_of_projected_gradients_by_hand(rate) -> None:
     for k in range(3):
         y = x + k / (k + 3) * (x - before)
         before, (x, nu) = x, project(y - t * (Q @ y + q))
-    solver = ProjectedGradient(3, rate)
+    solver = ProjectedGradient(3)
     point = jax.jit(lambda: solver.run(qp, solver.cold(qp)))()
     np.testing.assert_allclose(point.unknowns[0], x, rtol=1e-12)
     np.testing.assert_allclose(point.unknowns[1], nu, rtol=1e-12)
+    assert int(point.stats["steps"]) == 3
+    nan = solver.arrive(qp, (jnp.asarray(x), jnp.asarray(x), jnp.asarray(np.nan)))
+    assert int(nan.result) == NON_FINITE
     left = np.linalg.norm(project(x - t * (Q @ x + q))[0] - x)
     np.testing.assert_allclose(point.stats["residual"], left, rtol=1e-12)
     np.testing.assert_allclose(solver.slack(qp, point.unknowns, None), [*(x + 9), *(8 - x)])
@@ -173,13 +176,22 @@ def test_a_decay_that_rounds_to_one_is_refused() -> None:
 
 
 def test_where_the_curvature_is_negative_newton_steps_by_its_size() -> None:
-    """Of 4 cos w: one step, and the slope where it ends."""
+    """Of 4 cos w: one step, and the slope where it ends. A rough tolerance takes fewer steps."""
     problem = Smooth(lambda w, _: 4 * jnp.sum(jnp.cos(w)), jnp.array([0.5]))
-    point = jax.jit(lambda w: Newton(max_steps=1).run(problem, w))(problem.start)
+
+    @eqx.filter_jit
+    def run(most, tol):
+        solver = eqx.tree_at(lambda s: (s.max_steps, s.tol), Newton(), (most, tol))
+        return solver.run(problem, problem.start)
+
+    point = run(jnp.int32(1), jnp.asarray(1e-12))
     ahead = 0.5 + np.tan(0.5)
     np.testing.assert_allclose(point.unknowns, ahead, rtol=1e-12)
     np.testing.assert_allclose(point.stats["residual"], 4 * np.sin(ahead), rtol=1e-12)
     assert (int(point.result), int(point.stats["steps"])) == (MAX_STEPS, 1)
+    tolerances = (1e-12, 1e-6, 1e-2)
+    counts = [int(run(jnp.int32(100), jnp.asarray(tol)).stats["steps"]) for tol in tolerances]
+    assert counts[0] > counts[1] > counts[2]
 
 
 def test_adjoints_by_conjugate_gradients_are_as_exact_as_they_are_asked_to_be() -> None:
@@ -301,3 +313,7 @@ def test_a_damped_acceleration_by_hand_and_as_roughly_as_asked() -> None:
     point = run(jnp.int32(2), jnp.asarray(1e-14), c)
     np.testing.assert_allclose(point.unknowns, second, rtol=1e-9)
     np.testing.assert_allclose(point.stats["residual"], np.linalg.norm(left(second)), rtol=1e-9)
+    rough = run(jnp.int32(50), jnp.asarray(0.01), 1e6 * c)
+    assert int(rough.result) == CONVERGED
+    w = np.asarray(rough.unknowns)
+    assert 1e-7 < np.linalg.norm(mix @ w + 1e6 * c - w) / np.linalg.norm(w) <= 0.01

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bilevel import argmin
 from bilevel.linear import CG, GMRES, Factor, Neumann
 from bilevel.linear.cg import conjugate_gradients
 from bilevel.penalties import L1, Box, ElasticNet, GroupL1
-from bilevel.problems import BoxQP, Product, Smooth
-from bilevel.results import CONVERGED, INFEASIBLE
+from bilevel.problems import BoxQP, Product
+from bilevel.results import CONVERGED, INFEASIBLE, NON_FINITE
 from bilevel.solvers import ActiveSet, Anderson, Each, Newton, Picard
-from bilevel.solvers.qp import _face
+from bilevel.solvers.qp import _face, _shrinking
 from bilevel.solvers.qp._face import Sets
 from bilevel.solvers.qp._interior_point import Inside, _newton
 from bilevel.solvers.qp.active_set import _idled, _infeasible, _within
@@ -107,17 +106,6 @@ def test_bounds_that_cross_are_told_by_the_first_and_how_many_more() -> None:
         BoxQP(np.eye(4), zeros, zeros, zeros, np.ones(3), 0.0)
 
 
-def test_a_hessian_may_close_over_what_moves() -> None:
-    def solution(z):
-        problem = Smooth(
-            lambda w, args: 0.5 * args * w @ w - jnp.sum(w), jnp.zeros(2), z,
-            lambda w, _: z * jnp.eye(2),
-        )  # fmt: skip
-        return jnp.sum(argmin(problem, solver=Newton()).value)
-
-    jax.eval_shape(jax.grad(solution), 2.0)
-
-
 def test_a_stack_has_the_kind_of_its_solver() -> None:
     kinds = [
         (each.symmetric, each.converges) for each in map(Each, (Newton(), Anderson(), Picard(1)))
@@ -165,6 +153,34 @@ def test_a_problem_without_a_point_is_infeasible_whatever_else_is_wrong() -> Non
     assert int(solved(nan, NO, NO).result) == INFEASIBLE
 
 
+def test_a_bound_that_is_no_number_has_no_solution() -> None:
+    for lower, upper in ((np.nan, 1), (0, np.nan)):
+        qp = box((-0.5, -2, 1), (0, 0, lower), (1, 1, upper), E, -0.5)
+        assert int(solved(qp, NO, NO).result) == NON_FINITE
+
+
+def test_infeasible_is_beyond_the_rounding_of_large_sums() -> None:
+    most = np.array([1e5, 0, 0])
+    for beyond, wrong in ((1e-9, False), (1e-3, True)):
+        assert bool(_infeasible(box(E, (0, 0, 0), most, E, 1e5 + beyond))) is wrong
+
+
+def test_the_steps_of_all_parts_that_were_tried_are_counted(monkeypatch) -> None:
+    """Eight parts that end nowhere, and the whole."""
+
+    def nowhere(qp, scales, most):
+        del scales, most
+        n = qp.q.size
+        none = jnp.zeros(n, bool)
+        return Inside(Sets(none, none), jnp.full(n, jnp.nan), jnp.zeros(()), jnp.int32(3))
+
+    monkeypatch.setattr(_shrinking, "interior_point", nowhere)
+    monkeypatch.setattr(_shrinking, "_smoothed", lambda qp, factor, whole: qp.q)
+    qp = BoxQP(Product(jnp.ones((16, 1))), jnp.arange(16.0), jnp.zeros(16), jnp.ones(16))
+    found = jax.jit(lambda: _shrinking.shrinking(qp, _face.scales(qp), 60))()
+    assert int(found.steps) == 9 * 3
+
+
 @pytest.mark.parametrize(("b", "wrong"), [(2, True), (1, False), (-1, False), (-1.1, True)])
 def test_a_variable_outside_the_equality_makes_nothing_feasible(b, wrong) -> None:
     assert bool(_infeasible(box(E, (0, 0, -np.inf), (1, 1, np.inf), E, b))) is wrong
@@ -198,7 +214,7 @@ def test_an_idle_direction_is_followed_to_the_first_bound_in_the_way() -> None:
 
 def test_with_nothing_free_the_multiplier_has_an_interval() -> None:
     """Of unequal coefficients, some zero, some variables pinned: by each condition of its own."""
-    e, gradient = np.array([2.0, -0.5, 0.0, 4.0, -1.0, 1.0]), np.array([1.0, 2, 3, 0.5, -1, 40])
+    e, gradient = np.array([2.0, -0.5, 0.0, 4.0, -1.0, 1.0]), np.array([1.0, 2, 3, 0.5, -1, -40])
     lower, upper = np.zeros(6), np.where(np.arange(6) == 5, 0.0, 1.0)  # the last is pinned
     qp = BoxQP(np.eye(6), gradient, lower, upper, e, np.zeros(()))
     at_lower = np.array([True, False, True, True, False, True])
@@ -253,17 +269,16 @@ def test_the_factor_of_a_face_is_the_inverse_of_its_conditions() -> None:
 
 
 def test_a_matrix_of_low_rank_loses_nothing_where_the_barrier_is_small() -> None:
-    factor, moves = jnp.asarray(RNG.normal(size=(5, 2))), np.arange(5) != 3
-    rhs = jnp.asarray(RNG.normal(size=(5, 2)) * moves[:, None])
-    barrier = jnp.array([1e-7, 1e-6, 1e2, 1.0, 1e-7])
-    zeros = jnp.zeros(5)
-    found = [
-        jax.jit(
-            lambda Q=Q: _newton(BoxQP(Q, zeros, zeros, zeros + 1), jnp.asarray(moves), barrier, rhs)
-        )()
-        for Q in (Product(factor), factor @ factor.T)
-    ]
-    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-9 * np.max(np.abs(found[1])))
+    """Of right-hand sides in its range, and seen from there, where a small barrier b takes nothing:
+    (ZZ' + b)^-1 Z = Z (Z'Z + b)^-1.
+    """
+    Z, b = RNG.normal(size=(5, 2)), 1e-8
+    qp = BoxQP(Product(jnp.asarray(Z)), jnp.zeros(5), jnp.zeros(5), jnp.ones(5))
+    found = jax.jit(_newton)(qp, jnp.ones(5, bool), jnp.full(5, b), jnp.asarray(Z))
+    square = Z.T @ Z
+    np.testing.assert_allclose(
+        Z.T @ found, square @ np.linalg.inv(square + b * np.eye(2)), atol=1e-11
+    )
 
 
 def test_sizes_of_systems() -> None:

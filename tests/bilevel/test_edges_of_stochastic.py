@@ -50,6 +50,8 @@ def test_both_walks_of_f2sa_see_the_same_rows() -> None:
     found = jax.jit(jax.vmap(lambda key: directions(F2SA(100.0, inner_steps=3), key)))(KEYS)
     np.testing.assert_allclose(found.adjoint - found.inner, 3 / 100, atol=1e-9)
     assert np.unique(np.round(found.inner, 6)).size > 10
+    start, multiplier = F2SA(100.0).init(DRAWN, ONE, TWO)
+    assert (float(start[0]), float(multiplier)) == (2, 100)
 
 
 def falling(step):

@@ -1,0 +1,185 @@
+"""Bugs that no fast test saw in solvers, penalties and problems."""
+
+BUGS = (
+    (
+        "solvers",
+        "linear/cg.py",
+        (
+            ("max(100 * self.tol, loose(rhs)", "loose(rhs"),
+            ("tol * norm(rhs", "jnp.asarray(tol, norm(rhs).dtype"),
+            ("0) & positive & (steps < max_steps)", "0) & positive & (steps <= max_steps)"),
+        ),
+    ),
+    ("solvers", "linear/gmres.py", (("max(100 * self.tol, loose(rhs)", "loose(rhs"),)),
+    ("solvers", "linear/neumann.py", (("lax.fori_loop(0, 10,", "lax.fori_loop(0, 3,"),)),
+    (
+        "solvers",
+        "linear/factor.py",
+        (("steps <= self.max_refinements", "steps < self.max_refinements"),),
+    ),
+    ("solvers", "penalties/box.py", (("ends[0] <= ends[", "ends[0] < ends["),)),
+    ("solvers", "penalties/elastic_net.py", (('        require_strength("l1", self.l1)\n', ""),)),
+    (
+        "solvers",
+        "penalties/_penalty.py",
+        (("jax.tree.leaves(strength):", "jax.tree.leaves(strength)[:1]:"),),
+    ),
+    (
+        "solvers",
+        "penalties/group_l1.py",
+        (("(self._norms(w) > 0) | (self.strength == 0)", "self._norms(w) > 0"),),
+    ),
+    (
+        "solvers",
+        "problems/box_qp.py",
+        (
+            ("size * np.eye", "np.eye"),
+            (" if Q.dtype.itemsize >= 8 else 1e-3", ""),
+            ('"upper", "e"):', '"upper"):'),
+            ("index {wrong[0]}", "index {wrong[-1]}"),
+            ("wrong.size - 1", "wrong.size"),
+        ),
+    ),
+    (
+        "solvers",
+        "solvers/each.py",
+        (
+            ("self.solver.symmetric", "True"),
+            ("self.solver.converges", "True"),
+        ),
+    ),
+    (
+        "solvers",
+        "solvers/qp/active_set.py",
+        (
+            ("face.position[-1] + 1}", "face.position[-1]}"),
+            ("jnp.isfinite(qp.upper) & ", ""),
+            ("qp.upper) & ~fixed", "qp.upper)"),
+            (
+                "jnp.where(e == 0, 0, e * qp.lower), jnp.where(e == 0, 0, e * qp.upper)",
+                "e * qp.lower, e * qp.upper",
+            ),
+            ("= jnp.where(sets.free, jnp.minimum(x", "= jnp.where(sets.free, -jnp.minimum(x"),
+            ("jnp.where(idle >", "jnp.where(idle <"),
+            ("< 0)), sets.upper | (first & (idle >", "> 0)), sets.upper | (first & (idle <"),
+            ("jnp.maximum(least, 0)", "least"),
+            (" & ~jnp.isnan(qp.lower) & ~jnp.isnan(qp.upper)", ""),
+            (" * (jnp.abs(b) + 1)", ""),
+        ),
+    ),
+    (
+        "solvers",
+        "solvers/qp/_face.py",
+        (
+            ("/ jnp.where(e != 0, e, 1)", "* e"),
+            ("jnp.maximum(count, 1) *", ""),
+            (" + face.sigma * rhs.nu", ""),
+            ("while 5 * k <= 4 *", "while k <="),
+        ),
+    ),
+    (
+        "solvers",
+        "solvers/qp/_shrinking.py",
+        (
+            (
+                "found = Inside(sets, x, inside.nu, found.steps + inside.steps)",
+                "found = Inside(sets, x, inside.nu, inside.steps)",
+            ),
+            ("inside._replace(steps=found.steps + inside.steps)", "inside"),
+        ),
+    ),
+    (
+        "solvers",
+        "solvers/sparse/_support.py",
+        (
+            ("(count > size)", "(count >= size)"),
+            ("while 5 * k <= 4 *", "while k <="),
+        ),
+    ),
+    (
+        "interiors",
+        "solvers/constrained/_kkt.py",
+        (
+            ("J, rows, shrink", "J, rows * shrink, shrink"),
+            (
+                "jnp.concatenate([jnp.abs(local.c[: flat.p]), jnp.maximum(local.c[flat.p :], 0)]",
+                "jnp.abs(local.c",
+            ),
+            ("(local.J * x[None, :]) ** ", "local.J**"),
+            ("length), length**2)", "length), length)"),
+            ("jnp.abs(x * problem.q", "jnp.abs(problem.q"),
+            ("problem), 1, diagonal", "problem), diagonal, diagonal"),
+        ),
+    ),
+    (
+        "interiors",
+        "solvers/constrained/_barrier.py",
+        (
+            ("it.anchor[it.anchor.size", "it.y[it.y.size"),
+            ("lam - it.mu)", "lam)"),
+            ("(it.anchor - it.y))", "(it.y - it.anchor))"),
+            ("jnp.where(better, it.y", "jnp.where(over, it.y"),
+            ("jnp.where(better, unmet", "jnp.where(over, unmet"),
+            ("* jnp.where(better,", "* jnp.where(over,"),
+            ("jnp.minimum(0.2", "jnp.maximum(0.2"),
+            ("jnp.where(it.stalls > PATIENCE, eps**0.25, rough)", "rough"),
+            ("jnp.concatenate([local.c[:p], jnp.maximum(local.c[p:], 0)])", "local.c"),
+            (
+                "(size > eps**-0.75 * (1 + magnitude(start))) & (unmet <= rough * size",
+                "size > eps**-0.75 * (1 + magnitude(start)",
+            ),
+            ("total + local.cost", "total"),
+            ("(100 * max(it.y.size, 1)", "max(it.y.size, 1"),
+            ("jnp.maximum(-g", "jnp.maximum(jnp.abs(g)"),
+            ("mu / s])\n    unmet", "mu * s])\n    unmet"),
+            ("_excess(local, s)", "local.c"),
+            (
+                "jnp.maximum(magnitude(local.gradient), magnitude(jnp.diagonal(local.H))",
+                "magnitude(local.gradient",
+            ),
+        ),
+    ),
+    (
+        "interiors",
+        "solvers/sparse/fista.py",
+        (
+            (
+                "jnp.where(largest > 0, jnp.finfo(w.dtype).eps * largest, 1)",
+                "jnp.finfo(w.dtype).eps",
+            ),
+            ("jnp.where(frozen.support.free, w, 0)", "w"),
+            ("frozen, unravel(w),", "frozen, unravel(unknowns),"),
+            ("stayed, count + 1", "stayed, count + 2"),
+            ("jnp.sum(frozen.support.free,", "jnp.sum(frozen.face != 0,"),
+        ),
+    ),
+    (
+        "interiors",
+        "solvers/sparse/working_set.py",
+        (
+            ("take(self.low", "-take(self.high"),
+            (" if self.bend is None else take(self.bend)", ""),
+            ("(warm < 0) & jnp.isfinite(low)", "warm < 0"),
+            (" & ~jnp.isnan(low) & ~jnp.isnan(high)", ""),
+        ),
+    ),
+    (
+        "interiors",
+        "solvers/constrained/relaxed.py",
+        (
+            ("(g < 0) & (lam > 0)", "lam > 0"),
+            ("jnp.where(lam > 0, lam, 1)", "lam"),
+        ),
+    ),
+    (
+        "interiors",
+        "solvers/constrained/interior_point.py",
+        (("face.force, -g / face.length", "face.length, -g / face.force"),),
+    ),
+)
+
+MUTANTS = tuple(
+    (f"bilevel/{file}", old, new, f"tests/bilevel/test_edges_of_{tests}.py")
+    for tests, file, bugs in BUGS
+    for old, new in bugs
+)
