@@ -74,3 +74,11 @@ def test_a_gradient_that_misses_the_whole_slope_is_not_called_zero(tol, result):
     np.testing.assert_allclose(certificate.inner_residual, 0.12, rtol=1e-12)  # at w = 1.12
     assert not certificate.zero
     assert np.isinf(certificate.error_bound) == (result != CONVERGED)
+
+
+def test_rounding_that_turns_a_gradient_counts_whole():
+    """It hardly changes its length: the second part is what is left of two large numbers."""
+    large = jnp.asarray([1e6, 1e6])
+    found = certify(lambda z: z[0] + (large[0] - large[1]) * z[1], jnp.ones(2))
+    np.testing.assert_array_equal(found.gradient, [1, 0])
+    assert 1e-10 < float(found.rounding_error) < 1e-9
