@@ -110,7 +110,7 @@ def bars(container: BarContainer) -> str:
         b.get_y() + b.get_height() / 2 if flat else b.get_x() + b.get_width() / 2 for b in each
     ]
     size = [b.get_width() if flat else b.get_height() for b in each]
-    kind = "flat bars" if flat else "bars"
+    kind = f"bars from {numbers([b.get_x() for b in each])}" if flat else "bars"
     look = colour(each[0].get_facecolor())
     return f"{kind} {look}{named(container)}: {numbers(place)}; {numbers(size)}"
 

@@ -12,7 +12,11 @@ import numpy as np
 from benchmarks.data.scenes import Trip
 from benchmarks.experiments.fairness._attackers import ATTACKERS
 from benchmarks.experiments.fairness._cases import Audited
+from benchmarks.pictures import stochastic
+from benchmarks.pictures.hypergradient_peers import LOOKS
+from benchmarks.pictures.polytope import COLOURS
 from benchmarks.pictures.svm_2d import Scene
+from benchmarks.pictures.svm_gradient import GROUPS
 from benchmarks.pictures.svm_mnist import Attacked
 from bilevel.study import Lag
 
@@ -71,7 +75,7 @@ def attacked(points: int) -> Attacked:
 SPLITS = (0, 1, 2)
 LEARNERS = ("ridge", "svm")
 COUNTED = [
-    also(row, greedy_trainings=10 * row["budget"] + row["split"], ranked_trainings=row["budget"])
+    also(row, greedy_trainings=99 - 10 * row["budget"] + row["split"], ranked_trainings=3)
     for row in rows(learner=LEARNERS, budget=(4, 2), split=SPLITS)
 ]
 BY_CLASS = [
@@ -121,7 +125,8 @@ FAIR = [
 DERIVED = [
     also(row, error=error, cpu_ms=1e3 * row["cpu_ms"], memory_mb=memory)
     for row, error, memory in zip(
-        rows(problem=("svm", "lasso"), derivative=("implicit, CG", "Neumann 20", "unrolled"))
+        rows(problem="svm", derivative=("implicit, CG", "Neumann 20", "unrolled"))
+        + rows(problem="lasso", derivative=("Nystrom 50", "forward", "back-gradient"))
         + rows(problem="network", derivative=("reversible",)),
         (1e-3, 1e-5, None, 0.0, 1e-7, 1e-9, 1e-11), (3.0, None, 5.0, 7.0, 11.0, 13.0, 17.0),
         strict=True,
@@ -138,6 +143,7 @@ MEMORY = [
         ("forward", 100, 11.0, 390.0, 2.0),
         ("forward", 10, 10.0, 380.0, 0.2),
         ("reversible", 100, 15.0, 400.0, 9.0),
+        ("recursive", 10, 25.0, 405.0, 0.7),
     )
 ]
 UNALIGNED = {("ridge", "knn"), ("svm", "knn"), ("svm", "svm")}
@@ -152,7 +158,7 @@ MARGINS = [
         name: None for kind, name in FAILED
         if kind == row["kind"] and (row["split"] or name[0] == "c")
     })
-    for row in rows(kind=("reserve", "margin", "error"), points=(1, 3), split=(0, 1))
+    for row in rows(kind=tuple(GROUPS)[::-1], points=(1, 3), split=(0, 1))
 ]  # fmt: skip
 ATTACKED = {points: attacked(points) for points in (11, 1)}
 AXIS = np.linspace(-2.0, 2.0, 9)
@@ -237,7 +243,7 @@ GIVEN: dict[str, tuple] = {
     "hypergradient_peers.draw": (
         [
             also(row, error=None) if (row["tool"], row["try"]) == ("qpax", 1) else row
-            for row in rows(problem=("b", "a"), tool=("jaxopt", "qpax", "ours"), **{"try": (0, 1)})
+            for row in rows(problem=("b", "a"), tool=tuple(LOOKS)[::-1], **{"try": (0, 1)})
         ],
         ("a", "b"),
     ),
@@ -266,12 +272,14 @@ GIVEN: dict[str, tuple] = {
     ),
     "one_by_one.draw": (rows(points=(4, 2), split=SPLITS),),
     "optimised_trigger.draw": (rows(kind=("white", "optimised"), seed=SPLITS),),
-    "optimised_trigger.squares": ({name: images(name, 2, 784) for name in ("white", "random")},),
+    "optimised_trigger.squares": ({name: images(name, 2, 784) for name in ("a", "b", "c")},),
     "polytope.draw": (
         [
             also(row, low=0.8 * row["success"], high=0.3 + 0.7 * row["success"])
-            for row in rows(trained=("linear", "end-to-end"), poison=("bullseye", "random"),
-                            victim=("white", "black"))
+            for row in rows(
+                trained=("linear", "end to end"), poison=tuple(COLOURS)[::-1],
+                victim=("white", "black"),
+            )
         ],
         *(images(name, 4, 2, 5, 5, 1) for name in ("base", "moved")), images("target", 4, 5, 5, 1),
     ),
@@ -279,7 +287,8 @@ GIVEN: dict[str, tuple] = {
     "restarts.draw": (rows(learner=LEARNERS, starts=(4, 1), split=SPLITS),),
     "roni_spam.draw": (
         "enron",
-        rows(learner=("logistic", "tokens"), attack="dictionary", share=(0.1, 0.0), split=SPLITS)
+        rows(learner=("logistic", "tokens"), attack="dictionary", share=(0.1, 0.05, 0.0),
+             split=SPLITS)
         + rows(learner=("logistic", "tokens"), attack=("optimised", "not-moved"), share=0.05,
                split=SPLITS),
     ),
@@ -289,8 +298,8 @@ GIVEN: dict[str, tuple] = {
         + rows(part="examples", start=("noise", "digits"), strength=0.0, seed=SPLITS),
     ),
     "stochastic.draw": (
-        {name: (np.cumsum(images(f"{name} s", 3)), images(name, 3)) for name in ("SABA", "exact")},
-        0.25,
+        {name: (np.cumsum(images(f"{name} s", 3)), images(name, 3)) for name in stochastic.LOOKS},
+        0.1,
     ),
     "svm_2d.draw": ({"Linear": SCENE},),
     "svm_gradient.draw": (MARGINS,),
