@@ -88,12 +88,12 @@ def least(name: str, ours: Any, y: np.ndarray) -> None:
     assert model is not None
     f, square = twinned.theirs_at(name, model, X)
     best = float(twin.objective(f, square, y, ours))
-    rng = np.random.default_rng(1)
-    for _ in range(4):
+    for number in range(8):
+        rng, sign = np.random.default_rng(number // 2), (-1) ** number
         other = SimpleNamespace(**vars(model))
         for part in ("coef_", "intercept_"):
             value = np.asarray(getattr(model, part))
-            setattr(other, part, value + 1e-3 * rng.normal(size=value.shape))
+            setattr(other, part, value + sign * 1e-3 * rng.normal(size=value.shape))
         if name == "softmax":
             other.intercept_ = other.intercept_ - other.intercept_.mean()
         f, square = twinned.theirs_at(name, other, X)
