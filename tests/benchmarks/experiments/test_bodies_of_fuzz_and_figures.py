@@ -112,6 +112,13 @@ def test_what_twins_minimise_is_least_at_scikit_learn_s_model(name) -> None:
         assert set(y) <= {0, 1, 2}
 
 
+def test_the_loss_of_huber_is_linear_beyond_its_delta() -> None:
+    off, ours = np.array([0.25, -0.5, 3.0, -2.0]), SimpleNamespace(delta=0.5, l2=0.125)
+    losses = [0.25**2 / 2, 0.5**2 / 2, 0.5 * (3 - 0.25), 0.5 * (2 - 0.25)]
+    found = twinned._huber_loss(Y[:4] + off, 6.0, Y[:4], ours)
+    np.testing.assert_allclose(float(found), np.mean(losses) + 0.125 * 6 / 2)
+
+
 def test_kernels_of_twins_are_of_rows_as_they_are() -> None:
     """However far from the origin; the squared norm is that of the function."""
     gamma = 1 / (3 * X.var())
