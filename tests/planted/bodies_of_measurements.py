@@ -302,7 +302,7 @@ MUTANTS = (
             ("clean_label", "inject(z, of.train), of.keys", "inject(z, of.test), of.keys"),
             ("data/cifar", "reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)",
              "reshape(-1, 32, 32, 3)"),
-            ("data/cifar", 'member.name.endswith(".bin")', "True"),
+            ("data/cifar", "yield Path(member.name).name, held", "yield member.name, held"),
             ("report", "del os.environ[UNFINISHED]", "pass"),
             ("problems", "(leaves & (a > C)) | (top & ~enters)", "(leaves & (a > C)) | top"),
         )
@@ -320,7 +320,7 @@ MUTANTS = (
             ("exact/linear", "1 - np.abs(pull) / np.real(l1)", "np.abs(pull)"),
             ("exact/linear", "u[-1] += np.real(x_0) @ np.real(u[:-1])", "pass"),
             ("exact/linear", "share * p * (1 - p))[:, None] * rows", "share * p)[:, None] * rows"),
-            ("exact/linear", "shift = np.mean(u[-1] - x_0 @ u[:-1])", "shift = np.mean(u[-1])"),
+            ("exact/linear", "(wide(at) - x_0) @ u[:-1] + u[-1]", "wide(at) @ u[:-1] + u[-1]"),
             ("exact/fixed_point", "(1 - f**2)", "(1 - f)"),
             ("exact/fixed_point", "wide(A) + wide(strength)", "wide(A) - wide(strength)"),
             ("exact/penalised", "loss_slope + face.slope + face.bend * w",

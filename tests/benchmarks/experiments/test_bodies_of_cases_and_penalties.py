@@ -253,6 +253,9 @@ def test_fixed_points_are_posed_by_their_table() -> None:
         if name.startswith("descent"):
             A, b, x_val = fixed_points._normal(t)
             assert said(z) == said((A, b, 0.2))
+        else:
+            M = np.vstack([z[0], objective.fixed["M"]])
+            assert 0.3 < np.linalg.norm(M, 2) < 1  # a contraction
 
 
 def test_programs_cost_their_losses_and_keep_their_limits() -> None:

@@ -158,13 +158,14 @@ def test_quadratic_programs_meet_their_conditions() -> None:
 
 def test_box_programs_meet_their_conditions_and_pinned_variables_press_on_a_bound() -> None:
     e, b = np.array([1.0, -1.0, 1.0]), 0.25
-    lower, upper = np.array([-5.0, -5.0, 0.2]), np.array([5.0, 0.1, 0.2])
+    lower, upper = np.array([0.1, -5.0, 0.2]), np.array([5.0, 0.1, 0.2])
     found = programs.box_qp(H, Q, lower, upper, e, b, np.zeros(3, bool), np.arange(3) == 1)
     x, nu = found.x.astype(float), float(found.equal[0])
     slope = H @ x + Q + nu * e
     zero(slope[0], e @ x - b, x[1] - 0.1, x[2] - 0.2)
     steep = np.max(np.abs(H) @ np.abs(x) + np.abs(Q))
-    inside = min(x[0] + 5, 5 - x[0]) / 10
+    inside = (x[0] - 0.1) / 4.9
+    assert inside < 0.5
     assert found.slack == pytest.approx(min(inside, -slope[1] / steep, abs(slope[2]) / steep))
     wrong = programs.box_qp(H, Q, lower, upper, e, b, np.arange(3) == 1, np.zeros(3, bool))
     assert (wrong.slack < 0) == (float(np.real(H @ wrong.x + Q + wrong.equal[0] * e)[1]) < 0)

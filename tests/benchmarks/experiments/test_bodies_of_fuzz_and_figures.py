@@ -88,12 +88,12 @@ def least(name: str, ours: Any, y: np.ndarray) -> None:
     assert model is not None
     f, square = twinned.theirs_at(name, model, X)
     best = float(twin.objective(f, square, y, ours))
-    rng = np.random.default_rng(1)
-    for _ in range(4):
+    for number in range(8):
+        rng, sign = np.random.default_rng(number // 2), (-1) ** number
         other = SimpleNamespace(**vars(model))
         for part in ("coef_", "intercept_"):
             value = np.asarray(getattr(model, part))
-            setattr(other, part, value + 1e-3 * rng.normal(size=value.shape))
+            setattr(other, part, value + sign * 1e-3 * rng.normal(size=value.shape))
         if name == "softmax":
             other.intercept_ = other.intercept_ - other.intercept_.mean()
         f, square = twinned.theirs_at(name, other, X)
@@ -110,6 +110,13 @@ def test_what_twins_minimise_is_least_at_scikit_learn_s_model(name) -> None:
     least(name, ours, y)
     if name == "softmax":
         assert set(y) <= {0, 1, 2}
+
+
+def test_the_loss_of_huber_is_linear_beyond_its_delta() -> None:
+    off, ours = np.array([0.25, -0.5, 3.0, -2.0]), SimpleNamespace(delta=0.5, l2=0.125)
+    losses = [0.25**2 / 2, 0.5**2 / 2, 0.5 * (3 - 0.25), 0.5 * (2 - 0.25)]
+    found = twinned._huber_loss(Y[:4] + off, 6.0, Y[:4], ours)
+    np.testing.assert_allclose(float(found), np.mean(losses) + 0.125 * 6 / 2)
 
 
 def test_kernels_of_twins_are_of_rows_as_they_are() -> None:
