@@ -182,7 +182,7 @@ def test_margins_and_conditions_of_inequalities_by_hand() -> None:
     n, none = jnp.ones(3), jnp.zeros(3, bool)
     face: Any = SimpleNamespace(active=jnp.array([True, False, False]), force=10 * n, length=2 * n)
     np.testing.assert_allclose(PrimalDual().margin(g, lam, face), [0.5, -2, 0])
-    relaxed = Relaxed(0.5)
+    relaxed = Relaxed(mu=0.5)
     np.testing.assert_array_equal(relaxed.margin(g, jnp.abs(lam), face), [np.inf, -np.inf, -np.inf])
     rows = relaxed.rows(g, lam, none)
     np.testing.assert_array_equal(rows.keep, True)

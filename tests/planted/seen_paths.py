@@ -9,14 +9,7 @@ BUGS = (
             ("jnp.int32(self.steps)", "jnp.int32(self.steps - 1)"),
         ),
     ),
-    (
-        "paths",
-        "solvers/path/_path.py",
-        (
-            ("all_finite((w, residual)", "all_finite(w"),
-            ("jnp.int32(self.steps)", "jnp.int32(self.steps - 1)"),
-        ),
-    ),
+    ("paths", "solvers/path/_path.py", (("all_finite((w, residual)", "all_finite(w"),)),
     (
         "paths",
         "solvers/path/proximal_gradient.py",
@@ -38,10 +31,10 @@ BUGS = (
         (
             ("x, _, nu = state\n        residual", "_, x, nu = state\n        residual"),
             ("/ (k + 3) * (x", "/ (k + 2) * (x"),
-            ("new, shift / rate", "new, shift"),
             ("_project(problem, jnp.zeros_like(problem.q))[0]", "jnp.zeros_like(problem.q)"),
             ("problem.upper - x", "x - problem.upper"),
             ("jnp.int32(self.steps)", "jnp.int32(self.steps - 1)"),
+            ("all_finite((x, nu)", "all_finite(x"),
         ),
     ),
     (

@@ -55,6 +55,7 @@ BUGS = (
             ("face.position[-1] + 1}", "face.position[-1]}"),
             ("jnp.isfinite(qp.upper) & ", ""),
             ("qp.upper) & ~fixed", "qp.upper)"),
+            ("_infeasible(qp),", "_infeasible(qp) & usual,"),
             (
                 "jnp.where(e == 0, 0, e * qp.lower), jnp.where(e == 0, 0, e * qp.upper)",
                 "e * qp.lower, e * qp.upper",
@@ -72,9 +73,9 @@ BUGS = (
         "solvers/qp/_face.py",
         (
             ("/ jnp.where(e != 0, e, 1)", "* e"),
+            ("(e != 0) & ~pinned(qp)", "e != 0"),
             ("jnp.maximum(count, 1) *", ""),
             (" + face.sigma * rhs.nu", ""),
-            ("while 5 * k <= 4 *", "while k <="),
         ),
     ),
     (
@@ -90,6 +91,11 @@ BUGS = (
     ),
     (
         "solvers",
+        "solvers/qp/_interior_point.py",
+        (("y + solve(jnp.where", "y + 0 * solve(jnp.where"),),
+    ),
+    (
+        "solvers",
         "solvers/sparse/_support.py",
         (
             ("(count > size)", "(count >= size)"),
@@ -99,45 +105,7 @@ BUGS = (
     (
         "interiors",
         "solvers/constrained/_kkt.py",
-        (
-            ("J, rows, shrink", "J, rows * shrink, shrink"),
-            (
-                "jnp.concatenate([jnp.abs(local.c[: flat.p]), jnp.maximum(local.c[flat.p :], 0)]",
-                "jnp.abs(local.c",
-            ),
-            ("(local.J * x[None, :]) ** ", "local.J**"),
-            ("length), length**2)", "length), length)"),
-            ("jnp.abs(x * problem.q", "jnp.abs(problem.q"),
-            ("problem), 1, diagonal", "problem), diagonal, diagonal"),
-        ),
-    ),
-    (
-        "interiors",
-        "solvers/constrained/_barrier.py",
-        (
-            ("it.anchor[it.anchor.size", "it.y[it.y.size"),
-            ("lam - it.mu)", "lam)"),
-            ("(it.anchor - it.y))", "(it.y - it.anchor))"),
-            ("jnp.where(better, it.y", "jnp.where(over, it.y"),
-            ("jnp.where(better, unmet", "jnp.where(over, unmet"),
-            ("* jnp.where(better,", "* jnp.where(over,"),
-            ("jnp.minimum(0.2", "jnp.maximum(0.2"),
-            ("jnp.where(it.stalls > PATIENCE, eps**0.25, rough)", "rough"),
-            ("jnp.concatenate([local.c[:p], jnp.maximum(local.c[p:], 0)])", "local.c"),
-            (
-                "(size > eps**-0.75 * (1 + magnitude(start))) & (unmet <= rough * size",
-                "size > eps**-0.75 * (1 + magnitude(start)",
-            ),
-            ("total + local.cost", "total"),
-            ("(100 * max(it.y.size, 1)", "max(it.y.size, 1"),
-            ("jnp.maximum(-g", "jnp.maximum(jnp.abs(g)"),
-            ("mu / s])\n    unmet", "mu * s])\n    unmet"),
-            ("_excess(local, s)", "local.c"),
-            (
-                "jnp.maximum(magnitude(local.gradient), magnitude(jnp.diagonal(local.H))",
-                "magnitude(local.gradient",
-            ),
-        ),
+        (("J, rows, shrink", "J, rows * shrink, shrink"),),
     ),
     (
         "interiors",
@@ -147,10 +115,12 @@ BUGS = (
                 "jnp.where(largest > 0, jnp.finfo(w.dtype).eps * largest, 1)",
                 "jnp.finfo(w.dtype).eps",
             ),
+            ("largest, outside / steep", "steep, outside / largest"),
+            ("steep = jnp.maximum(steep, jnp.max(jnp.abs(slope)))\n    ", ""),
+            ("jax.grad(problem.loss)(problem.start, problem.args)", "0 * problem.start"),
             ("jnp.where(frozen.support.free, w, 0)", "w"),
             ("frozen, unravel(w),", "frozen, unravel(unknowns),"),
             ("stayed, count + 1", "stayed, count + 2"),
-            ("jnp.sum(frozen.support.free,", "jnp.sum(frozen.face != 0,"),
         ),
     ),
     (
@@ -165,16 +135,13 @@ BUGS = (
     ),
     (
         "interiors",
-        "solvers/constrained/relaxed.py",
+        "solvers/constrained/_kkt_solver.py",
         (
-            ("(g < 0) & (lam > 0)", "lam > 0"),
-            ("jnp.where(lam > 0, lam, 1)", "lam"),
+            ("jnp.maximum(magnitude(dual), magnitude(residual)", "magnitude(dual"),
+            (': end.total, "', ': end.updates, "'),
+            ("warm = Warm(x,", "warm = Warm(end.x,"),
+            (" / flat.units.x", ""),
         ),
-    ),
-    (
-        "interiors",
-        "solvers/constrained/interior_point.py",
-        (("face.force, -g / face.length", "face.length, -g / face.force"),),
     ),
 )
 
