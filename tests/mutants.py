@@ -28,6 +28,10 @@ from planted import (
     pictures,
     rows_of_experiments,
     sampled,
+    seen_core,
+    seen_learners,
+    seen_networks,
+    seen_studies,
     settings,
 )
 
@@ -62,6 +66,10 @@ MUTANTS = tuple(
         pictures,
         rows_of_experiments,
         sampled,
+        seen_core,
+        seen_learners,
+        seen_networks,
+        seen_studies,
         settings,
     )
     for row in part.MUTANTS
