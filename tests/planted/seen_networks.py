@@ -76,12 +76,6 @@ MUTANTS = (
     ("bilevel/networks/channels.py", "or 'the layers'}", "}", TESTS),
     (
         "bilevel/networks/channels.py",
-        "return weight.astype(of_rows.dtype) @ of_rows / jnp.sum(weight).astype(of_rows.dtype)",
-        "return jnp.mean(of_rows, axis=0)",
-        TESTS,
-    ),
-    (
-        "bilevel/networks/channels.py",
         "leaf.ndim == 0 or leaf.shape[self.axis]",
         "leaf.shape[self.axis]",
         TESTS,
