@@ -9,14 +9,15 @@ import numpy as np
 import optax
 import pytest
 
-from attacks import Box, Insert, compose
+from attacks import Box, Columns, Insert, compose
 from attacks.domains import L2Ball, LinfBall
 from attacks.goals import indiscriminate
-from attacks.recipes import descend_ascend, poison_network
-from bilevel import Data
-from bilevel.learners import Network
+from attacks.recipes import corrupted, descend_ascend, poison_network
+from bilevel import Data, argmin
+from bilevel.learners import LinearModel, Network, Ridge
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
+from defenses import Filter
 
 RNG = np.random.default_rng(2)
 X, Y = RNG.uniform(size=(6, 3)), np.arange(6) % 2
@@ -56,3 +57,54 @@ def test_inserted_rows_have_the_weights_that_were_given(keys) -> None:
     np.testing.assert_array_equal(world.train.weight, [*np.ones(6), *weight])
     np.testing.assert_array_equal(world.train.y, [*Y, *LABELS])
     np.testing.assert_array_equal(attack.project(made.start + 9), 0.9 + 0 * START)
+
+
+@pytest.mark.parametrize("off", [-0.5, 0.5])
+def test_a_start_beyond_either_bound_is_refused(off) -> None:
+    start = np.full((2, 3), 0.5)
+    start[1, 2] += 2 * off
+    with pytest.raises(ValueError, match=r"z0: lies outside the domain, by 0\.5 at most"):
+        Insert(LABELS, Box(0.0, 1.0)).check_start(start, TRAIN)
+
+
+def test_kinks_are_those_of_the_goal_and_of_the_training() -> None:
+    """Of a smoothed goal none; of a defense the margins of its choice."""
+    data = Data(X, np.where(Y == 1, 1.0, -1.0))
+
+    def kinks(learner):
+        goal = indiscriminate(HELD.x, np.where(HELD.y == 1, 1.0, -1.0), learner.loss)
+        attack = compose(learner, Insert(np.array([1.0, -1.0]), Box(0.0, 1.0)), goal, data)
+        attack = attack.prepared()
+        world = attack.world(jnp.asarray(START))
+        posed = attack.posed(world)
+        training = attack._training(world)
+        value = jax.eval_shape(lambda: argmin(training.problem, solver=attack.solver).value)
+        ones = jax.tree.map(lambda s: jnp.ones(s.shape, s.dtype), value)
+        found = posed.outcome(ones).kinks()
+        return len(found), len(attack.goal.kinks(training.trained(ones).model, world))
+
+    plain, of_goal = kinks(Ridge(0.1))
+    guarded, of_same_goal = kinks(Filter(Ridge(0.1), contamination=0.2))
+    assert plain == of_goal == of_same_goal
+    assert guarded > of_goal
+
+
+def test_padding_of_a_shorter_group_is_no_feature() -> None:
+    """The first feature, which pads it, is far larger than its own."""
+    domain = Columns([0.0] * 6, [9.0, 1, 1, 1, 1, 1], groups=[(1, 2), (3, 4, 5)])
+    z = jnp.asarray([[8.0, 0.1, 0.3, 0.2, 0.6, 0.1], [0.0, 0.9, 0.3, 0.2, 0.6, 0.7]])
+    np.testing.assert_array_equal(domain.place(z), [[8, 0, 1, 0, 1, 0], [0, 1, 0, 0, 0, 1]])
+    optional = Columns([0.0] * 6, [9.0, 1, 1, 1, 1, 1], 0.0, [(1, 2), (3, 4, 5)], [True, True])
+    low = jnp.asarray([[8.0, 0.1, 0.2, 0.2, 0.2, 0.1]])
+    np.testing.assert_array_equal(optional.place(low), [[8, 0, 0, 0, 0, 0]])
+
+
+def test_a_corrupted_model_lies_on_the_ball_once_its_steps_reach_it() -> None:
+    """A loss that is linear in the decision: each step has the same direction."""
+    model = LinearModel(jnp.asarray([3.0, 0.0]), jnp.asarray(4.0))
+    rows = Data(np.array([[1.0, 2.0], [3.0, -1.0]]), np.ones(2), np.array([1.0, 3.0]))
+    slope = np.array([2.5, -0.25, 1.0])
+    for steps, moved in ((2, 0.2), (30, 1.0)):
+        bad = corrupted(model, rows, lambda y, f: y * f, 0.5, steps)
+        change = np.append(np.asarray(bad.w - model.w), float(bad.bias - model.bias))
+        np.testing.assert_allclose(change, 2.5 * moved * slope / np.linalg.norm(slope), rtol=1e-9)
