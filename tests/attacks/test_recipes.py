@@ -89,3 +89,24 @@ def test_recipes_that_insert_rows_take_the_same_settings(recipe):
 @pytest.mark.parametrize("recipe", [flip_random, flip_greedy, flip_by_hypergradient])
 def test_flips_take_the_same_settings(recipe):
     assert {"goal", "rows", "key"} <= set(inspect.signature(recipe).parameters)
+
+
+def test_the_goal_is_by_default_on_the_validation_rows():
+    """Not on the training rows, whose first columns are others."""
+    held = X + 0.25
+    classes, numbers = Data(held, SIDES), Data(held, TARGETS)
+    start = XY(jnp.asarray(START), jnp.asarray(TARGETS[:M]))
+    train = Data(X[M:], SIDES[M:])
+    made = {
+        "svm": poison_svm(train, START, LABELS, classes, SVM()),
+        "classifier": poison_classifier(train, START, LABELS, classes, Logistic(0.1)),
+        "feature selection": poison_feature_selection(train, START, LABELS, classes, Lasso(0.01)),
+        "regression": poison_regression(
+            Data(X[M:], TARGETS[M:]), start, numbers, Ridge(0.01), domain=WHERE
+        ),
+    }
+    for name, recipe in made.items():
+        rows = [leaf for leaf in jax.tree.leaves(recipe.attack.goal) if jnp.ndim(leaf) == 2]
+        assert rows, name
+        for leaf in rows:
+            np.testing.assert_array_equal(leaf, held, err_msg=name)

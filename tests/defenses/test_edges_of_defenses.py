@@ -7,11 +7,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import pytest
 
+from attacks.recipes._planted import Kinds
+from bilevel import Data
+from bilevel.learners import SVM, Fixed, LinearModel
+from bilevel.losses import Squares
+from defenses import (
+    ConfidentLearning,
+    Filter,
+    MicroModels,
+    Partition,
+    Relabel,
+    Roni,
+    Unlearn,
+)
 from defenses.audit.neural_cleanse import NeuralCleanse
 from defenses.data_audit import charts, page
 from defenses.data_audit.attacker import flips
 from defenses.data_audit.indicators import _separation
+from defenses.data_audit.ingest import ingest
+from defenses.data_audit.match import match
 from defenses.models import Plain
 from defenses.sanitise._quotas import Quota
 from defenses.sanitise._selection import soft_lowest
@@ -107,3 +124,55 @@ def test_a_threshold_is_differentiated_over_the_rows_that_it_holds() -> None:
         h = 1e-5 * float(score[k])
         up, down = (shares(score.at[k].add(sign * h)) for sign in (1, -1))
         np.testing.assert_allclose(jacobian[:, k], (up - down) / (2 * h), atol=1e-7)
+
+
+def test_copies_for_a_group_begin_with_the_first_of_each_list() -> None:
+    """Three of ten in a hundred rows are of the second list; each list begins anew at its end."""
+    train = Data(np.arange(8.0)[:, None], np.resize([1.0, -1.0], 8))
+    kinds = Kinds(train, np.repeat([0, 1], 4), 0, 1)
+    planted = kinds.planted(7, 0.4, kinds.accepted, kinds.refused)
+    assert kinds.accepted.tolist() == [0, 2]
+    assert kinds.refused.tolist() == [5, 7]
+    np.testing.assert_array_equal(planted.rows, [0, 2, 5, 0, 7, 2, 0])
+    np.testing.assert_array_equal(planted.y, -train.y[planted.rows])
+
+
+def test_columns_repeat_one_another_only_if_all_of_their_rows_do() -> None:
+    """They agree in their first fifty rows, or in all."""
+    a = np.arange(120.0) % 7
+    frame = pd.DataFrame({"a": a, "b": a, "c": np.where(np.arange(120) < 60, a, -a)})
+    frame["y"] = np.resize(["in", "out"], 120)
+    notes = [note for note in ingest(frame, "y").notes if "repeats" in note]
+    assert notes == ["Column 'b' repeats 'a': both were kept."]
+
+
+def test_judges_of_an_svm_have_its_loss_however_many_rows() -> None:
+    small: Any = match("svm", "classes", 2, (100, 4)).twin()
+    large: Any = match("svm", "classes", 2, (100_000, 4)).twin()
+    assert (type(small).__name__, small.kernel) == ("SVC", "linear")
+    assert (type(large).__name__, large.loss, large.penalty) == ("LinearSVC", "hinge", "l2")
+    assert small.C == large.C == 1
+
+
+def test_what_deals_or_folds_rows_trains_a_learner_that_knows_none() -> None:
+    """The rows that it trains on do not begin with those that an attack holds fixed."""
+    known = Data(RNG.normal(size=(9, 2)), np.resize([1.0, -1.0], 9))
+    svm = SVM()
+    for made in (
+        MicroModels(svm, 3), Partition(svm, 3), ConfidentLearning(svm, 3), Relabel(svm), Roni(svm)
+    ):  # fmt: skip
+        assert made.prepare(known) is made
+    assert Filter(svm).prepare(known).learner is not svm
+
+
+def test_a_trigger_that_has_more_than_a_row_is_refused() -> None:
+    """Also one of as many axes: three channels for a grey image."""
+    clean = Data(np.zeros((4, 5, 5, 1)), np.zeros(4, np.int32))
+    for mask, pattern, wrong in (
+        (np.ones((5, 5, 3)), np.ones(()), r"mask: got shape \(5, 5, 3\)"),
+        (np.ones((5, 1, 1)), np.ones((5, 5, 2)), r"pattern: got shape \(5, 5, 2\)"),
+        (np.ones((5, 5)), np.ones(()), r"mask: got shape \(5, 5\)"),
+    ):
+        model = Fixed(LinearModel(jnp.ones(25), jnp.zeros(())), Squares())
+        with pytest.raises(ValueError, match=wrong):
+            Unlearn(model, clean, mask, pattern).check(clean)

@@ -180,15 +180,21 @@ MUTANTS = (
         "tests/bilevel/test_linear.py",
     ),
     (
-        "defenses/sanitise/_votes.py", "((apart <= radius) | (apart <= radius + rounding))",
-        "(apart <= radius + rounding)", "tests/defenses/test_relabel.py",
-    ),
-    (
-        "defenses/sanitise/_quotas.py", "low = (score <= floor) | (score", "low = (score",
+        "defenses/sanitise/_votes.py",
+        "((apart <= radius) | (apart <= radius + rounding))",
+        "(apart <= radius + rounding)",
         "tests/defenses/test_relabel.py",
     ),
     (
-        "bilevel/solvers/sparse/fista.py", "jnp.where(flat, eps**0.5, 0)",
-        "jnp.where(flat, 0.0, 0)", "tests/benchmarks/test_fuzz_parts.py",
+        "defenses/sanitise/_quotas.py",
+        "low = (score <= floor) | (score",
+        "low = (score",
+        "tests/defenses/test_relabel.py",
+    ),
+    (
+        "bilevel/solvers/sparse/fista.py",
+        "jnp.where(flat, eps**0.5, 0)",
+        "jnp.where(flat, 0.0, 0)",
+        "tests/benchmarks/test_fuzz_parts.py",
     ),
 )

@@ -1,8 +1,11 @@
 """The experiments on the order of suspicious rows, and on leaving rows out."""
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 
 from benchmarks.experiments.audit import leave_one_out, row_ranking
+from benchmarks.experiments.audit.row_ranking import table
 from benchmarks.report import Report
 
 OPTIONS = row_ranking.Options(tables=("wine",), splits=1)
@@ -28,3 +31,10 @@ def test_steps_are_nearer_to_training_anew_than_the_derivative() -> None:
     assert row["newton_correlation"] > 0.99999 > row["derivative_correlation"] > 0.99
     assert row["newton_error"] < 1e-3 < 0.01 < row["derivative_error"] < 0.1
     assert report.notes[0].startswith("diabetes, correlation with training anew: derivative 0.99")
+
+
+def test_targets_are_those_of_the_tables_and_of_halves_of_two():
+    assert sorted(set(table("digits")["y"])) == list(range(10))
+    assert sorted(set(table("parity")["y"])) == [0, 1]
+    numbers = load_diabetes().target
+    np.testing.assert_array_equal(table("diabetes")["y"], numbers > np.median(numbers))
