@@ -109,7 +109,7 @@ def _defenses(report: Report) -> str:
     where = "" if tried == report.table["training_rows"] else f", on a sample of {tried:,} rows"
     how = (
         f"An attack that knows a defense was sought by {report.learner['adaptive_steps']} steps "
-        "through it, from where one that ignores it ended; a longer search may do more. "
+        "through it from each of two starts, and met all defenses; a longer search may do more. "
     ) if any(d.adapted for d in report.defenses[1:]) else ""  # fmt: skip
     names = ["defense", "no poison", "attacked", "attacker knows", "clean rows dropped", "caught"]
     return (

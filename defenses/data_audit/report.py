@@ -130,7 +130,6 @@ class Certified:
 
     what: str
     sure: bool
-    relative: float | None
     text: str
 
 

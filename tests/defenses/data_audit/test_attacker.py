@@ -1,5 +1,7 @@
 """Poison is valid in the user's units, counts as many rows as it says, and does harm."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -184,5 +186,5 @@ def test_a_gradient_at_a_kink_is_told_as_not_certified(setting) -> None:
         "rows", "labels", "copies", "nothing",
     }  # fmt: skip
     assert at.certificate is not None
-    relative = at.certificate.relative
-    assert at.certificate.sure == (relative is not None and relative <= 0.01)
+    relative = re.search(r"\((\S+) of it\)", at.certificate.text)
+    assert at.certificate.sure == (relative is not None and float(relative[1]) <= 0.01)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as SkRidge
+from threadpoolctl import threadpool_info
 
 from bilevel import Data
 from bilevel.learners import SVM, Logistic, Ridge
@@ -272,3 +273,15 @@ def test_without_a_certificate_there_is_none() -> None:
 )
 def test_a_model_of_another_penalty_is_no_twin(how, same) -> None:
     assert _twins(LogisticRegression(C=0.5, **how), LogisticRegression(C=0.5)) is same
+
+
+def test_eigenvalues_of_small_matrices_take_one_core(monkeypatch) -> None:
+    cores, eigh = [], np.linalg.eigh
+
+    def seen(q: np.ndarray):
+        cores.extend(pool["num_threads"] for pool in threadpool_info())
+        return eigh(q)
+
+    monkeypatch.setattr(np.linalg, "eigh", seen)
+    Rows(np.zeros(2), np.ones(2)).square(np.eye(3) + 0.1)
+    assert set(cores) == {1}

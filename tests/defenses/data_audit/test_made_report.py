@@ -61,7 +61,7 @@ REPORT = Report(
     suspicious=(Row(9, {"a": 4.5, "b": "z"}, 0.875, why="copy"),),
     indicators=(Indicator("sign", 0.5, "50 %", "Read so."), Indicator("other", 2.0, "2", "Or so.")),
     certificates=(
-        Certified("influence", True, 2.5e-8, "text"), Certified("ascent", False, None, "no"),
+        Certified("influence", True, "text"), Certified("ascent", False, "no"),
     ),
     notes=("One note.", "Another."), foot={"seed": 3, "jax": "v"}, seconds=12.4,
     rows=pd.DataFrame({"part": "", "influence": 0.0, "doubt": 0.0,
