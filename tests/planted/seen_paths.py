@@ -45,7 +45,6 @@ BUGS = (
             ("jnp.mean(values)", "values[0]"),
         ),
     ),
-    ("paths", "solvers/path/momentum.py", (("< DENOMINATOR:", "<= DENOMINATOR:"),)),
     (
         "paths",
         "solvers/smooth/newton.py",

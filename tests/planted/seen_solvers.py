@@ -6,7 +6,6 @@ BUGS = (
         "linear/cg.py",
         (
             ("max(100 * self.tol, loose(rhs)", "loose(rhs"),
-            ("tol * norm(rhs", "jnp.asarray(tol, norm(rhs).dtype"),
             ("0) & positive & (steps < max_steps)", "0) & positive & (steps <= max_steps)"),
         ),
     ),
@@ -109,6 +108,17 @@ BUGS = (
     ),
     (
         "interiors",
+        "solvers/constrained/_barrier.py",
+        (
+            ("jnp.where(better, unmet", "jnp.where(over, unmet"),
+            ("total + local.cost", "total"),
+            ("jnp.maximum(-g", "jnp.maximum(jnp.abs(g)"),
+            ("mu / s])\n    unmet", "mu * s])\n    unmet"),
+            ("_excess(local, s)", "local.c"),
+        ),
+    ),
+    (
+        "interiors",
         "solvers/sparse/fista.py",
         (
             (
@@ -133,6 +143,7 @@ BUGS = (
             (" & ~jnp.isnan(low) & ~jnp.isnan(high)", ""),
         ),
     ),
+    ("interiors", "solvers/constrained/relaxed.py", (("(g < 0) & (lam > 0)", "lam > 0"),)),
     (
         "interiors",
         "solvers/constrained/_kkt_solver.py",
