@@ -111,3 +111,14 @@ def test_what_is_wrong_is_said_of_either_level_and_of_every_count() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{sentence}"):
             make()
+
+
+def test_the_table_of_a_level_has_a_place_for_each_of_its_parts() -> None:
+    six, four = np.arange(6.0), np.arange(4.0)
+    problem = StochasticBilevel(
+        lambda z, w, rows: jnp.mean(rows) * jnp.sum(w * z),
+        lambda z, w, rows: jnp.mean(rows) * jnp.sum(w * z), six, four, 2, 1,
+    )  # fmt: skip
+    _, tables = SABA().init(problem, ONE, ONE)
+    for level, parts in zip(tables, (3, 4), strict=True):
+        assert {leaf.shape[0] for leaf in jax.tree.leaves(level) if jnp.ndim(leaf) > 1} == {parts}
