@@ -82,7 +82,8 @@ MUTANTS = (
     (
         "defenses/sanitise/micro_models.py",
         "        del data\n        return self\n\n    def surrogate",
-        "        return eqx.tree_at(lambda d: d.learner, self, self.learner.prepare(data))\n\n    def surrogate",
+        "        return eqx.tree_at(lambda d: d.learner, self, self.learner.prepare(data))\n\n"
+        "    def surrogate",
         "tests/defenses/test_edges_of_defenses.py",
     ),
     (
