@@ -84,6 +84,18 @@ def test_padding_of_groups_of_unequal_size_is_never_the_largest() -> None:
     np.testing.assert_array_equal(found, [[0.9, 0, 0, 0, 0, 1], [0.9, 0, 1, 0, 1, 0]])
 
 
+def test_units_of_groups_are_those_of_shares_whatever_their_bounds() -> None:
+    found = Columns(-5.0, 5.0, groups=((0, 1),)).units(jnp.zeros((1, 3)))
+    np.testing.assert_array_equal(found, [[1, 1, 10]])
+
+
+def test_features_fixed_beside_levels_and_optional_groups_leave_both() -> None:
+    mixed = Columns(0.0, 1.0, [0, 0.5, 0, 0], groups=((2, 3),), optional=True)
+    mixed = mixed.fix([0], np.zeros(4))
+    found = mixed.place(jnp.array([[0.7, 0.6, 0.1, 0.2]]))
+    np.testing.assert_array_equal(found, [[0, 0.5, 0, 0]])
+
+
 def test_a_mask_moves_by_its_largest_slope_of_either_sign() -> None:
     trigger = SoftPatch(np.full((2, 1, 1), 0.5), np.full((2, 1, 1), 0.5), 2.0)
     slope = Painted(jnp.array([1.0, -4.0]).reshape(2, 1, 1), jnp.ones((2, 1, 1)))
@@ -133,3 +145,7 @@ def test_a_trigger_beside_a_capability_leaves_its_geometry() -> None:
         np.testing.assert_array_equal(outer.scale(z, DATA), reach.scale(z, DATA))
     assert float(inner[0].units(z)[0, 0]) == 2
     assert float(inner[1].scale(z, DATA)) != 1
+    signs = np.sign(slope) / 2**0.5
+    for reach in (inner[1], Evade(z, ball)):
+        np.testing.assert_allclose(reach.direction(slope), signs)
+        np.testing.assert_allclose(reach.scale(z, DATA), 0.1 * 2**0.5)

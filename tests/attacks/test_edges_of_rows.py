@@ -14,8 +14,10 @@ from attacks import Box, Given, fairness
 from attacks._frame_kinds import Categories, Constant, Integer
 from attacks.fairness._groups import groups_of, scarce
 from attacks.frames import encode
+from attacks.goals import Frogs
 from attacks.recipes import (
     anchor_random,
+    collide_features,
     corrupted,
     flip_groups,
     influence_fairness,
@@ -25,7 +27,7 @@ from attacks.recipes import (
     stat_p,
 )
 from attacks.recipes._recipe import Recipe, recipe
-from attacks.recipes.label_flips import _rank
+from attacks.recipes.label_flips import LabelFlips, _rank
 from attacks.transfer import gradient_size, input_gradient_size, sizes
 from attacks.victims import Rates, _rate
 from bilevel import Data
@@ -117,6 +119,26 @@ def test_sizes_are_in_the_norm_that_was_asked_for() -> None:
     np.testing.assert_allclose(found, [3.5])
 
 
+def test_the_first_flips_are_those_of_a_smaller_budget() -> None:
+    two, code = jnp.array([3, 0]), jnp.zeros((), int)
+    found = LabelFlips(two, jnp.zeros(2), two, code)
+    np.testing.assert_array_equal(found.flip(TRAIN, 1).y, [1, -1, 1, 1])
+    np.testing.assert_array_equal(found.flip(TRAIN).y, [-1, -1, 1, 1])
+
+
+def test_a_collision_has_all_that_was_given_for_each_network() -> None:
+    other = LinearModel(2 * MODEL.w, MODEL.bias)
+    made: Any = collide_features(
+        TRAIN, [3], X[0], 1, [MODEL, other], Frogs(), draws=2, key=KEY, steps=5, domain=Box(0, 1)
+    )
+    first, second = made.attack.objectives
+    assert [attack.goal.draws for attack in (first, second)] == [2, 2]
+    assert first.key is KEY
+    assert second.key is KEY
+    assert second.learner.model is other
+    assert (made.steps, first.goal.collision) == (5, Frogs())
+
+
 def test_a_flip_without_a_score_ranks_before_those_that_are_made() -> None:
     assert int(jnp.argmax(_rank(jnp.array([2.0, np.nan]), jnp.array([1.0, 0.0])))) == 1
 
@@ -136,7 +158,7 @@ def test_statistical_poison_has_corners_and_targets_of_the_range() -> None:
 
 
 def test_a_step_of_corruption_is_a_tenth_of_the_radius() -> None:
-    moved = corrupted(MODEL, Data(X, Y), LOSS, 0.5, steps=1)
+    moved: Any = corrupted(MODEL, Data(X, Y), LOSS, 0.5, steps=1)
     away = np.hypot(*np.asarray(moved.w - MODEL.w)), float(moved.bias)
     np.testing.assert_allclose(np.hypot(*away), 0.5 * 5 / 10, rtol=1e-9)
 
