@@ -84,6 +84,11 @@ def test_what_makes_no_sense_is_a_sentence(make, sentence) -> None:
         make()
 
 
+def test_features_of_a_column_come_after_all_of_those_before() -> None:
+    found = encode(FRAME.assign(c=["u", "v", "w"])[["c", "a", "y"]], "y")
+    assert (found.columns_of("c"), found.columns_of("a")) == ((0, 1, 2), (3,))
+
+
 def test_groups_may_be_truth_values_and_the_first_that_lacks_rows_is_named() -> None:
     np.testing.assert_array_equal(groups_of([True, False, True], 3), [1, 0, 1])
     found = scarce(np.arange(4), np.array([True, False, False, True]))
@@ -144,6 +149,8 @@ def test_statistical_poison_has_corners_and_targets_of_the_range() -> None:
     made = stat_p(KEY, 40, Data(3 * X, Y), model, Box(-5.0, 5.0))
     assert set(np.unique(made.x)) <= {0.0, 1.0}
     assert set(np.unique(made.y)) == {0.0, 1.0}
+    still = stat_p(KEY, 40, Data(np.full((4, 2), 0.35), Y), model, Box(-5.0, 5.0))
+    assert 0 < np.mean(still.x) < 0.15  # one and a half deviations of .1 from a half
 
 
 def test_a_step_of_corruption_is_a_tenth_of_the_radius() -> None:
