@@ -55,7 +55,6 @@ def cancel_gradients(
     return recipe(compose(Fixed(model, loss), reach, goal, train), start, ascent, steps)
 
 
-@program
 def corrupted(
     model: AbstractModel,
     data: Data,
@@ -70,6 +69,17 @@ def corrupted(
     - `size`: radius of the ball, in units of the norm of the parameters.
     - `steps`: number of steps, each of 1/10 of the radius or less, and projected.
     """
+    return _climbed(model, data, loss, size, steps)
+
+
+@program
+def _climbed(
+    model: AbstractModel,
+    data: Data,
+    loss: Callable[[Array, Array], Array],
+    size: Float[Array, ""] | float,
+    steps: int,
+) -> AbstractModel:
     moving, rest = eqx.partition(model, eqx.is_inexact_array)
     radius = size * norm(moving)
 

@@ -45,6 +45,8 @@ def test_a_start_of_numpy_is_one_of_jax(start, monkeypatch) -> None:
     assert isinstance(begun, jax.Array)
     assert jnp.issubdtype(begun.dtype, jnp.floating)
     np.testing.assert_array_equal(begun, start)
+    with pytest.raises(ValueError, match=r"^steps: got 0"):
+        descend_ascend(attack, start, steps=0)
 
 
 @pytest.mark.parametrize("keys", [KEY, jax.random.split(KEY, 2)], ids=["one", "two"])

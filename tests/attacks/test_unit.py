@@ -41,6 +41,7 @@ def test_a_pattern_climbs_the_output_of_a_unit_on_rows_with_it(model):
     [
         (Unit(TABLE.x, "conv0", 0), None, r"layer: got 'conv0', expected one of \['dense0', "),
         (Unit(TABLE.x, "dense0", 5), None, "index: got 5, expected 0 to 4"),
+        (Unit(TABLE.x, "dense0", -1), None, "index: got -1, expected 0 to 4"),
         (Unit(TABLE.x, "dense0", 0), LinearModel(jnp.ones(4), jnp.ones(())), "layer: got 'dense0'"),
     ],
 )
