@@ -151,12 +151,14 @@ def test_neighbours_that_do_not_agree_change_no_label() -> None:
     np.testing.assert_allclose(seen.score, [0.5, 0.5, 1, 0, 0, 0.5, 1])
     assert seen.keep.all()
     np.testing.assert_allclose(judge._inspect(heavy).score[5], 0.9)  # both are as near
+    few = estimators.RelabelClassifier(None, k=3, agreement=0.9, balance=0.0)._inspect(rows)
+    assert "".join(few.y) == "aabbbbb"  # two of three are not enough
     held = judge.set_params(balance=1.0)._inspect(rows)
     assert "".join(held.y) == "aaabbba"  # a class keeps the share of the other
 
 
 def test_a_part_has_rows_of_the_rarest_class_and_votes_are_counted_by_class() -> None:
-    vote = estimators.PartitionClassifier(DummyClassifier(), 4)
+    vote: Any = estimators.PartitionClassifier(DummyClassifier(), 4)
     vote.classes_ = np.array(["x", "y"])
     vote._counts = np.array([[3, 0, 5, 2], [1, 0, 0, 2]])
     vote.estimators_ = [DummyClassifier(strategy="constant", constant=c) for c in "yyx"]

@@ -199,12 +199,13 @@ def test_a_cluster_without_rows_is_a_half_and_a_row_alone_has_no_silhouette() ->
     np.testing.assert_allclose(found.share(), [1 / 3, 0.5])
     expected = (0 + (3 - 1) / 3 + (4 - 1) / 4) / 3
     np.testing.assert_allclose(_silhouette(z, small[0], large[0]), expected)
+    nothing: Any = None
     rows: Any = SimpleNamespace(features=jnp.array([[0.0], [3.0], [4.0], [0.5]]))
     for third, near in ((3, [True, False, False]), (None, [False, False, False])):
         large = jnp.asarray(np.arange(4)[None] == np.array([[1], [2], [third or -1]]))
         small = jnp.asarray(np.arange(4)[None] == np.array([[0], [-1], [-1]]))
         clusters: Any = SimpleNamespace(small=small, large=large)
-        flagged, code = NearOther().suspicious(clusters, rows, Any)
+        flagged, code = NearOther().suspicious(clusters, rows, nothing)
         assert (flagged.tolist(), code) == (near, 0)
 
 
@@ -243,7 +244,7 @@ def test_the_sentence_names_the_class_that_loses_and_the_smallest_gap() -> None:
 
 
 def test_arguments_end_where_their_sentences_say() -> None:
-    bad = (
+    bad: Any = (
         (lambda v: _arguments.share_argument("share", v), (-0.1, 1, None, "x", float("nan"))),
         (lambda v: _arguments.positive_argument("size", v), (0, -1, None, float("nan"))),
         (_arguments.balance_argument, (-0.1, 1.01, None)),
