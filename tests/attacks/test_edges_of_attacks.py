@@ -54,7 +54,7 @@ def test_inserted_rows_have_the_weights_that_were_given(keys) -> None:
     weight = np.array([0.0, 0.5])
     box = Box(0.0, 0.9)
     made = poison_network(TRAIN, START * 0.9, LABELS, HELD, NET, keys, weight=weight, domain=box)
-    attack = getattr(made.attack, "objective", made.attack)
+    attack: Any = getattr(made.attack, "objective", made.attack)
     world = attack.world(made.start)
     np.testing.assert_array_equal(world.train.weight, [*np.ones(6), *weight])
     np.testing.assert_array_equal(world.train.y, [*Y, *LABELS])
