@@ -115,6 +115,102 @@ BUGS = (
                 "_bits(x.data.astype(np.float32) + np.float32(0))",
                 "_bits(x.data.astype(np.float32))",
             ),
+            ("_bits(y.astype(np.float32) + np.float32(0))", "_bits(y.astype(np.float32))"),
+        ),
+    ),
+    (
+        "purifiers",
+        "repair/implicit_unlearning.py",
+        (
+            (
+                "mean = jnp.sum(clean.weight * each) / jnp.sum(clean.weight)",
+                "mean = jnp.mean(each)",
+            ),
+            ("mean - penalty * jnp.sum(shift**2)", "mean - 0.5 * penalty * jnp.sum(shift**2)"),
+            ("return mean - penalty", "return mean + penalty"),
+        ),
+    ),
+    (
+        "purifiers",
+        "audit/_checks.py",
+        (
+            (
+                "np.arange(classes) if f.ndim == 2 else (-1, 1))]",
+                "np.arange(classes) if f.ndim == 2 else (-1, 0, 1))]",
+            ),
+        ),
+    ),
+    ("purifiers", "purify/fewer_levels.py", (("jnp.clip(x, 0, 1)", "x"),)),
+    (
+        "purifiers",
+        "purify/inpainter.py",
+        (
+            ("(2 / (9 * a))", "(2 / (9 * b))"),
+            ("(2 / (9 * a))", "(2 / a)"),
+            ("jnp.clip(painted, self.lowest, self.highest)", "jnp.clip(painted, 0, self.highest)"),
+            ("jnp.clip(painted, self.lowest, self.highest)", "painted"),
+            (
+                "*[self.channels] * self.layers, pixels * channels]",
+                "*[self.channels] * (self.layers - 1), pixels * channels]",
+            ),
+        ),
+    ),
+    (
+        "sanitisers",
+        "sanitise/confident_learning.py",
+        (
+            (
+                "jnp.min(jnp.abs(p - threshold[None, :]), axis=1)",
+                "jnp.max(jnp.abs(p - threshold[None, :]), axis=1)",
+            ),
+            ("others = used & (own[:, rival] == 0)", "others = used"),
+            ("gaps_by(p[:, rival] - of_label, sure", "gaps_by(p[:, rival] + of_label, sure"),
+            (
+                ("size = jnp.maximum(jnp.sum(own * used[:, None].astype(p.dtype), axis=0), 1)"),
+                "size = jnp.maximum(jnp.sum(own, axis=0), 1)",
+            ),
+            (
+                ("threshold = jnp.sum(own * p * used[:, None].astype(p.dtype), axis=0) / size"),
+                "threshold = jnp.sum(own * p, axis=0) / size",
+            ),
+            ("own = own * xp.astype(used, p.dtype)[:, None]", "own = own * 1.0"),
+            ("- 1e-9), xp.int32)", "+ 1e-9), xp.int32)"),
+            ("jnp.where(jnp.any(y < 0), (y + 1) / 2, y)", "(y + 1) / 2"),
+        ),
+    ),
+    ("sanitisers", "sanitise/_dispute.py", (("((f > 0) != (y > 0))", "((f >= 0) != (y > 0))"),)),
+    (
+        "sanitisers",
+        "sanitise/roni.py",
+        (
+            ("* f <= 0)", "* f < 0)"),
+            (
+                "rise / xp.where(trials > 0, trials, xp.ones_like(trials))",
+                "rise / xp.maximum(trials, counts.shape[0] * xp.ones_like(trials))",
+            ),
+            (
+                "sum_by_group(xp.sum(each, axis=0), equal)[equal] for each",
+                "xp.sum(each, axis=0) for each",
+            ),
+        ),
+    ),
+    (
+        "sanitisers",
+        "sanitise/sever.py",
+        (
+            (
+                "xp.max(xp.where(left, score, xp.zeros_like(score)))",
+                "xp.max(xp.where(keep, score, xp.zeros_like(score)))",
+            ),
+            ("xp.max(xp.where(left, score, xp.zeros_like(score)))", "xp.max(score)"),
+        ),
+    ),
+    (
+        "sanitisers",
+        "sanitise/trim.py",
+        (
+            ("max(1, round(PROMISING", "max(2, round(PROMISING"),
+            ("xp.zeros(used.shape[0]), used, count", "xp.zeros(used.shape[0]), used | True, count"),
         ),
     ),
 )
