@@ -6,6 +6,7 @@ does not train. Rows may be labelled as the attacker likes. Defenses: outlier fi
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -21,6 +22,8 @@ from ..capabilities import Insert
 from ..domains import AbstractDomain, Box
 from ..goals import Cancelling
 from ._recipe import Recipe, recipe
+
+Model = TypeVar("Model", bound=AbstractModel)
 
 
 def cancel_gradients(
@@ -56,12 +59,12 @@ def cancel_gradients(
 
 
 def corrupted(
-    model: AbstractModel,
+    model: Model,
     data: Data,
     loss: Callable[[Array, Array], Array],
     size: Float[Array, ""] | float,
     steps: int = 20,
-) -> AbstractModel:
+) -> Model:
     """A model near `model` with a large loss on `data`: steepest ascent in the parameters, within a
     ball (GradPC, Sun et al. 2020).
 

@@ -82,8 +82,8 @@ def test_kinks_are_those_of_the_goal_and_of_the_training() -> None:
         training = attack._training(world)
         value = jax.eval_shape(lambda: argmin(training.problem, solver=attack.solver).value)
         ones = jax.tree.map(lambda s: jnp.ones(s.shape, s.dtype), value)
-        found = posed.outcome(ones).kinks()
-        return len(found), len(attack.goal.kinks(training.trained(ones).model, world))
+        found: Any = posed.outcome(ones)
+        return len(found.kinks()), len(attack.goal.kinks(training.trained(ones).model, world))
 
     plain, of_goal = kinks(Ridge(0.1))
     guarded, of_same_goal = kinks(Filter(Ridge(0.1), contamination=0.2))

@@ -1,6 +1,7 @@
 """What recipes have in common: empty slots, a goal of one's own, a record, redraws."""
 
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +98,7 @@ def test_the_goal_is_by_default_on_the_validation_rows():
     classes, numbers = Data(held, SIDES), Data(held, TARGETS)
     start = XY(jnp.asarray(START), jnp.asarray(TARGETS[:M]))
     train = Data(X[M:], SIDES[M:])
-    made = {
+    made: dict[str, Any] = {
         "svm": poison_svm(train, START, LABELS, classes, SVM()),
         "classifier": poison_classifier(train, START, LABELS, classes, Logistic(0.1)),
         "feature selection": poison_feature_selection(train, START, LABELS, classes, Lasso(0.01)),

@@ -3,7 +3,7 @@
 import os
 
 import equinox as eqx
-import jax
+import jax.extend
 import numpy as np
 import pytest
 

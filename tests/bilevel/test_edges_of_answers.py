@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ def test_a_resumed_run_that_fails_at_once_keeps_what_it_had() -> None:
 
 def test_a_function_whose_global_array_is_another_one_is_another_function() -> None:
     """A cell of a notebook that is run again: same code, same module, other data."""
-    module = types.ModuleType("notebook").__dict__ | {"np": np}
+    module: dict[str, Any] = types.ModuleType("notebook").__dict__ | {"np": np}
     cell = "data = np.array({})\ndef near(z):\n    return -((z - data) ** 2).sum()\n"
     for data in ([1.0, 2.0], [3.0, 4.0], [3.0, 4.0]):
         exec(cell.format(data), module)
@@ -99,7 +100,7 @@ def test_smoothed_slopes_say_at_which_bound_a_variable_ends() -> None:
     x = np.asarray(argmin(qp, solver=ActiveSet()).value[0])
     assert np.sum(x == 0) > 4
     assert np.sum(x == 1) > 4
-    slope = np.asarray(_smoothed(qp, qp.Q.factor, scales(qp)))
+    slope = np.asarray(_smoothed(qp, jnp.asarray(factor), scales(qp)))
     assert np.max(slope[x == 1]) < 0.05
     assert np.min(slope[x == 0]) > -0.05
 

@@ -52,10 +52,11 @@ def test_each_round_of_flips_has_the_derivative_at_the_labels_so_far() -> None:
     influence: Any = SimpleNamespace(
         at=at, rows=SimpleNamespace(y=np.zeros(5)), other_label=np.ones(5)
     )
-    by_one, in_rounds = flips(influence, (1, 3), 2), flips(influence, (3,), 3)
+    ways = ((1, 3), 2), ((3,), 3), ((3,), 1)
+    found: Any = [flips(influence, *way) for way in ways]
+    by_one, in_rounds, whole = found
     assert [poison.changed[0].tolist() for poison in by_one] == [[0], [0, 3, 4]]
     assert in_rounds[0].changed[0].tolist() == [0, 3, 4]
-    whole = flips(influence, (3,), 1)
     assert whole[0].changed[0].tolist() == [0, 1, 2]
 
 
@@ -81,9 +82,11 @@ def test_the_separation_of_classes_does_not_depend_on_units() -> None:
     cloud = steps[:, None] * along + wide[:, None] * side
     x, y = np.concatenate([cloud, cloud + 12 * along]), np.repeat([0, 1], 40)
     for unit in (1.0, 1e-3):
-        np.testing.assert_allclose(_separation(unit * x, y).value, 6)
+        found: Any = _separation(unit * x, y)
+        np.testing.assert_allclose(found.value, 6)
     far = np.concatenate([x, cloud + 90 * side]), np.repeat([0, 1, 2], 40)
-    np.testing.assert_allclose(_separation(*far).value, 90 / 30)  # of the nearest by spread
+    found: Any = _separation(*far)
+    np.testing.assert_allclose(found.value, 90 / 30)  # of the nearest by spread
 
 
 def test_reasons_are_words_and_numbers_are_numbers() -> None:
@@ -130,7 +133,8 @@ def test_copies_for_a_group_begin_with_the_first_of_each_list() -> None:
     """Three of ten in a hundred rows are of the second list; each list begins anew at its end."""
     train = Data(np.arange(8.0)[:, None], np.resize([1.0, -1.0], 8))
     kinds = Kinds(train, np.repeat([0, 1], 4), 0, 1)
-    planted = kinds.planted(7, 0.4, kinds.accepted, kinds.refused)
+    lists: Any = kinds.accepted, kinds.refused
+    planted = kinds.planted(7, 0.4, *lists)
     assert kinds.accepted.tolist() == [0, 2]
     assert kinds.refused.tolist() == [5, 7]
     np.testing.assert_array_equal(planted.rows, [0, 2, 5, 0, 7, 2, 0])
@@ -162,7 +166,8 @@ def test_what_deals_or_folds_rows_trains_a_learner_that_knows_none() -> None:
         MicroModels(svm, 3), Partition(svm, 3), ConfidentLearning(svm, 3), Relabel(svm), Roni(svm)
     ):  # fmt: skip
         assert made.prepare(known) is made
-    assert Filter(svm).prepare(known).learner is not svm
+    prepared: Any = Filter(svm).prepare(known)
+    assert prepared.learner is not svm
 
 
 def test_a_trigger_that_has_more_than_a_row_is_refused() -> None:

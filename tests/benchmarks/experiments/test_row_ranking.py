@@ -36,5 +36,5 @@ def test_steps_are_nearer_to_training_anew_than_the_derivative() -> None:
 def test_targets_are_those_of_the_tables_and_of_halves_of_two():
     assert sorted(set(table("digits")["y"])) == list(range(10))
     assert sorted(set(table("parity")["y"])) == [0, 1]
-    numbers = load_diabetes().target
+    _, numbers = load_diabetes(return_X_y=True)
     np.testing.assert_array_equal(table("diabetes")["y"], numbers > np.median(numbers))
