@@ -1,11 +1,12 @@
 """The set of rows that an attacker may insert, and bounds of functions over it."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 SHARPENED = 128
 """So many features: a bound of more is not sharpened, whose steps need eigenvectors."""
@@ -57,7 +58,7 @@ class Rows:
         if q.shape[0] > SHARPENED:
             return _raised(q, rows, part)
         best, d = _raised(q, rows, part), rows
-        with threadpool_limits(1):  # of such small matrices a second thread costs more
+        with _threads().limit(limits=1):  # of such small matrices a second thread costs more
             for step in range(STEPS):
                 values, vectors = np.linalg.eigh(q - np.diag(d[part]))
                 best = min(best, float(d.sum() + parts * (values[-1] + _slack(q))))
@@ -99,3 +100,9 @@ def _raised(q: np.ndarray, d: np.ndarray, part: np.ndarray) -> float:
 def _slack(q: np.ndarray) -> float:
     """More than the rounding of an eigenvalue of q."""
     return 64 * q.shape[0] * np.finfo(float).eps * float(np.trace(q))
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    """The libraries with threads of their own: to look for them takes milliseconds."""
+    return ThreadpoolController()
