@@ -83,7 +83,7 @@ def _file(path: Path) -> Frame:
     except pd.errors.EmptyDataError:
         raise TableError(
             f"table: {path.name!r} is empty; expected a line of names, and rows"
-        ) from (None)
+        ) from None
     except (pd.errors.ParserError, csv.Error) as error:
         said = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
         raise TableError(

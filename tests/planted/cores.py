@@ -193,8 +193,8 @@ MUTANTS = (
     ),
     (
         "bilevel/solvers/sparse/fista.py",
-        "jnp.where(flat, eps**0.5, 0)",
-        "jnp.where(flat, 0.0, 0)",
+        "damped = block + eps**0.5 *",
+        "damped = block + 0 *",
         "tests/benchmarks/test_fuzz_parts.py",
     ),
 )

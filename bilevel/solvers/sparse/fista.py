@@ -237,8 +237,10 @@ def _newton(
                 # A direction without curvature: rounding would send the step along it, anywhere.
                 pivots = jnp.diagonal(chol) ** 2 / jnp.diagonal(block)
                 flat = jnp.min(jnp.where(inside, pivots, 1)) < 1000 * k * eps
-                damped = block + jnp.where(flat, eps**0.5, 0) * jnp.diag(jnp.diagonal(block))
-                return _support.masked_cholesky(damped, inside)
+                damped = block + eps**0.5 * jnp.diag(jnp.diagonal(block))
+                return lax.cond(
+                    flat, lambda: _support.masked_cholesky(damped, inside), lambda: chol
+                )
 
             def body(state):
                 w, (along, _), _, before, _, step = state
