@@ -111,10 +111,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(500_000, 10, 10)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Ends a worker of pytest-xdist that has sent all its results: to free thousands of programs
-    one by one takes longer than the ten seconds for which it would be waited.
+    one by one takes longer than the ten seconds for which it would be waited. First, because a
+    part of pytest collects garbage here.
     """
     if hasattr(config, "workerinput"):
         os._exit(0)

@@ -141,8 +141,8 @@ def killed_and_resumed(folder: Path, units: int, *arguments: str) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path) -> None:
-    few = ["--tables", "iris", "--defenses", "duplicates", "--rates", "0.1", "--splits", "30"]
-    killed_and_resumed(tmp_path, 30, "run", "random-flips", *few)
+    few = ["--tables", "iris", "--defenses", "duplicates", "--rates", "0.1", "--splits", "15"]
+    killed_and_resumed(tmp_path, 15, "run", "random-flips", *few)
 
 
 @pytest.mark.slow
