@@ -10,6 +10,7 @@ import inspect
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -182,7 +183,8 @@ def run(jaxpr, consts: list, operands: list) -> tuple[np.ndarray, ...] | None:
 
     def read(variable):
         if isinstance(variable, Literal):
-            return np.asarray(variable.val, variable.aval.dtype)
+            aval: Any = variable.aval
+            return np.asarray(variable.val, aval.dtype)
         return values[variable]
 
     for equation in jaxpr.eqns:
@@ -210,7 +212,7 @@ def replace_programs(pjit, most: int = 50) -> None:
     def implementation(*operands, jaxpr, **settings):
         if jaxpr not in left:
             left[jaxpr] = most if steps(jaxpr.jaxpr) in (0, 1) else 0
-        if left[jaxpr] and not settings["compiler_options_kvs"] and not jax.config.jax_debug_nans:
+        if left[jaxpr] and not settings["compiler_options_kvs"] and not jax.debug_nans.value:
             left[jaxpr] -= 1
             hosts = [plain(x, aval.dtype) for x, aval in zip(operands, jaxpr.in_avals, strict=True)]
             consts = [of_host(x) for x in jaxpr.consts]
