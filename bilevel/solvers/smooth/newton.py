@@ -48,7 +48,9 @@ class Newton(AbstractSmoothSolver):
                 lambda: _factor(problem, objective, unravel, w),
                 lambda: (chol, definite),
             )
-            direction = jnp.where(begins, 0, -_cholesky.solve(chol, gradient))
+            direction = lax.cond(
+                begins, lambda: jnp.zeros_like(w), lambda: -_cholesky.solve(chol, gradient)
+            )
             new = w + t * direction
             new_value, new_gradient = value_and_grad(new)
             vectors = new_gradient**2, gradient**2, direction**2, new**2, gradient * direction
