@@ -144,8 +144,7 @@ class Trim(AbstractHardSanitiser):
             drawn = drawn_sets(given.x, given.y, used, count, *numbers, least)
             tried = batch(lambda keep: search(begin(keep), TRIALS)._replace(point=None))(drawn)
             some = jax.tree.map(lambda leaf: leaf[promising(tried.loss)], tried)
-            # Trained once more, also where the set stayed: the points of all would fill memory.
-            some = some._replace(trained=~some.keep)
+            some = _once_more(some)
             limit = max(self.max_trainings, TRIALS + 1)
             starts = jax.tree.map(_in_front, begin(used)._replace(point=None), some)
             ends = batch(lambda state: search(state._replace(point=point), limit))(starts)
@@ -185,6 +184,17 @@ def promising(losses: Any) -> Any:
     """Indices of the restarts that go on, by their mean losses (restarts,) after `TRIALS`."""
     xp = losses.__array_namespace__()
     return xp.argsort(losses, stable=True)[: max(1, round(PROMISING * losses.shape[0]))]
+
+
+def _once_more(some: Search) -> Search:
+    """States in the order of their losses, so that another search trains once more where the set
+    has changed, and where it stayed in the first of these, for its point: the points of all would
+    fill memory. The others that stayed are out.
+    """
+    stays = jnp.all(some.keep == some.trained, axis=1)
+    out = stays & (jnp.arange(stays.size) != jnp.argmax(stays))
+    trained = jnp.where(out[:, None], some.keep, ~some.keep)
+    return some._replace(trained=trained, loss=jnp.where(out, jnp.inf, some.loss))
 
 
 def _in_front(one: Array, more: Array) -> Array:

@@ -1,5 +1,7 @@
 """TRIM and its smooth surrogate: which rows, that order does not matter, and derivatives."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from bilevel.learners import SVM, Fixed, Lasso, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
 from bilevel.results import CONVERGED
 from defenses import Filter, SoftTrim, Trim, scores
+from defenses.sanitise.trim import Search, _once_more
 
 N, POISON, D = 40, 8, 3
 L2 = 0.05
@@ -286,3 +289,19 @@ def test_ties_by_rounding_do_not_keep_the_search_from_ending():
         x = np.concatenate([np.eye(2)[(x[:, j] > 0).astype(int)] for j in range(2)], axis=1)
         seen = Trim(SVM(10 ** rng.uniform(-1, 1)), 0.2).inspect(Data(x, y))
         assert int(seen.result) == CONVERGED
+
+
+def test_of_the_starts_whose_set_stays_the_best_alone_is_trained_once_more() -> None:
+    """Their losses ascend: the second is the best that stayed, the third has nothing to add."""
+    keep = jnp.array([[True, False], [True, False], [False, True], [True, True]])
+    trained = keep.at[0].set(jnp.array([False, True]))
+    loss = jnp.array([1.0, 2.0, 3.0, 4.0])
+    blank: Any = None
+    state = Search(keep, trained, blank, None, blank, loss, blank, blank)
+    after = _once_more(state)
+    again = jnp.any(after.keep != after.trained, axis=1)
+    np.testing.assert_array_equal(again, [True, True, False, False])
+    np.testing.assert_array_equal(after.loss, [1, 2, np.inf, np.inf])
+    none = _once_more(state._replace(trained=~keep))
+    np.testing.assert_array_equal(none.trained, ~keep)
+    np.testing.assert_array_equal(none.loss, loss)

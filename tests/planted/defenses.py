@@ -2,6 +2,18 @@
 
 MUTANTS = (
     (
+        "defenses/sanitise/trim.py", "out = stays & (jnp.arange(stays.size) != jnp.argmax(stays))",
+        "out = stays & (jnp.arange(stays.size) > 0)", "tests/defenses/test_trim.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "loss=jnp.where(out, jnp.inf, some.loss))",
+        "loss=jnp.where(stays, jnp.inf, some.loss))", "tests/defenses/test_trim.py",
+    ),
+    (
+        "defenses/sanitise/trim.py", "trained = jnp.where(out[:, None], some.keep, ~some.keep)",
+        "trained = jnp.where(stays[:, None], some.keep, ~some.keep)", "tests/defenses/test_trim.py",
+    ),
+    (
         "defenses/sanitise/_sets.py", "jnp.arange(1, train + validation + 1)",
         "jnp.arange(0, train + validation)", "tests/defenses/test_roni_draws.py",
     ),
