@@ -101,7 +101,7 @@ DEFENDED = tuple(
          "jnp.where(self.seen.decided, data.y, self.labels)", DEFENSE_EDGES),
         ("sanitise/trim.py", "point.warm if learner.solver.converges else None", "point.warm",
          DEFENSE_EDGES),
-        ("sanitise/trim.py", "some._replace(trained=~some.keep)", "some._replace()", TRIM),
+        ("sanitise/trim.py", "some = _once_more(some)", "some = some", TRIM),
         ("sanitise/_inspection.py", "jnp.abs(score - middle), jnp.inf)\n\n\ndef class_",
          "jnp.abs(score + middle), jnp.inf)\n\n\ndef class_", DEFENSE_EDGES),
         ("sanitise/_inspection.py", "jnp.max(jnp.where(used & kept, score, -jnp.inf))",
