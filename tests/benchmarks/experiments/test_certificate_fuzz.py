@@ -29,13 +29,13 @@ def ran(*args) -> Report:
 
 
 def test_no_bound_is_missed_on_hard_tables():
-    report = ran(("svm-linear", "ridge"), HARD, 4)
+    report = ran(("svm-linear", "ridge"), HARD, 6)
     assert len(report.rows) == 16
     assert all(row["missed"] == row["unsolved"] == row["regular"] == 0 for row in report.rows)
     by_family = {row["family"]: row for row in report.rows if row["kind"] == "svm-linear"}
-    assert by_family["one-hot"]["degenerate"] >= 3  # more rows on the margin than features
-    assert by_family["plain"]["right"] >= 3  # of the others no row is on the margin
-    assert by_family["offset"]["right"] == 4
+    assert by_family["one-hot"]["degenerate"] > 3  # more rows on the margin than features
+    assert by_family["plain"]["right"] >= 5  # of the others no row is on the margin
+    assert by_family["offset"]["right"] == 6
     assert "0 missed" in report.notes[0]
 
 
