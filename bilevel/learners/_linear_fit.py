@@ -18,6 +18,7 @@ from ..problems import Smooth
 from ..results import CONVERGED, MAX_STEPS, NON_FINITE
 from ..solvers import Newton, _cholesky
 from ..solvers._moments import moments
+from ..solvers._renew import renewed
 from ..solvers.smooth._smooth import AbstractSmoothSolver
 from ._checks import require_table, require_weights, validity
 from ._learner import AbstractLearner
@@ -68,7 +69,7 @@ def objective(unknowns: Unknowns, fit: Fit) -> Float[Array, ""]:
 def hessian(unknowns: Unknowns, fit: Fit) -> Float[Array, "p p"]:
     w, bias = unknowns[:-1], unknowns[-1]
     _, curvature = fit.slope_and_curvature(fit.x @ w + bias)
-    strengths = jnp.append(fit.l2 / fit.units.scale**2, fit.l2_bias)
+    strengths = jnp.append(fit.l2 * fit.units.factor**2, fit.l2_bias)
     return moments(fit.x, jnp.ones_like(curvature), curvature) + jnp.diag(strengths)
 
 
@@ -139,7 +140,7 @@ class LinearNewton(AbstractSmoothSolver):
             Kc = K @ c
             size = jnp.sqrt(jnp.maximum(c @ Kc, 0) + of_bias**2)
             fresh = ~(size <= self.reuse * before)
-            kept = lax.cond(fresh, lambda: factor(curvature), lambda: kept)
+            kept = renewed(fresh, lambda: factor(curvature), kept)
             part, db = kept.split(fit, Kc, of_bias)
             da, db = (part - c) / fit.l2, -db
             Kda = K @ da

@@ -9,21 +9,22 @@ from .._program import program
 
 
 class Units(eqx.Module):
-    """x = origin + scale * u for rows x in the user's units and u in the solver's.
+    """u = factor * (x - origin) for rows x in the user's units and u in the solver's. The factors
+    are powers of two: products with them have no rounding.
 
     A solution in the user's units does not depend on them; they decide how much of it rounding
     leaves. So they are constants of a derivative, which saves several passes over the rows.
     """
 
     origin: Float[Array, " d"]
-    scale: Float[Array, " d"]
+    factor: Float[Array, " d"]
 
     def rows(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        return (x - self.origin[None, :]) / self.scale[None, :]
+        return (x - self.origin[None, :]) * self.factor[None, :]
 
     def model(self, w: Array, bias: Array) -> tuple[Array, Array]:
         """(weights, bias) in the user's units, of (d,) and () or of (d, k) and (k,)."""
-        w = w / self.scale.reshape(-1, *(1,) * (w.ndim - 1))
+        w = w * self.factor.reshape(-1, *(1,) * (w.ndim - 1))
         return w, bias - self.origin @ w
 
 
@@ -36,15 +37,17 @@ def units(
     scaled: bool,
 ) -> Units:
     """Units for rows of these shares, in which squares with the penalty have curvature one along
-    every feature. A solution with a penalised bias depends on the origin, which then stays;
-    without `scaled` the scale stays.
+    every feature, or up to twice that or half of it. A solution with a penalised bias depends on
+    the origin, which then stays; without `scaled` the scale stays.
     """
     x, share, l2 = lax.stop_gradient((x, share, l2))
     mean = share @ x
     origin = jnp.where(l2_bias > 0, 0, mean)
     if not scaled:
         return Units(origin, jnp.ones_like(mean))
-    return Units(origin, jnp.sqrt(share @ (x - mean[None, :]) ** 2 + l2))
+    curvature = share @ (x - mean[None, :]) ** 2 + l2
+    bits = jnp.finfo(x.dtype).nexp
+    return Units(origin, lax.reduce_precision(lax.rsqrt(curvature), bits, mantissa_bits=0))
 
 
 def identity(x: Float[Array, "n d"]) -> Units:

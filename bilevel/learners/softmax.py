@@ -144,6 +144,6 @@ def _hessian(unknowns, args) -> Float[Array, "p p"]:
     curvature = share[:, None, None] * (p[:, :, None] * eye[None] - p[:, :, None] * p[:, None, :])
     rows = jnp.concatenate([x, jnp.ones((x.shape[0], 1), x.dtype)], axis=1)
     blocks = jnp.einsum("nab,np,nq->paqb", curvature, rows, rows).reshape((d + 1) * k, -1)
-    strengths = jnp.repeat(jnp.append(l2 / units.scale**2, l2_bias), k)
+    strengths = jnp.repeat(jnp.append(l2 * units.factor**2, l2_bias), k)
     gauge = (jnp.arange((d + 1) * k) >= d * k).astype(W.dtype)
     return blocks + jnp.diag(strengths) + jnp.outer(gauge, gauge)

@@ -1,22 +1,26 @@
-"""Cholesky factors by operations that compile fast."""
+"""Cholesky factors by operations that compile fast.
+
+LAPACK keeps a matrix by columns and XLA by rows: L by columns is U = L' by rows. Held as U, a
+factor that an iteration carries needs no copy at each of its uses.
+"""
 
 from jax import lax
 from jaxtyping import Array, Float
 
 
 def cholesky(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
-    """L with LL' = matrix (symmetric); NaN if the matrix is not positive definite.
+    """U with U'U = matrix (symmetric); NaN if the matrix is not positive definite.
 
-    Only the lower triangle is meaningful. `lax.linalg.cholesky` would clear the upper one by a
+    Only the upper triangle is meaningful. `lax.linalg.cholesky` would clear the lower one by a
     mask, which XLA stores and transposes.
     """
-    return lax.linalg.cholesky_p.bind(matrix)
+    return lax.linalg.cholesky_p.bind(matrix.T).T
 
 
 def solve(chol: Float[Array, "k k"], rhs: Float[Array, " k"]) -> Float[Array, " k"]:
-    """(LL')^-1 rhs."""
-    y = lax.linalg.triangular_solve(chol, rhs[:, None], left_side=True, lower=True)
-    y = lax.linalg.triangular_solve(chol, y, left_side=True, lower=True, transpose_a=True)
+    """(U'U)^-1 rhs."""
+    y = lax.linalg.triangular_solve(chol.T, rhs[:, None], left_side=True, lower=True)
+    y = lax.linalg.triangular_solve(chol.T, y, left_side=True, lower=True, transpose_a=True)
     return y[:, 0]
 
 

@@ -7,10 +7,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..._solver import Point
-from ..._tree import all_finite
+from ..._tree import all_finite, norm
 from ...problems import Smooth
 from ...results import CONVERGED, CURVATURE, MAX_STEPS, NON_FINITE
 from .. import _cholesky
+from .._renew import renewed
 from ._smooth import KICKS, AbstractSmoothSolver, descends, kick
 
 
@@ -43,34 +44,38 @@ class Newton(AbstractSmoothSolver):
             w, gradient, chol, (value, t, before, _), flags = state
             step, fresh, renew, _, definite, kicks = flags
             begins = step < 0
-            chol, definite = lax.cond(
-                renew > 0,
-                lambda: _factor(problem, objective, unravel, w),
-                lambda: (chol, definite),
+            chol, definite = renewed(
+                renew > 0, lambda: _factor(problem, objective, unravel, w), (chol, definite)
             )
             direction = lax.cond(
                 begins, lambda: jnp.zeros_like(w), lambda: -_cholesky.solve(chol, gradient)
             )
             new = w + t * direction
-            new_value, new_gradient = value_and_grad(new)
-            vectors = new_gradient**2, gradient**2, direction**2, new**2, gradient * direction
+            vectors = gradient**2, direction**2, new**2, gradient * direction
             sums = jnp.sum(jnp.stack(vectors), axis=1)
-            slope, (new_size, size, length, width) = sums[4], jnp.sqrt(sums[:4])
+            slope, (size, length, width) = sums[3], jnp.sqrt(sums[:3])
             length = length / (width + tiny)
-            fits = begins | descends(value, new_value, t * slope, size, new_size)
-            turns = fits | (t <= 2e-10)  # the line search ends, with or without a step
-            slow = ~fits | (t < 1) | (new_size > self.reuse * size)
-            # At rounding: a new factor, and a step no shorter than the last that is short; or, of
-            # an ill-conditioned problem, promises nothing and leaves the gradient as it is.
-            idle = (-slope <= rough**2 * jnp.abs(value)) & (new_size > 0.5 * size)
-            floor = slow & (fresh > 0) & ((length < rough) | idle) & (length > 0.5 * before)
             # The predicted length of the next step, which shrinks as this one has, is within tol.
             near = length * jnp.where(before <= 1, length, 1) <= self.tol * rough * jnp.where(
                 before <= 1, before, 1
             )
             # At a minimiser w = 0 relative lengths fail; then the predicted fall is below rounding.
             flat = -slope <= rough**4 * jnp.abs(value)
-            over = ((length <= self.tol) | near | floor | flat) & turns & ~begins
+            short = ((length <= self.tol) | near | flat) & ~begins
+            # The last step needs no look at where it leads.
+            last = short & (t == 1) & (definite > 0)
+            new_value, new_gradient = lax.cond(
+                last, lambda: (value, gradient), lambda: value_and_grad(new)
+            )
+            new_size = norm(new_gradient)
+            fits = begins | last | descends(value, new_value, t * slope, size, new_size)
+            turns = fits | (t <= 2e-10)  # the line search ends, with or without a step
+            slow = ~fits | (t < 1) | (new_size > self.reuse * size)
+            # At rounding: a new factor, and a step no shorter than the last that is short; or, of
+            # an ill-conditioned problem, promises nothing and leaves the gradient as it is.
+            idle = (-slope <= rough**2 * jnp.abs(value)) & (new_size > 0.5 * size)
+            floor = slow & (fresh > 0) & ((length < rough) | idle) & (length > 0.5 * before)
+            over = (short | floor) & turns & ~begins
             renew = begins | (turns & slow)
             # A saddle, or a factor kept from where the Hessian was indefinite: look again here,
             # then leave.
