@@ -36,6 +36,7 @@ from bilevel.learners._checks import (
     strength,
     validity,
 )
+from bilevel.learners._units import units
 from bilevel.learners.kernels import RBF, Linear, Polynomial, power
 from bilevel.learners.network import _mean_of_batch
 from bilevel.learners.softmax import SoftmaxNewton
@@ -159,15 +160,30 @@ def test_a_wide_training_that_stops_early_tells_its_steps_and_its_slope() -> Non
     np.testing.assert_allclose(fitted.stats["residual"], size, rtol=1e-9)
 
 
+def test_units_are_powers_of_two_in_which_curvature_is_about_one() -> None:
+    share, size = np.array([0.5, 0.2, 0.3]), 10.0 ** np.arange(-4, 8)
+    x, l2 = size * np.random.default_rng(1).normal(size=(3, 12)) + size, 1e-6
+    found = units(x, share, jnp.asarray(l2), jnp.zeros(()), True)
+    np.testing.assert_allclose(found.origin, share @ x, rtol=1e-14)
+    np.testing.assert_array_equal(np.frexp(found.factor)[0], 0.5)
+    curvature = (share @ (x - share @ x) ** 2 + l2) * np.asarray(found.factor) ** 2
+    assert np.all((curvature > 0.44) & (curvature < 1.78))
+    factor = np.asarray(found.factor)
+    np.testing.assert_allclose(found.rows(x), (x - share @ x) * factor, atol=1e-14)
+    w = jnp.arange(12.0)
+    model = LinearModel(*found.model(w, jnp.ones(())))
+    np.testing.assert_allclose(model.decision(x), found.rows(x) @ w + 1, rtol=1e-9)
+
+
 def test_a_path_is_walked_in_the_user_s_units() -> None:
     path = Descent(optax.sgd(0.1), 1)
     rows = Data(3 + RNG.normal(size=(3, 2)), SIGNS)
-    for learner, units in (
+    for learner, units_of in (
         (Softmax(2, solver=path), lambda args: args[-1]),
         (Logistic(solver=path), lambda fit: fit.units),
     ):
-        found = units(learner.training(rows).problem.args)
-        np.testing.assert_array_equal([found.origin, found.scale], [[0, 0], [1, 1]])
+        found = units_of(learner.training(rows).problem.args)
+        np.testing.assert_array_equal([found.origin, found.factor], [[0, 0], [1, 1]])
         assert learner.cold(rows) is None
 
 

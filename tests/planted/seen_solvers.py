@@ -154,6 +154,29 @@ BUGS = (
             (" / flat.units.x", ""),
         ),
     ),
+    (
+        "solvers",
+        "solvers/_renew.py",
+        (
+            (
+                "return lax.while_loop(lambda state: state[1], once, (kept, where))[0]",
+                "return once(kept)[0]",
+            ),
+        ),
+    ),
+    (
+        "solvers",
+        "solvers/smooth/newton.py",
+        (("last = short & (t == 1)", "last = short & (t == 0)"),),
+    ),
+    (
+        "learners",
+        "learners/_units.py",
+        (
+            ("mantissa_bits=0", "mantissa_bits=1"),
+            ("lax.rsqrt(curvature)", "lax.rsqrt(2 * curvature)"),
+        ),
+    ),
 )
 
 MUTANTS = tuple(
