@@ -21,44 +21,65 @@ def lowest(score: Any, among: Any, count: Any, tie: Any = None, quota: Quota | N
     - `quota`: what is taken of each class first. If that is more than `count`, that many.
     """
     xp = score.__array_namespace__()
-    order = _order(score, among, tie)
-    if quota is None:
-        taken = xp.arange(score.shape[0], dtype=xp.int32) < count
-    else:
-        taken = _first(among[order], quota, order)
-        rest = among[order] & ~taken
-        left = count - xp.sum(taken, dtype=xp.int32)
-        taken = taken | (rest & (xp.cumulative_sum(rest, dtype=xp.int32) <= left))
-    return taken[xp.argsort(order, stable=True)] & among
+    if quota is not None:
+        first = first_lowest(score, among, tie, quota)
+        left = count - xp.sum(first, dtype=xp.int32)
+        return first | lowest(score, among & ~first, left, tie)
+    score, (front, place) = _worst_last(score, among), _places(score, tie)
+    order = _order(front, score)
+    last = order[xp.clip(xp.asarray(count) - 1, 0, score.shape[0] - 1)]
+    return among & (count > 0) & _until(last, score, place)
 
 
 def first_lowest(score: Any, among: Any, tie: Any, quota: Quota) -> Any:
     """Of each class the rows of lowest score (n,) that its quota takes, a mask."""
     xp = score.__array_namespace__()
-    order = _order(score, among, tie)
-    return _first(among[order], quota, order)[xp.argsort(order, stable=True)]
+    score, (front, place) = _worst_last(score, among), _places(score, tie)
+    group = xp.where(among, quota.group, xp.full_like(quota.group, xp.inf))
+    order = _order(front, score, group)
+    end = xp.searchsorted(group[order], quota.group) + quota.least
+    last = order[xp.clip(xp.astype(end, xp.int32) - 1, 0, score.shape[0] - 1)]
+    # A class of fewer rows than its quota is taken as a whole.
+    taken = (group[last] != group) | _until(last, score, place)
+    return among & (quota.least > 0) & taken
 
 
-def _order(score: Any, among: Any, tie: Any) -> Any:
-    """Indices (n,) of the rows by score, then by `tie`; NaN, then rows outside of the mask last."""
+def _worst_last(score: Any, among: Any) -> Any:
+    """Scores (n,) that sort in the order in which rows are taken: NaN as the largest; rows outside
+    of the mask, which are not taken, as NaN.
+    """
     xp = score.__array_namespace__()
     score = xp.where(xp.isnan(score), xp.full_like(score, xp.inf), score)
-    score = xp.where(among, score, xp.full_like(score, xp.nan))
-    return xp.argsort(score, stable=True) if tie is None else xp.lexsort((tie, score))
+    return xp.where(among, score, xp.full_like(score, xp.nan))
 
 
-def _first(among: Any, quota: Quota, order: Any) -> Any:
-    """Whether each row of an order (n,) is one of those that the quota of its class takes from a
-    mask (n,), given in this order.
+def _places(score: Any, tie: Any) -> tuple[Any, Any]:
+    """The rows (n,) in the order in which equal scores are taken, and the place (n,) of each."""
+    xp = score.__array_namespace__()
+    if tie is None:
+        front = xp.arange(score.shape[0])
+        return front, front
+    front = xp.argsort(tie, stable=True)
+    return front, xp.argsort(front, stable=True)
+
+
+def _order(front: Any, *keys: Any) -> Any:
+    """Indices (n,) of the rows by keys (n,), that of most weight last, then as they are in `front`.
+
+    Ties stay the same in a search: they are sorted once, in front of its loop.
     """
-    xp = order.__array_namespace__()
-    group, least = quota.group[order], quota.least[order]
-    together = xp.argsort(xp.where(among, group, xp.full_like(group, xp.inf)), stable=True)
-    group, least = group[together], least[together]
-    # A row is taken unless the row so many places in front of it is of its class, too.
-    ahead = xp.arange(group.shape[0], dtype=least.dtype) - least
-    taken = (ahead < 0) | (group[xp.where(ahead > 0, ahead, 0)] != group)
-    return taken[xp.argsort(together, stable=True)] & among
+    xp = front.__array_namespace__()
+    return front[xp.lexsort(tuple(key[front] for key in keys))]
+
+
+def _until(last: Any, score: Any, place: Any) -> Any:
+    """Whether a row is in front of row `last`, an index, or an array of one for each row; or is it
+    itself.
+    """
+    xp = score.__array_namespace__()
+    limit = score[last]
+    ahead = (score < limit) | xp.isnan(limit)
+    return ahead | ((score == limit) & (place <= place[last]))
 
 
 def level(score: Any) -> Any:

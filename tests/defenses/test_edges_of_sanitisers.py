@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from defenses.sanitise._dispute import mean_dispute, wrong_side
 from defenses.sanitise._features import AbstractFeatureSanitiser
 from defenses.sanitise._groups import members, require_labels
 from defenses.sanitise._message import sentence
-from defenses.sanitise._quotas import by_quota, first_of, floor_scores, quota
-from defenses.sanitise._selection import kept_count, level, lowest, no_worse
+from defenses.sanitise._quotas import Quota, by_quota, first_of, floor_scores, quota
+from defenses.sanitise._selection import first_lowest, kept_count, level, lowest, no_worse
 from defenses.sanitise._votes import elected, nearest, shares
 from defenses.sanitise.cluster_rules import NearOther
 from defenses.sanitise.confident_learning import _distances, off_diagonal, one_hot_of
@@ -150,6 +151,40 @@ def test_rounding_and_rows_that_are_no_numbers_do_not_decide() -> None:
     limit = np.array([0.3, 0.3 + 1e-15, 0.3 + 1e-13, np.nan])
     found = no_worse(limit, 0.3, np.array([1, 1, 1, 1], bool))
     np.testing.assert_array_equal(found, [1, 1, 0, 1])
+
+
+def _one_by_one(score, among, tie, group, least, count):
+    """(rows taken by the quotas, all rows taken): the rows in order, each by hand."""
+    worth = np.where(np.isnan(score), np.inf, score)
+    rows = [i for i in sorted(range(len(score)), key=lambda i: (worth[i], tie[i], i)) if among[i]]
+    first = [i for i in rows if [j for j in rows if group[j] == group[i]].index(i) < least[i]]
+    rest = [i for i in rows if i not in first]
+    return np.sort(first), np.sort(first + rest[: max(0, count - len(first))])
+
+
+@pytest.mark.parametrize("space", [np, jnp])
+def test_rows_are_taken_as_if_one_by_one(space: Any) -> None:
+    def take(score, among, count, tie, group, least):
+        quotas = Quota(least, group)
+        first = first_lowest(score, among, tie, quotas)
+        return first, lowest(score, among, count, tie, quotas), lowest(score, among, count)
+
+    taken = jax.jit(take) if space is jnp else take
+    rng = np.random.default_rng(4)
+    for case in range(60):
+        score = rng.choice([0.0, 1, 2, 3, np.nan, np.inf, -np.inf], 12)
+        among, tie = rng.uniform(size=12) < 0.8, rng.integers(0, 3, 12).astype(np.uint32)
+        group = rng.integers(0, 3, 12).astype(float)
+        # Of no row, of some, and of more rows than a class has or than are wanted.
+        least = rng.integers(0, 6, 3).astype(np.int32)[group.astype(int)]
+        count = int(rng.integers(0, 13))
+        found = taken(score, among, count, tie, group, least)
+        by_hand = (
+            *_one_by_one(score, among, tie, group, least, count),
+            _one_by_one(score, among, 0 * tie, group, 0 * least, count)[1],
+        )
+        for one, rows in zip(found, by_hand, strict=True):
+            np.testing.assert_array_equal(np.flatnonzero(one), rows, f"case {case}")
 
 
 def test_neighbours_are_as_many_as_weigh_k_and_ties_are_won_by_a_label() -> None:

@@ -311,4 +311,15 @@ MUTANTS = (
             ("_dispute", "part"),
         )
     ),
+    *(
+        ("defenses/sanitise/_selection.py", old, new, "tests/defenses/test_edges_of_sanitisers.py")
+        for old, new in (
+            ("(place <= place[last])", "(place < place[last])"),
+            ("ahead = (score < limit) | xp.isnan(limit)", "ahead = score < limit"),
+            ("taken = (group[last] != group) | _until", "taken = _until"),
+            ("among & (quota.least > 0) & taken", "among & taken"),
+            ("among & (count > 0) & _until", "among & _until"),
+            ("among & ~first, left, tie)", "among & ~first, count, tie)"),
+        )
+    ),
 )  # fmt: skip
