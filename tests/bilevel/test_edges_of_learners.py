@@ -332,3 +332,16 @@ def test_protected_features_are_indices() -> None:
     for wrong in ((), (1, 1)):
         with pytest.raises(ValueError, match="expected different indices"):
             FairLogistic(wrong)
+
+
+def test_prepared_rows_have_the_features_that_are_not_empty_and_zeros_behind() -> None:
+    rows: Any = np.zeros((3, 150))
+    used = np.array([0, 3, *range(70, 138)])  # 70, hence a width of 128
+    rows[:, used] = RNG.normal(size=(3, 70))
+    prepared: Any = Linear().prepare(rows, rows)
+    np.testing.assert_array_equal(prepared.x[:, :70], rows[:, used])
+    np.testing.assert_array_equal(prepared.x[:, 70:], np.zeros((3, 58)))
+    model = LinearModel(jnp.asarray(RNG.normal(size=150)), jnp.asarray(0.5))
+    np.testing.assert_allclose(model.decision(prepared), model.decision(rows), rtol=1e-12)
+    full: Any = RNG.normal(size=(3, 64))
+    assert Linear().prepare(full, full) is full

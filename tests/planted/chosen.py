@@ -1,0 +1,34 @@
+"""Bugs of sets of 45 that a reviewer with fresh eyes chose, and that the fast tests did not see."""
+
+MUTANTS = (
+    (
+        "bilevel/learners/kernels.py",
+        '        x = np.take(rows, columns, axis=1, mode="clip")\n        x[:, used.size :] = 0\n',
+        '        x = np.take(rows, columns, axis=1, mode="clip")\n',
+        "tests/bilevel/test_edges_of_learners.py",
+    ),
+    (
+        "defenses/sanitise/roni.py",
+        "rows, held = jnp.append(others[: self.train], row), others[self.train :]",
+        "rows, held = jnp.append(others[: self.train], row), others[self.train - 1 :]",
+        "tests/defenses/test_sets_and_seeds.py",
+    ),
+    (
+        "defenses/sanitise/confident_learning.py",
+        "row_hash(given.x, given.y, self.seed)",
+        "row_hash(given.x, given.y)",
+        "tests/defenses/test_sets_and_seeds.py",
+    ),
+    (
+        "defenses/data_audit/influence.py",
+        "return ours(jnp.sum(w)).training(Data(x, y, w))",
+        "return ours(jax.lax.stop_gradient(jnp.sum(w))).training(Data(x, y, w))",
+        "tests/defenses/data_audit/test_influence.py",
+    ),
+    (
+        "benchmarks/experiments/transfer/transfer.py",
+        "at_poison = of.made[t].gradient(strengths, of.target, of.validation, poison)",
+        "at_poison = of.made[t].gradient(strengths, of.surrogate, of.validation, poison)",
+        "tests/benchmarks/experiments/test_cells_of_transfer.py",
+    ),
+)
