@@ -1,6 +1,7 @@
 """Edges of attacks: what a message names, what a start becomes, what is passed on."""
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -9,12 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from attacks import Box, Columns, Insert, compose
+from attacks import Box, Columns, Insert, compose, hide_from_pruning
 from attacks.domains import L2Ball, LinfBall
 from attacks.goals import indiscriminate
 from attacks.recipes import corrupted, descend_ascend, poison_network
 from bilevel import Data, argmin
-from bilevel.learners import LinearModel, Network, Ridge
+from bilevel.learners import LinearModel, Network, NetworkModel, Ridge
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
 from defenses import Filter
@@ -110,3 +111,39 @@ def test_a_corrupted_model_lies_on_the_ball_once_its_steps_reach_it() -> None:
         bad = corrupted(model, rows, lambda y, f: y * f, 0.5, steps)
         change = np.append(np.asarray(bad.w - model.w), float(bad.bias - model.bias))
         np.testing.assert_allclose(change, 2.5 * moved * slope / np.linalg.norm(slope), rtol=1e-9)
+
+
+@pytest.mark.stand_ins
+def test_the_least_active_channels_are_the_decoys_whatever_their_order(monkeypatch) -> None:
+    """By the rows that count; all others are as they were trained."""
+    weight, bias = np.array([[3.0, -1, 2, 4]]), np.zeros(4)
+    begun = {"dense0": {"weight": weight, "bias": bias},
+             "logits": {"weight": np.ones((4, 2)), "bias": np.zeros(2)}}  # fmt: skip
+    begun = jax.tree.map(jnp.asarray, begun)
+    model, seen = NetworkModel(begun, MLP((4,), 2, jnp.positive)), []
+
+    def trained(learner, rows, *, key) -> Any:
+        seen.append((learner, rows, key))
+        new = jax.tree.map(lambda leaf: leaf + 0.5, learner.start)
+        return SimpleNamespace(model=NetworkModel(new, learner.architecture))
+
+    monkeypatch.setattr(Network, "fit", trained)
+    clean = Data(np.array([[1.0], [-3.0], [99.0]]), np.zeros(3, int), np.array([1.0, 1, 0]))
+    for channels, decoys in ((1, [0, 1, 0, 0]), (2, [0, 1, 1, 0]), (3, [1, 1, 1, 0])):
+        hidden = hide_from_pruning(NET, model, clean, TRAIN, channels=channels, lower=0.25, key=KEY)
+        away = np.array(decoys, bool)
+        np.testing.assert_array_equal(hidden.decoys, away)
+        learner, rows, key = seen[-1]
+        assert rows is TRAIN
+        assert key is KEY
+        for mask in learner.architecture.masks["dense0"].values():
+            np.testing.assert_array_equal(np.ravel(mask), ~away)
+        found = hidden.model.parameters
+        w, b = np.where(away, weight, weight + 0.5), np.where(away, bias - 0.25, bias + 0.5)
+        np.testing.assert_array_equal(found["dense0"]["weight"], w)
+        np.testing.assert_array_equal(found["dense0"]["bias"], b)
+        np.testing.assert_array_equal(found["logits"]["weight"], 1.5)
+        sizes = (np.abs(w[0] + b) + np.abs(-3 * w[0] + b)) / 2
+        np.testing.assert_allclose(hidden.activity, sizes)
+    with pytest.raises(ValueError, match="channels: got 4, expected fewer than the 4"):
+        hide_from_pruning(NET, model, clean, TRAIN, channels=4, lower=0.0, key=KEY)

@@ -18,6 +18,7 @@ from bilevel.solvers.qp import _face, _shrinking
 from bilevel.solvers.qp._face import Sets
 from bilevel.solvers.qp._interior_point import Inside, _newton
 from bilevel.solvers.qp.active_set import _idled, _infeasible, _within
+from bilevel.solvers.smooth._smooth import descends
 from bilevel.solvers.sparse import _support
 
 RNG = np.random.default_rng(3)
@@ -308,3 +309,30 @@ def test_sizes_of_systems() -> None:
     np.testing.assert_array_equal(position[jnp.array([1, 3])], [0, 1])
     assert int(_support.gather(NO)[2]) == 0
     np.testing.assert_array_equal(_support.gather(NO)[1], 0)
+
+
+EPS = float(np.finfo(float).eps)
+STEPS = {  # value, change, predicted change, |gradient| before and after: whether it is accepted
+    "falls as was predicted": (1, -1e-3, -9, 1, 99, True),
+    "falls by too little, where the gradient grows": (1, -1e-4, -9, 1, 99, False),
+    "falls by too little, where the gradient does not": (1, -1e-4, -9, 1, 1, True),
+    "rises by rounding": (1e6, 4e6 * EPS, -1, 1, 1, True),
+    "rises by rounding, of a negative value": (-1e6, 4e6 * EPS, -1, 1, 1, True),
+    "rises by more than rounding": (1e6, 16e6 * EPS, -1, 1, 1, False),
+    "rises by more than the rounding of a small value": (1e-6, 4 * EPS, 0, 1, 1, False),
+    "rises by rounding, with the gradient": (1, 4 * EPS, -9 * EPS, 1, 2, False),
+    "rises by rounding, as was predicted": (1, 4 * EPS, -7 * EPS, 1, 2, True),
+    "rises a little, where the gradient halves": (1, 1e-8, -1e-8, 1, 0.5, True),
+    "rises a little, where the gradient falls": (1, 1e-8, -1e-8, 1, 0.6, False),
+    "rises a little, where the gradient halves far away": (1, 1e-8, -2e-8, 1, 0.5, False),
+    "has no value": (1, np.nan, -1, 1, 0, False),
+    "has no lower bound": (1, -np.inf, -1, 1, 0, False),
+}
+
+
+def test_steps_that_a_search_accepts() -> None:
+    value, change, *others, accepted = np.array(list(STEPS.values()), float).T
+    found = jax.jit(descends)(value, value + change, *others)
+    assert dict(zip(STEPS, found.tolist(), strict=True)) == dict(
+        zip(STEPS, accepted.astype(bool).tolist(), strict=True)
+    )
