@@ -330,3 +330,21 @@ def test_what_a_constrained_solve_counts_and_where_the_next_begins(monkeypatch) 
     stopped = run(jnp.int32(0), known)
     assert (int(stopped.result), int(stopped.stats["updates"])) == (MAX_STEPS, 4)
     np.testing.assert_allclose(stopped.stats["residual"], 2, rtol=1e-9)
+
+
+def test_the_central_path_is_followed_to_its_point_whatever_the_cost_is() -> None:
+    """Of c x + x^2 / 2 over x >= 0: c + x = mu / x. A steep cost leaves one step to Newton."""
+
+    @eqx.filter_jit
+    def run(q):
+        problem = QP(jnp.eye(2), q, G=-jnp.eye(2), h=jnp.zeros(2))
+        return Relaxed(mu=0.01).run(problem, Relaxed(mu=0.01).cold(problem))
+
+    for size, most in ((1e-6, 3), (1.0, 3), (1e6, 1)):
+        c = size * np.array([1.0, 2.0])
+        found = run(jnp.asarray(c))
+        assert int(found.result) == CONVERGED
+        x = 0.02 / (c + np.sqrt(c * c + 0.04))
+        np.testing.assert_allclose(found.unknowns.x, x, rtol=1e-9)
+        np.testing.assert_allclose(found.unknowns.lam, 0.01 / x, rtol=1e-9)
+        assert int(found.stats["updates"]) <= most

@@ -294,6 +294,24 @@ def test_rounding_is_drawn_for_each_term_that_is_added() -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "moved"),
+    [([1.0, 2.5, 0.0], True), ([0.25, 0.5, 0.75], True), ([1.0, 2, 0], False), ([1, 2, 0], False)],
+)
+def test_targets_of_which_some_are_no_whole_numbers_are_all_rounded(labels, moved) -> None:
+    """Zero stays zero; classes are compared, and stay."""
+    y = np.array(labels)
+    data = {"rows": Data(np.ones((3, 2)), y, np.full(3, 2.0)), "also": (jnp.ones(2), 7, "word")}
+    found = Noise(jnp.uint32(3), jnp.asarray(1e-3)).arrays(data)
+    rows = found["rows"]
+    np.testing.assert_allclose(np.abs(rows.x - 1), 1e-3)
+    np.testing.assert_allclose(np.abs(rows.weight - 2), 2e-3)
+    np.testing.assert_allclose(np.abs(rows.y - y), 1e-3 * y * moved, rtol=1e-9)
+    assert rows.y.dtype == y.dtype
+    np.testing.assert_allclose(np.abs(found["also"][0] - 1), 1e-3)
+    assert found["also"][1:] == (7, "word")
+
+
+@pytest.mark.parametrize(
     ("rate", "solver"), [(0.1, optax.sgd(0.1, momentum=0.5)), (1e-7, optax.sgd(2e-7))]
 )
 def test_an_approximate_reversal_is_of_plain_steps_of_its_rate(rate, solver) -> None:

@@ -18,7 +18,6 @@ from bilevel.solvers.qp import _face, _shrinking
 from bilevel.solvers.qp._face import Sets
 from bilevel.solvers.qp._interior_point import Inside, _newton
 from bilevel.solvers.qp.active_set import _idled, _infeasible, _within
-from bilevel.solvers.smooth._smooth import descends
 from bilevel.solvers.sparse import _support
 
 RNG = np.random.default_rng(3)
@@ -45,6 +44,16 @@ def test_an_answer_as_rough_as_was_asked_for_is_no_failure(solver) -> None:
     assert 1e-6 < left < 1e-2
     for size in (1e-6, 1e6):
         np.testing.assert_allclose(solve(size * ONES) / size, found, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", [CG, GMRES])
+def test_a_system_is_solved_in_whatever_unit_it_is(solver) -> None:
+    plain = solver(precondition=False)
+    solve = jax.jit(lambda size, rhs: plain.solve(lambda v: size * product(v), same, rhs))
+    for size in (1e-25, 1.0, 1e25):
+        np.testing.assert_allclose(size * solve(size, ONES), 1 / CURVED, rtol=1e-9)
+    np.testing.assert_array_equal(solve(1.0, 0 * ONES), 0)
+    assert np.all(np.isnan(solve(0.0, ONES)))
 
 
 def test_the_steps_of_conjugate_gradients_are_counted_through() -> None:
@@ -182,6 +191,36 @@ def test_the_steps_of_all_parts_that_were_tried_are_counted(monkeypatch) -> None
     assert int(found.steps) == 9 * 3
 
 
+def test_what_is_in_no_doubt_is_held_at_the_bound_that_it_has(monkeypatch) -> None:
+    """Two of sixteen are in doubt, and those that are pinned are not."""
+
+    def at_one(qp, scales, most):
+        del scales, most
+        n = qp.q.size
+        x = jnp.ones(n) if n == 2 else jnp.full(n, jnp.nan)
+        return Inside(Sets(jnp.zeros(n, bool), jnp.ones(n, bool)), x, jnp.zeros(()), jnp.int32(3))
+
+    kinds = {  # slope as foreseen, q, lower, upper, where it is held
+        "in doubt": (0.1, -1, 0, 1, 1),
+        "falls, to its upper bound": (-5, -1, 0, 1, 1),
+        "falls, without an upper bound": (-5, 1, 0, np.inf, 0),
+        "rises, to its lower bound": (5, 1, 0, 1, 0),
+        "rises, without a lower bound": (5, -1, -np.inf, 1, 1),
+        "is pinned": (-5, -1, 2, 2, 2),
+        "is pinned, without a slope": (0, -1, 2, 2, 2),
+    }
+    of = np.repeat(np.array(list(kinds.values())), [2, 3, 2, 3, 2, 2, 2], axis=0)
+    slope, q, lower, upper, held = map(jnp.asarray, of.T)
+    monkeypatch.setattr(_shrinking, "interior_point", at_one)
+    monkeypatch.setattr(_shrinking, "_smoothed", lambda qp, factor, whole: slope)
+    qp = BoxQP(Product(jnp.zeros((16, 1))), q, lower, upper)
+    found = jax.jit(lambda: _shrinking.shrinking(qp, _face.scales(qp), 60))()
+    np.testing.assert_array_equal(found.x, held)
+    assert int(found.steps) == 3
+    np.testing.assert_array_equal(found.sets.upper, (held == upper) & (lower < upper))
+    np.testing.assert_array_equal(found.sets.lower, ~found.sets.upper)
+
+
 @pytest.mark.parametrize(("b", "wrong"), [(2, True), (1, False), (-1, False), (-1.1, True)])
 def test_a_variable_outside_the_equality_makes_nothing_feasible(b, wrong) -> None:
     assert bool(_infeasible(box(E, (0, 0, -np.inf), (1, 1, np.inf), E, b))) is wrong
@@ -309,30 +348,3 @@ def test_sizes_of_systems() -> None:
     np.testing.assert_array_equal(position[jnp.array([1, 3])], [0, 1])
     assert int(_support.gather(NO)[2]) == 0
     np.testing.assert_array_equal(_support.gather(NO)[1], 0)
-
-
-EPS = float(np.finfo(float).eps)
-STEPS = {  # value, change, predicted change, |gradient| before and after: whether it is accepted
-    "falls as was predicted": (1, -1e-3, -9, 1, 99, True),
-    "falls by too little, where the gradient grows": (1, -1e-4, -9, 1, 99, False),
-    "falls by too little, where the gradient does not": (1, -1e-4, -9, 1, 1, True),
-    "rises by rounding": (1e6, 4e6 * EPS, -1, 1, 1, True),
-    "rises by rounding, of a negative value": (-1e6, 4e6 * EPS, -1, 1, 1, True),
-    "rises by more than rounding": (1e6, 16e6 * EPS, -1, 1, 1, False),
-    "rises by more than the rounding of a small value": (1e-6, 4 * EPS, 0, 1, 1, False),
-    "rises by rounding, with the gradient": (1, 4 * EPS, -9 * EPS, 1, 2, False),
-    "rises by rounding, as was predicted": (1, 4 * EPS, -7 * EPS, 1, 2, True),
-    "rises a little, where the gradient halves": (1, 1e-8, -1e-8, 1, 0.5, True),
-    "rises a little, where the gradient falls": (1, 1e-8, -1e-8, 1, 0.6, False),
-    "rises a little, where the gradient halves far away": (1, 1e-8, -2e-8, 1, 0.5, False),
-    "has no value": (1, np.nan, -1, 1, 0, False),
-    "has no lower bound": (1, -np.inf, -1, 1, 0, False),
-}
-
-
-def test_steps_that_a_search_accepts() -> None:
-    value, change, *others, accepted = np.array(list(STEPS.values()), float).T
-    found = jax.jit(descends)(value, value + change, *others)
-    assert dict(zip(STEPS, found.tolist(), strict=True)) == dict(
-        zip(STEPS, accepted.astype(bool).tolist(), strict=True)
-    )
