@@ -147,3 +147,20 @@ def test_the_least_active_channels_are_the_decoys_whatever_their_order(monkeypat
         np.testing.assert_allclose(hidden.activity, sizes)
     with pytest.raises(ValueError, match="channels: got 4, expected fewer than the 4"):
         hide_from_pruning(NET, model, clean, TRAIN, channels=4, lower=0.0, key=KEY)
+
+
+@pytest.mark.stand_ins
+def test_a_cold_start_is_that_of_the_training_with_its_key(monkeypatch) -> None:
+    monkeypatch.setattr(Network, "cold", lambda self, rows, *, key: (self, rows, key))
+    goal = indiscriminate(HELD.x, HELD.y, NET.loss)
+    reach = Insert(LABELS, Box(0.0, 1.0), np.array([0.5, 2.0]))
+    attack = compose(NET, reach, goal, TRAIN, key=KEY)
+    learner, rows, key = attack.cold(jnp.asarray(START))
+    assert isinstance(learner, Network)
+    np.testing.assert_array_equal(rows.x, [*X, *START])
+    np.testing.assert_array_equal(rows.weight, [*np.ones(6), 0.5, 2])
+    numbers = [jax.random.key_data(k).tolist() for k in (key, attack.training_key, KEY)]
+    assert numbers[0] == numbers[1] != numbers[2]
+    other = attack.keyed(jax.random.key(9)).cold(jnp.asarray(START))[2]
+    assert jax.random.key_data(other).tolist() not in numbers
+    assert compose(NET, reach, goal, TRAIN).cold(jnp.asarray(START))[2] is None

@@ -46,14 +46,19 @@ def test_an_answer_as_rough_as_was_asked_for_is_no_failure(solver) -> None:
         np.testing.assert_allclose(solve(size * ONES) / size, found, rtol=1e-9)
 
 
-@pytest.mark.parametrize("solver", [CG, GMRES])
-def test_a_system_is_solved_in_whatever_unit_it_is(solver) -> None:
-    plain = solver(precondition=False)
-    solve = jax.jit(lambda size, rhs: plain.solve(lambda v: size * product(v), same, rhs))
+@pytest.mark.parametrize(("solver", "operator"), [(CG, product), (GMRES, jnp.roll)])
+def test_a_system_is_solved_in_whatever_unit_it_is(solver, operator) -> None:
+    """Also if fewer steps than there are entries make no progress, as for a cyclic shift."""
+    plain, turned = solver(precondition=False), {"shift": 1} if solver is GMRES else {}
+    rhs = jnp.arange(12.0) ** 2
+    solve = jax.jit(
+        lambda size, rhs: plain.solve(lambda v: size * operator(v, **turned), same, rhs)
+    )
+    expected = np.roll(rhs, -1) if turned else rhs / CURVED
     for size in (1e-25, 1.0, 1e25):
-        np.testing.assert_allclose(size * solve(size, ONES), 1 / CURVED, rtol=1e-9)
-    np.testing.assert_array_equal(solve(1.0, 0 * ONES), 0)
-    assert np.all(np.isnan(solve(0.0, ONES)))
+        np.testing.assert_allclose(size * solve(size, rhs), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(solve(1.0, 0 * rhs), 0)
+    assert np.all(np.isnan(solve(0.0, rhs)))
 
 
 def test_the_steps_of_conjugate_gradients_are_counted_through() -> None:
