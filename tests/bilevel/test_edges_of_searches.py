@@ -1,5 +1,7 @@
 """Edges of searches: single steps by hand of Newton's methods, and the rounds of FISTA."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,12 @@ import pytest
 
 from bilevel.penalties import L1
 from bilevel.problems import Composite, Smooth
+from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
 from bilevel.results import CONVERGED, MAX_STEPS
-from bilevel.solvers import FISTA, Newton, NewtonCG
+from bilevel.solvers import FISTA, Newton, NewtonCG, WorkingSet
+from bilevel.solvers.sparse.working_set import Sparse
+
+RNG = np.random.default_rng(6)
 
 
 def test_a_step_of_newton_counts_once_however_often_it_is_halved() -> None:
@@ -75,15 +81,62 @@ def test_proximal_steps_are_counted_over_all_rounds() -> None:
         assert (int(point.result), int(point.stats["steps"])) == (MAX_STEPS, most)
 
 
+@jax.jit
+def on_a_face(start, exponential, strength, most):
+    """FISTA on exp(w) - 4 w or, if not `exponential`, on w^4."""
+
+    def loss(w, a):
+        return jnp.sum(jnp.exp(a * w) - 4 * a * w + (1 - a) * w**4)
+
+    problem = Composite(loss, L1(strength), start, exponential)
+    point = eqx.tree_at(lambda s: s.max_steps, FISTA(), most).run(problem, start)
+    return point.unknowns, point.result, point.stats["steps"]
+
+
 def test_newton_s_method_on_a_face_goes_on_while_its_steps_are_long() -> None:
-    """From far up an exponential each is of length one: the least |w| of slope 2 is at log(3)."""
-
-    @jax.jit
-    def run(start):
-        problem = Composite(lambda w, c: jnp.sum(jnp.exp(w) - c * w), L1(1.0), start, 4.0)
-        point = FISTA().run(problem, start)
-        return FISTA().value(problem, point.unknowns, point.frozen), point.result
-
-    w, result = run(jnp.array([9.0, 0.5]))
+    """From far up an exponential each is of length one."""
+    w, result, _ = on_a_face(jnp.array([9.0]), 1.0, 1.0, jnp.int32(1000))
     assert int(result) == CONVERGED
     np.testing.assert_allclose(w, np.log(3), rtol=1e-14)
+
+
+def test_where_the_curvature_vanishes_a_slope_at_the_rounding_of_the_first_is_none() -> None:
+    """Newton's steps on w^4 never end, and a round of twenty does not reach rounding."""
+    w, result, steps = on_a_face(jnp.array([1e3]), 0.0, 0.0, jnp.int32(200))
+    assert int(result) == CONVERGED
+    assert 10 < int(steps) < 40  # two rounds
+    assert 0 < 4 * float(w[0]) ** 3 <= 16 * np.finfo(float).eps * 4e9
+
+
+@pytest.mark.stand_ins
+def test_a_working_set_grows_beyond_one_that_is_full(monkeypatch) -> None:
+    """Of rows that are unit vectors each part is solved by what is left of each target."""
+
+    def shrunk(self, w, most):
+        moment = self.target @ self.rows
+        v = jnp.sign(moment) * jnp.maximum(jnp.abs(moment) - self.high, 0)
+        residual = self.target - self.weights * (self.rows @ v)
+        sign = jnp.sign(v).astype(jnp.int8)
+        face = SimpleNamespace(
+            sign=sign, chol=jnp.eye(v.size), noise=jnp.asarray(1e-9), settled=jnp.bool_(True),
+            updates=jnp.int32(1),
+        )  # fmt: skip
+        return (v, residual, None), face
+
+    monkeypatch.setattr(Sparse, "minimise", shrunk)
+
+    @jax.jit
+    def run(targets, warm):
+        ones = jnp.ones(80)
+        problem = PenalisedLeastSquares(jnp.eye(80), targets, L1(1.0), ones)
+        point = WorkingSet().run(problem, warm)
+        return point.unknowns, point.result, point.stats
+
+    for support, rounds in ((0, 1), (5, 1), (64, 1), (65, 2), (80, 2)):
+        goal = np.where(np.arange(80) < support, -2.0 - np.arange(80), 0.5)[RNG.permutation(80)]
+        expected = np.where(goal < 0, goal + 1, 0)
+        for warm, asked in ((np.zeros(80), rounds), (expected, 1)):
+            w, result, stats = run(goal, warm)
+            assert int(result) == CONVERGED
+            np.testing.assert_array_equal(w, expected)
+            assert [int(stats[name]) for name in ("rounds", "support")] == [asked, support]
