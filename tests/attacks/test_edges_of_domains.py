@@ -148,3 +148,23 @@ def test_a_trigger_beside_a_capability_leaves_its_geometry() -> None:
     for reach in (inner[1], Evade(z, ball)):
         np.testing.assert_allclose(reach.direction(slope), signs)
         np.testing.assert_allclose(reach.scale(z, DATA), 0.1 * 2**0.5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4, 2, 3)])
+def test_bounds_are_of_all_or_of_a_feature_or_of_a_feature_and_row(shape) -> None:
+    for given in ((), (3,), shape):
+        Box(np.zeros(given), 1.0).check(shape)
+    for given in ((1,), (2,), (5, 3), (1, 3), (3, 2), (1, *shape), (2, 2, 3)):
+        with pytest.raises(ValueError, match=r"^domain\.lower: got shape .*: one for all"):
+            Box(np.zeros(given), 1.0).check(shape)
+
+
+def test_the_largest_of_a_group_is_taken_also_beyond_its_bounds() -> None:
+    """The projection has nothing to tell them apart any more."""
+    domain = Columns(np.zeros(5), 1.0, [0, 0, 0, 0.5, 0], ((0, 1, 2),))
+    z = jnp.array([[1.5, 2.0, 1.0, 0.7, 9], [-3, -2, -1.0, 1.3, -9], [0.1, 0.1, 7, 0.2, 0.3]])
+    np.testing.assert_array_equal(
+        domain.place(z), [[0, 1, 0, 0.5, 1], [0, 0, 1, 1, 0], [0, 0, 1, 0, 0.3]]
+    )
+    optional = Columns(np.zeros(5), 1.0, [0, 0, 0, 0.5, 0], ((0, 1, 2),), [True])
+    np.testing.assert_array_equal(optional.place(z)[:, :3], [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
