@@ -1,5 +1,6 @@
 """Edges of attacks: what a message names, what a start becomes, what is passed on."""
 
+import dataclasses
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,33 @@ def test_a_start_of_numpy_is_one_of_jax(start, monkeypatch) -> None:
     np.testing.assert_array_equal(begun, start)
     with pytest.raises(ValueError, match=r"^steps: got 0"):
         descend_ascend(attack, start, steps=0)
+
+
+class Dropping(MLP):
+    """Drops inputs in training."""
+
+    def apply(self, parameters, x, key=None):
+        kept = 1.0 if key is None else jax.random.bernoulli(key, 0.5, x.shape).astype(x.dtype)
+        return super().apply(parameters, x * kept)
+
+
+DRAWING = {
+    "batch": dataclasses.replace(NET, batch=3),
+    "augment": dataclasses.replace(NET, augment=lambda key, x: x),
+    "activity": dataclasses.replace(NET, activity=lambda key, outputs: jnp.zeros(())),
+    "dropout": dataclasses.replace(NET, architecture=Dropping((2,), 2)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_network_that_draws_has_no_steps_of_its_own_to_descend(name) -> None:
+    learner = DRAWING[name]
+    goal = indiscriminate(HELD.x, HELD.y, learner.loss)
+    attack = compose(learner, Insert(LABELS, Box(0.0, 1.0)), goal, TRAIN, key=KEY)
+    with pytest.raises(ValueError, match=r"^attack: got a network that draws"):
+        descend_ascend(attack, START)
+    with pytest.raises(ValueError, match=r"^attack: got no key"):
+        descend_ascend(dataclasses.replace(attack, key=None), START)
 
 
 @pytest.mark.parametrize("keys", [KEY, jax.random.split(KEY, 2)], ids=["one", "two"])

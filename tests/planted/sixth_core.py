@@ -49,8 +49,8 @@ MUTANTS = (
     ),
     (
         "bilevel/learners/softmax.py",
-        "curvature = share[:, None, None] * (p[:, :, None] * eye[None] - p[:, :, None] * p[:, None, :])",
-        "curvature = (p[:, :, None] * eye[None] - p[:, :, None] * p[:, None, :]) / x.shape[0]",
+        "share[:, None, None] * (p[:, :, None] * eye[None] - p[:, :, None] * p[:, None, :])",
+        "(p[:, :, None] * eye[None] - p[:, :, None] * p[:, None, :]) / x.shape[0]",
         "tests/bilevel/test_softmax.py",
     ),
     (
@@ -145,7 +145,7 @@ MUTANTS = (
         "bilevel/solvers/sparse/working_set.py",
         "want = jnp.minimum(jnp.maximum(2 * inside, 64), violating)",
         "want = jnp.minimum(jnp.maximum(inside, 64), violating)",
-        "tests/bilevel/test_lasso.py",
+        "tests/bilevel/test_edges_of_searches.py",
     ),
     (
         "bilevel/study/_differences.py",
@@ -172,10 +172,46 @@ MUTANTS = (
         "tests/attacks/test_stamp.py",
     ),
     (
+        "attacks/domains/_bounds.py",
+        "if a.shape not in allowed:",
+        "if a.shape[-1:] not in ((), shape[-1:]):",
+        "tests/attacks/test_edges_of_domains.py",
+    ),
+    (
+        "attacks/domains/columns.py",
+        "valid = _one_hot(level, z, domain.groups, domain.optional)",
+        "valid = _one_hot(level, level, domain.groups, domain.optional)",
+        "tests/attacks/test_edges_of_domains.py",
+    ),
+    (
+        "attacks/fairness/protected.py",
+        "grouped = {i for group in domain.groups for i in group}\n    spacing",
+        "grouped = set(domain.groups[0]) if domain.groups else set()\n    spacing",
+        "tests/attacks/test_fairness.py",
+    ),
+    (
+        "attacks/goals/polytope.py",
+        "Q = apart @ apart.T / jnp.sum(there.astype(float) ** 2)",
+        "Q = apart @ apart.T / jnp.sum(here.astype(float) ** 2)",
+        "tests/attacks/test_collide.py",
+    ),
+    (
         "attacks/goals/targeted.py",
         "return Targeted(target, rest, jnp.asarray(keep, target.weight.dtype))",
         "return Targeted(target, rest, jnp.asarray(keep, target.y.dtype))",
         "tests/attacks/test_goals.py",
+    ),
+    (
+        "attacks/recipes/_recipe.py",
+        "    start = attack.reach.check_start(start, attack.data)\n    return Recipe",
+        "    attack.reach.check_start(start, attack.data)\n    return Recipe",
+        "tests/attacks/test_edges_of_rows.py",
+    ),
+    (
+        "attacks/recipes/gradient_descent_ascent.py",
+        "if not isinstance(training.problem, Smooth):",
+        "if attack.learner.batch is not None:",
+        "tests/attacks/test_edges_of_attacks.py",
     ),
     (
         "attacks/recipes/label_flips.py",
@@ -184,9 +220,27 @@ MUTANTS = (
         "tests/attacks/test_label_flips.py",
     ),
     (
+        "attacks/recipes/model_targeting.py",
+        "return row, gap, jnp.where(clean > 0, fewest, 0).astype(float)",
+        "return row, gap, jnp.maximum(fewest, 0).astype(float)",
+        "tests/attacks/test_model_targeting.py",
+    ),
+    (
         "attacks/recipes/pruning_aware.py",
         "decoys = jnp.argsort(jnp.argsort(activity)) < channels",
         "decoys = jnp.argsort(activity) < channels",
         "tests/attacks/test_edges_of_attacks.py",
+    ),
+    (
+        "attacks/triggers/_trigger.py",
+        "    domain.check(row.shape)\n    if not concrete(pattern):\n        return\n",
+        "    if not concrete(pattern):\n        return\n    domain.check(row.shape)\n",
+        "tests/attacks/test_edges_of_domains.py",
+    ),
+    (
+        "attacks/triggers/features.py",
+        "if self.pattern.shape != columns.shape:",
+        "if self.pattern.size != columns.size:",
+        "tests/attacks/test_edges_of_domains.py",
     ),
 )
