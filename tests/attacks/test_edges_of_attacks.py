@@ -187,7 +187,8 @@ def test_a_cold_start_is_that_of_the_training_with_its_key(monkeypatch) -> None:
     assert isinstance(learner, Network)
     np.testing.assert_array_equal(rows.x, [*X, *START])
     np.testing.assert_array_equal(rows.weight, [*np.ones(6), 0.5, 2])
-    numbers = [jax.random.key_data(k).tolist() for k in (key, attack.training_key, KEY)]
+    own: Any = attack.training_key
+    numbers = [jax.random.key_data(k).tolist() for k in (key, own, KEY)]
     assert numbers[0] == numbers[1] != numbers[2]
     other = attack.keyed(jax.random.key(9)).cold(jnp.asarray(START))[2]
     assert jax.random.key_data(other).tolist() not in numbers
