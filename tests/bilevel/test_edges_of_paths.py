@@ -261,6 +261,15 @@ def test_first_order_steps_end_at_a_share_of_the_first_slope_or_when_told() -> N
     assert int(run(jnp.ones(()), jnp.int32(2))[1]) == 2
 
 
+def test_a_direction_uphill_gives_way_to_the_slope(monkeypatch) -> None:
+    """One that rounding has turned, or of no slope at all."""
+    bowl = Smooth(lambda w, _: 0.5 * w @ w, jnp.array([1.0, 2.2]))
+    for wrong in ([-5.0, 0.0], [2.2, -1.0]):
+        monkeypatch.setitem(LBFGS.run.__globals__, "_two_loops", lambda *_, d=wrong: jnp.asarray(d))
+        point = LBFGS(0.03, 1, finish=Stop()).run(bowl, bowl.start)
+        np.testing.assert_array_equal(point.unknowns, 0)
+
+
 def test_a_step_over_negative_curvature_says_nothing_about_the_next() -> None:
     """On a saddle: both steps are of length one down the slope."""
     bent = jnp.array([-1.0, 0.5])

@@ -241,6 +241,9 @@ def test_rows_keep_their_kinds() -> None:
 def test_counts_and_trees_of_numbers() -> None:
     assert require_count("n", np.int64(3)) == require_count("n", 3.0) == 3
     assert require_count("n", 0, least=0) == 0
+    for whole in (3, 3.0, np.int64(3), np.uint8(3), np.float64(3)):
+        found = require_count("n", whole)
+        assert (type(found), found) == (int, 3)
     for wrong, least in (
         (1, 2), (True, 1), (np.inf, 1), (np.nan, 1), (2.5, 1), ("3", 1), (None, 1)
     ):  # fmt: skip

@@ -73,6 +73,22 @@ def test_the_steps_of_conjugate_gradients_are_counted_through() -> None:
     np.testing.assert_allclose(found, x, rtol=1e-9)
 
 
+def test_a_restart_of_conjugate_gradients_adds_to_what_was_found() -> None:
+    """Wherever it is stopped: the residual is lost to rounding, and measured again."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    A, rhs = jnp.asarray(turn @ np.diag(np.logspace(0, 8, 6)) @ turn.T), jnp.ones(6)
+
+    @jax.jit
+    def left(most):
+        found, positive = conjugate_gradients(lambda v: A @ v, rhs, 1e-12, most)
+        return jnp.linalg.norm(rhs - A @ found), positive
+
+    sizes = [float(left(jnp.int32(most))[0]) for most in range(12, 36)]
+    assert max(sizes) < 1e-6
+    assert left(jnp.int32(36))[1]
+    assert float(left(jnp.int32(3))[0]) > 0.1
+
+
 def test_one_term_of_a_neumann_series_is_the_step_by_the_largest_eigenvalue() -> None:
     found = Neumann(1).solve(lambda v: jnp.array([2.0, 1.0, 1.0]) * v, same, jnp.ones(3))
     np.testing.assert_allclose(found, 0.5, rtol=1e-3)
@@ -161,6 +177,16 @@ def test_a_bound_that_has_gone_or_is_pinned_now_is_no_place_to_break_down() -> N
     pinned = solved(box((-0.5, -2, 1), (0, 1, 0), (1, 1, 1), E, -0.5), at.lower, at.upper)
     assert int(pinned.result) == CONVERGED
     assert int(pinned.stats["steps"]) == 1
+
+
+def test_what_is_free_is_inside_its_bounds_to_the_last_digit() -> None:
+    for sign in (1, -1):
+        bounds = np.sort([0, sign * 0.3])
+        ends = np.array([bounds, [0, 1], [0, 1]]).T
+        point = solved(box((-sign * (0.1 + 0.2), -0.5, -0.5), *ends, (0, 1, -1), 0), NO, NO)
+        assert int(point.result) == CONVERGED
+        assert int(point.stats["free"]) == 3
+        assert float(point.unknowns.x[0]) == sign * 0.3 != sign * (0.1 + 0.2)
 
 
 def test_a_problem_without_a_point_is_infeasible_whatever_else_is_wrong() -> None:
