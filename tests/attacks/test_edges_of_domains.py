@@ -45,6 +45,8 @@ def start(reach, z, data=DATA):
         (lambda: LEVELS.fix([-1], np.zeros(3)), r"^columns: got -1, expected indices from 0 to 2"),
         (lambda: Added(np.ones(6), FIVE), r"^domain\.lower: got shape \(5,\)"),
         (lambda: Added(np.full(2, 3.0), UNIT), r"^pattern: lies outside its domain, by 2 at most"),
+        (lambda: Patch([0.0, 1.0], [9.0, 0.5]), r"^pattern: lies outside its domain, by 8 at"),
+        (lambda: Patch([0.5, 0.5], [0.5, 1.5]), r"^pattern: lies outside its domain, by 0\.5 at"),
         (lambda: Patch([-0.5, 1.0], 0.5), r"^mask: got values from -0\.5 to 1, expected"),
         (lambda: square((3, 5, 1), 4), r"^trigger: needs 4 pixels .* have 3 x 5"),
         (lambda: SoftPatch(PICTURE, PICTURE, np.inf), r"^area: got inf, expected a number"),

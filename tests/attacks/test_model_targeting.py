@@ -44,6 +44,10 @@ def test_rows_are_those_of_the_largest_gap_and_lead_to_the_model():
     distance = [float(jnp.linalg.norm(m.w - wanted.w)) for m in (clean, made.model)]
     assert distance[1] < 0.3 * distance[0]
     assert made.gap[-1] < 0.3 * made.gap[0]
+    # a row is inserted with a weight of one, whatever it has in the pool
+    heavy = approach_model(TRAIN, wanted, LEARNER, Data(POOL.x, POOL.y, np.full(60, 3.0)), 12)
+    np.testing.assert_array_equal(heavy.rows, made.rows)
+    np.testing.assert_array_equal(heavy.model.w, made.model.w)
     assert 0.5 * 12 < made.fewest <= 12
 
 

@@ -36,6 +36,18 @@ MUTANTS = (
         "tests/bilevel/test_sweep.py",
     ),
     (
+        "bilevel/_tree.py",
+        'expected a whole number, at least {least}")\n    return int(value)',
+        'expected a whole number, at least {least}")\n    return value',
+        "tests/bilevel/test_edges_of_runs.py",
+    ),
+    (
+        "bilevel/derivatives/back_gradient.py",
+        "for leaf in jax.tree.leaves(inputs) if leaf.size]",
+        "for leaf in jax.tree.leaves(inputs)]",
+        "tests/bilevel/test_back_gradient.py",
+    ),
+    (
         "bilevel/learners/_linear_fit.py",
         "fall, value = Kda @ c + db * of_bias, value_at(a, moved, bias)",
         "fall, value = Kda @ c - db * of_bias, value_at(a, moved, bias)",
@@ -54,6 +66,12 @@ MUTANTS = (
         "tests/bilevel/test_softmax.py",
     ),
     (
+        "bilevel/linear/cg.py",
+        "v = tree_add(v, more)",
+        "v = more",
+        "tests/bilevel/test_edges_of_solvers.py",
+    ),
+    (
         "bilevel/linear/gmres.py",
         "            scale = norm(w)\n            h = basis @ w",
         "            scale = norm(z)\n            h = basis @ w",
@@ -64,6 +82,12 @@ MUTANTS = (
         "if matrix is not None and (len(rows) != 1 or jnp.shape(matrix) != rows + shape):",
         "if matrix is not None and (len(rows) != 1 or jnp.shape(matrix)[1:] != shape):",
         "tests/bilevel/test_constrained_edges.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_kkt.py",
+        "self.start = start / self.units.x",
+        "self.start = start * self.units.x",
+        "tests/bilevel/test_edges_of_interiors.py",
     ),
     (
         "bilevel/solvers/constrained/_kkt_solver.py",
@@ -84,9 +108,21 @@ MUTANTS = (
         "tests/bilevel/test_clipped.py",
     ),
     (
+        "bilevel/solvers/path/projected_gradient.py",
+        "reach = jnp.abs(still[0]) + jnp.where(jnp.isfinite(qp.lower), jnp.abs(still[3]), 0)",
+        "reach = jnp.abs(still[0])",
+        "tests/bilevel/test_projected_gradient.py",
+    ),
+    (
         "bilevel/solvers/qp/_shrinking.py",
         "rises = (slope < 0) | ~jnp.isfinite(qp.lower)",
         "rises = slope < 0",
+        "tests/bilevel/test_edges_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/qp/active_set.py",
+        "x = jnp.where(sets.free, jnp.clip(u.x, qp.lower, qp.upper), 0)",
+        "x = jnp.where(sets.free, u.x, 0)",
         "tests/bilevel/test_edges_of_solvers.py",
     ),
     (
@@ -105,6 +141,12 @@ MUTANTS = (
         "bilevel/solvers/smooth/lbfgs.py",
         "curved = jnp.sum(s * y) > jnp.finfo(w.dtype).eps * jnp.sum(y * y)",
         "curved = jnp.sum(s * y) != 0",
+        "tests/bilevel/test_edges_of_paths.py",
+    ),
+    (
+        "bilevel/solvers/smooth/lbfgs.py",
+        "direction = jnp.where(uphill, -gradient, direction)",
+        "direction = jnp.where(uphill, -direction, direction)",
         "tests/bilevel/test_edges_of_paths.py",
     ),
     (
@@ -133,6 +175,12 @@ MUTANTS = (
         "bilevel/solvers/sparse/fista.py",
         "one, steep, penalty.face(x), jnp.int32(0), count)",
         "one, steep, penalty.face(x), jnp.int32(0), jnp.int32(0))",
+        "tests/bilevel/test_edges_of_searches.py",
+    ),
+    (
+        "bilevel/solvers/sparse/fista.py",
+        "return (inner[8] < patience) & (inner[9] < self.max_steps)",
+        "return (inner[8] <= patience) & (inner[9] < self.max_steps)",
         "tests/bilevel/test_edges_of_searches.py",
     ),
     (
@@ -190,6 +238,12 @@ MUTANTS = (
         "tests/attacks/test_fairness.py",
     ),
     (
+        "attacks/goals/collide.py",
+        "if unknown or not names:",
+        "if unknown:",
+        "tests/attacks/test_collide.py",
+    ),
+    (
         "attacks/goals/polytope.py",
         "Q = apart @ apart.T / jnp.sum(there.astype(float) ** 2)",
         "Q = apart @ apart.T / jnp.sum(here.astype(float) ** 2)",
@@ -220,6 +274,18 @@ MUTANTS = (
         "tests/attacks/test_label_flips.py",
     ),
     (
+        "attacks/recipes/label_flips.py",
+        "slopes, (warm, info) = jax.grad(lambda z: ranked.evaluate(z, warm), has_aux=True)(z)",
+        "slopes, (warm, info) = jax.grad(lambda z: ranked.evaluate(z, warm), has_aux=True)(0 * z)",
+        "tests/attacks/test_label_flips.py",
+    ),
+    (
+        "attacks/recipes/model_targeting.py",
+        "            data.weight.at[slot].set(1),\n        )\n        return (data",
+        "            data.weight.at[slot].set(pool.weight[row]),\n        )\n        return (data",
+        "tests/attacks/test_model_targeting.py",
+    ),
+    (
         "attacks/recipes/model_targeting.py",
         "return row, gap, jnp.where(clean > 0, fewest, 0).astype(float)",
         "return row, gap, jnp.maximum(fewest, 0).astype(float)",
@@ -241,6 +307,18 @@ MUTANTS = (
         "attacks/triggers/features.py",
         "if self.pattern.shape != columns.shape:",
         "if self.pattern.size != columns.size:",
+        "tests/attacks/test_edges_of_domains.py",
+    ),
+    (
+        "attacks/triggers/patch.py",
+        "        require_inside(self.pattern, self.domain)\n"
+        "\n"
+        "    def check(self, shape):\n"
+        "        require_row_shape(self.mask.shape, shape)",
+        "        require_inside(self.pattern * self.mask, self.domain)\n"
+        "\n"
+        "    def check(self, shape):\n"
+        "        require_row_shape(self.mask.shape, shape)",
         "tests/attacks/test_edges_of_domains.py",
     ),
 )
