@@ -43,6 +43,7 @@ from planted import (
     seen_studies,
     sentences,
     settings,
+    sixth_core,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +92,7 @@ MUTANTS = tuple(
         seen_studies,
         sentences,
         settings,
+        sixth_core,
     )
     for row in part.MUTANTS
 )

@@ -72,11 +72,14 @@ def hide_from_pruning(
     aware = dataclasses.replace(learner, architecture=masked, start=model.parameters)
     trained = aware.fit(poisoned, key=key).model.parameters
 
+    # Weights have the most axes: those of one input are as many as the biases.
+    axes = max(leaf.ndim for leaf in jax.tree.leaves(layer.part(name, trained)))
+
     def put_back(old: Array, new: Array) -> Array:
         away = layer.along(new, decoys)
         if away is None:
             return new
-        bias = new.size == decoys.size
+        bias = new.size == decoys.size and new.ndim < axes
         return jnp.where(away, old - lower * bias, new)
 
     def part(parameters: PyTree) -> PyTree:

@@ -1,7 +1,10 @@
 """A trigger that is added to the rows."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from bilevel.tools import concrete
 
 from ..domains import AbstractDomain, Box
 from ._trigger import AbstractTrigger, require_inside, require_row_shape
@@ -23,7 +26,7 @@ class Added(AbstractTrigger):
     def __init__(self, pattern, domain: AbstractDomain | None = None):
         self.pattern = jnp.asarray(pattern, float)
         self.domain = Box(-jnp.inf, jnp.inf) if domain is None else domain
-        if not bool(jnp.any(self.pattern != 0)):
+        if concrete(self.pattern) and not np.any(self.pattern):
             raise ValueError("pattern: is zero everywhere, so that the trigger changes nothing")
         require_inside(self.pattern, self.domain)
 

@@ -4,6 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bilevel.tools import concrete
+
 from ..domains import AbstractDomain, Box
 from ..domains.l1_ball import soften
 from ._trigger import AbstractTrigger, require_inside, require_mask, require_row_shape
@@ -45,10 +47,11 @@ class SoftPatch(AbstractTrigger):
         self.area = jnp.asarray(area, float)
         require_mask(mask)
         require_inside(picture, self.domain)
-        if not 0 < area < float("inf") or float(jnp.sum(mask)) > area * (1 + 1e-6):
+        begun = float(jnp.sum(mask)) if concrete(mask) else 0.0
+        if concrete(area) and not (0 < area < float("inf") and begun <= area * (1 + 1e-6)):
             raise ValueError(
                 f"area: got {area:g}, expected a number of pixels > 0, and at least the sum of the "
-                f"mask at the start, {float(jnp.sum(mask)):g}"
+                f"mask at the start, {begun:g}"
             )
 
     def check(self, shape):

@@ -139,10 +139,16 @@ def test_the_coefficients_are_those_of_an_independent_solver():
 def test_the_program_is_solved_by_the_solver_given():
     """A barrier keeps all coefficients from zero."""
     here, there = jnp.asarray(RNG.normal(size=(5, 7))), jnp.asarray(RNG.normal(size=7))
-    inside = jax.jit(Polytope(Relaxed(mu=0.1)).coefficients)(here, there)
+    solve = jax.jit(Polytope(Relaxed(mu=0.1)).coefficients)
+    inside = solve(here, there)
     assert np.sum(on_faces(np.asarray(here), np.asarray(there)) == 0) >= 1
     assert np.all(np.asarray(inside) > 1e-3)
     np.testing.assert_allclose(np.sum(inside), 1)
+    # in units of the target, whose slopes with the barrier's are the same in all of them
+    apart, c = np.asarray(here) - np.asarray(there), np.asarray(inside)
+    slopes = apart @ (c @ apart) / np.sum(np.asarray(there) ** 2) - 0.1 / c
+    np.testing.assert_allclose(slopes, np.mean(slopes), rtol=1e-8)
+    np.testing.assert_allclose(solve(100 * here, 100 * there), inside, rtol=1e-8)
 
 
 @pytest.mark.slow
@@ -293,3 +299,13 @@ def scored(goal, model: AbstractModel = NET, reach: AbstractCapability = REACH):
 def test_impossible_collisions_are_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_a_network_that_reports_no_layer_has_none_to_collide_in(layers):
+    architecture = MLP((), 2)
+    model = NetworkModel(architecture.init(jax.random.key(0), jnp.zeros(3)), architecture)
+    goal = Collide(jnp.ones((1, 3)), Frogs(), layers)
+    poisoned = World(Data(np.ones((2, 3)), [0, 1]), Data(np.ones((2, 3)), [0, 1]))
+    with pytest.raises(ValueError, match=rf"^layers: got {layers}, expected among \[\]"):
+        goal.score(model, poisoned)

@@ -1,6 +1,8 @@
 """Edges of attacks: what a message names, what a start becomes, what is passed on."""
 
+import dataclasses
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -9,12 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from attacks import Box, Columns, Insert, compose
+from attacks import Box, Columns, Insert, compose, hide_from_pruning
 from attacks.domains import L2Ball, LinfBall
 from attacks.goals import indiscriminate
 from attacks.recipes import corrupted, descend_ascend, poison_network
 from bilevel import Data, argmin
-from bilevel.learners import LinearModel, Network, Ridge
+from bilevel.learners import LinearModel, Network, NetworkModel, Ridge
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
 from defenses import Filter
@@ -47,6 +49,33 @@ def test_a_start_of_numpy_is_one_of_jax(start, monkeypatch) -> None:
     np.testing.assert_array_equal(begun, start)
     with pytest.raises(ValueError, match=r"^steps: got 0"):
         descend_ascend(attack, start, steps=0)
+
+
+class Dropping(MLP):
+    """Drops inputs in training."""
+
+    def apply(self, parameters, x, key=None):
+        kept = 1.0 if key is None else jax.random.bernoulli(key, 0.5, x.shape).astype(x.dtype)
+        return super().apply(parameters, x * kept)
+
+
+DRAWING = {
+    "batch": dataclasses.replace(NET, batch=3),
+    "augment": dataclasses.replace(NET, augment=lambda key, x: x),
+    "activity": dataclasses.replace(NET, activity=lambda key, outputs: jnp.zeros(())),
+    "dropout": dataclasses.replace(NET, architecture=Dropping((2,), 2)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_network_that_draws_has_no_steps_of_its_own_to_descend(name) -> None:
+    learner = DRAWING[name]
+    goal = indiscriminate(HELD.x, HELD.y, learner.loss)
+    attack = compose(learner, Insert(LABELS, Box(0.0, 1.0)), goal, TRAIN, key=KEY)
+    with pytest.raises(ValueError, match=r"^attack: got a network that draws"):
+        descend_ascend(attack, START)
+    with pytest.raises(ValueError, match=r"^attack: got no key"):
+        descend_ascend(dataclasses.replace(attack, key=None), START)
 
 
 @pytest.mark.parametrize("keys", [KEY, jax.random.split(KEY, 2)], ids=["one", "two"])
@@ -110,3 +139,57 @@ def test_a_corrupted_model_lies_on_the_ball_once_its_steps_reach_it() -> None:
         bad = corrupted(model, rows, lambda y, f: y * f, 0.5, steps)
         change = np.append(np.asarray(bad.w - model.w), float(bad.bias - model.bias))
         np.testing.assert_allclose(change, 2.5 * moved * slope / np.linalg.norm(slope), rtol=1e-9)
+
+
+@pytest.mark.stand_ins
+def test_the_least_active_channels_are_the_decoys_whatever_their_order(monkeypatch) -> None:
+    """By the rows that count; all others are as they were trained."""
+    weight, bias = np.array([[3.0, -1, 2, 4]]), np.zeros(4)
+    begun = {"dense0": {"weight": weight, "bias": bias},
+             "logits": {"weight": np.ones((4, 2)), "bias": np.zeros(2)}}  # fmt: skip
+    begun = jax.tree.map(jnp.asarray, begun)
+    model, seen = NetworkModel(begun, MLP((4,), 2, jnp.positive)), []
+
+    def trained(learner, rows, *, key) -> Any:
+        seen.append((learner, rows, key))
+        new = jax.tree.map(lambda leaf: leaf + 0.5, learner.start)
+        return SimpleNamespace(model=NetworkModel(new, learner.architecture))
+
+    monkeypatch.setattr(Network, "fit", trained)
+    clean = Data(np.array([[1.0], [-3.0], [99.0]]), np.zeros(3, int), np.array([1.0, 1, 0]))
+    for channels, decoys in ((1, [0, 1, 0, 0]), (2, [0, 1, 1, 0]), (3, [1, 1, 1, 0])):
+        hidden = hide_from_pruning(NET, model, clean, TRAIN, channels=channels, lower=0.25, key=KEY)
+        away = np.array(decoys, bool)
+        np.testing.assert_array_equal(hidden.decoys, away)
+        learner, rows, key = seen[-1]
+        assert rows is TRAIN
+        assert key is KEY
+        for mask in learner.architecture.masks["dense0"].values():
+            np.testing.assert_array_equal(np.ravel(mask), ~away)
+        found = hidden.model.parameters
+        w, b = np.where(away, weight, weight + 0.5), np.where(away, bias - 0.25, bias + 0.5)
+        np.testing.assert_array_equal(found["dense0"]["weight"], w)
+        np.testing.assert_array_equal(found["dense0"]["bias"], b)
+        np.testing.assert_array_equal(found["logits"]["weight"], 1.5)
+        sizes = (np.abs(w[0] + b) + np.abs(-3 * w[0] + b)) / 2
+        np.testing.assert_allclose(hidden.activity, sizes)
+    with pytest.raises(ValueError, match="channels: got 4, expected fewer than the 4"):
+        hide_from_pruning(NET, model, clean, TRAIN, channels=4, lower=0.0, key=KEY)
+
+
+@pytest.mark.stand_ins
+def test_a_cold_start_is_that_of_the_training_with_its_key(monkeypatch) -> None:
+    monkeypatch.setattr(Network, "cold", lambda self, rows, *, key: (self, rows, key))
+    goal = indiscriminate(HELD.x, HELD.y, NET.loss)
+    reach = Insert(LABELS, Box(0.0, 1.0), np.array([0.5, 2.0]))
+    attack = compose(NET, reach, goal, TRAIN, key=KEY)
+    learner, rows, key = attack.cold(jnp.asarray(START))
+    assert isinstance(learner, Network)
+    np.testing.assert_array_equal(rows.x, [*X, *START])
+    np.testing.assert_array_equal(rows.weight, [*np.ones(6), 0.5, 2])
+    own: Any = attack.training_key
+    numbers = [jax.random.key_data(k).tolist() for k in (key, own, KEY)]
+    assert numbers[0] == numbers[1] != numbers[2]
+    other = attack.keyed(jax.random.key(9)).cold(jnp.asarray(START))[2]
+    assert jax.random.key_data(other).tolist() not in numbers
+    assert compose(NET, reach, goal, TRAIN).cold(jnp.asarray(START))[2] is None

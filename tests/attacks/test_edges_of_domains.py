@@ -45,6 +45,8 @@ def start(reach, z, data=DATA):
         (lambda: LEVELS.fix([-1], np.zeros(3)), r"^columns: got -1, expected indices from 0 to 2"),
         (lambda: Added(np.ones(6), FIVE), r"^domain\.lower: got shape \(5,\)"),
         (lambda: Added(np.full(2, 3.0), UNIT), r"^pattern: lies outside its domain, by 2 at most"),
+        (lambda: Patch([0.0, 1.0], [9.0, 0.5]), r"^pattern: lies outside its domain, by 8 at"),
+        (lambda: Patch([0.5, 0.5], [0.5, 1.5]), r"^pattern: lies outside its domain, by 0\.5 at"),
         (lambda: Patch([-0.5, 1.0], 0.5), r"^mask: got values from -0\.5 to 1, expected"),
         (lambda: square((3, 5, 1), 4), r"^trigger: needs 4 pixels .* have 3 x 5"),
         (lambda: SoftPatch(PICTURE, PICTURE, np.inf), r"^area: got inf, expected a number"),
@@ -148,3 +150,73 @@ def test_a_trigger_beside_a_capability_leaves_its_geometry() -> None:
     for reach in (inner[1], Evade(z, ball)):
         np.testing.assert_allclose(reach.direction(slope), signs)
         np.testing.assert_allclose(reach.scale(z, DATA), 0.1 * 2**0.5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4, 2, 3)])
+def test_bounds_are_of_all_or_of_a_feature_or_of_a_feature_and_row(shape) -> None:
+    for given in ((), (3,), shape):
+        Box(np.zeros(given), 1.0).check(shape)
+    for given in ((1,), (2,), (5, 3), (1, 3), (3, 2), (1, *shape), (2, 2, 3)):
+        with pytest.raises(ValueError, match=r"^domain\.lower: got shape .*: one for all"):
+            Box(np.zeros(given), 1.0).check(shape)
+
+
+def test_the_largest_of_a_group_is_taken_also_beyond_its_bounds() -> None:
+    """The projection has nothing to tell them apart any more."""
+    domain = Columns(np.zeros(5), 1.0, [0, 0, 0, 0.5, 0], ((0, 1, 2),))
+    z = jnp.array([[1.5, 2.0, 1.0, 0.7, 9], [-3, -2, -1.0, 1.3, -9], [0.1, 0.1, 7, 0.2, 0.3]])
+    np.testing.assert_array_equal(
+        domain.place(z), [[0, 1, 0, 0.5, 1], [0, 0, 1, 1, 0], [0, 0, 1, 0, 0.3]]
+    )
+    optional = Columns(np.zeros(5), 1.0, [0, 0, 0, 0.5, 0], ((0, 1, 2),), [True])
+    np.testing.assert_array_equal(optional.place(z)[:, :3], [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "sentence"),
+    [
+        ([[0, 1]], [0.5, 0.5], r"^columns: got int64 of shape \(1, 2\)"),
+        ([], [], r"^columns: got float64 of shape \(0,\)"),
+        ([0.0, 1.0], [0.5, 0.5], r"^columns: got float64 of shape \(2,\)"),
+        ([1, 1], [0.5, 0.5], r"^columns: got \[1, 1\], expected each feature once"),
+        ([0, 1], [[0.5], [0.5]], r"^values: got shape \(2, 1\), expected \(2,\), one per column"),
+        ([0, 1], [[0.5, 0.5]], r"^values: got shape \(1, 2\)"),
+        ([0, 1], 0.5, r"^values: got shape \(\)"),
+        ([0], [0.5, 0.5], r"^values: got shape \(2,\), expected \(1,\)"),
+        ([0, 1], [0.5, 1.5], r"^pattern: lies outside its domain, by 0\.5 at most"),
+    ],
+)
+def test_features_of_a_trigger_have_one_value_each(columns, values, sentence) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Features(columns, values, UNIT)
+
+
+def test_a_traced_pattern_has_the_shape_of_its_domain_too() -> None:
+    """Its values are not looked at."""
+
+    def made(pattern, domain):
+        return jax.eval_shape(lambda p: Added(p, domain).pattern, pattern)
+
+    assert made(jnp.full(5, 9.0), FIVE).shape == (5,)
+    for size in (1, 4, 6):
+        with pytest.raises(ValueError, match=r"^domain\.lower: got shape \(5,\)"):
+            made(jnp.ones(size), FIVE)
+    with pytest.raises(ValueError, match=r"^pattern: lies outside its domain, by 8 at most"):
+        Added(jnp.full(5, 9.0), FIVE)
+    with pytest.raises(ValueError, match=r"^pattern: 5 of 5 values are NaN"):
+        Added(jnp.full(5, jnp.nan), FIVE)
+
+
+def test_a_traced_mask_is_not_looked_at_and_its_area_is() -> None:
+    def made(mask, area):
+        return jax.eval_shape(lambda m: SoftPatch(m, PICTURE, area).pattern.mask, mask)
+
+    mask = jnp.full((4, 3, 1), 0.5)
+    assert made(mask, 1.0).shape == (4, 3, 1)
+    jax.eval_shape(lambda area: SoftPatch(mask, PICTURE, area).area, 1.0)
+    for area in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"^area: got {area:g}, expected a number of pixels"):
+            made(mask, area)
+    SoftPatch(mask, PICTURE, 6.0)
+    with pytest.raises(ValueError, match=r"^area: got 5\.9, .* at the start, 6$"):
+        SoftPatch(mask, PICTURE, 5.9)

@@ -161,7 +161,11 @@ def test_a_step_of_corruption_is_a_tenth_of_the_radius() -> None:
 
 @pytest.mark.stand_ins
 def test_a_recipe_needs_a_step_and_passes_all_on(monkeypatch) -> None:
-    attack: Any = SimpleNamespace(reach=SimpleNamespace(check_start=lambda z, _: z), data=None)
+    reach = SimpleNamespace(check_start=lambda z, data: (z, "checked", data))
+    attack: Any = SimpleNamespace(reach=reach, data="rows")
+    begun = recipe(attack, None, attack, 3)
+    assert begun.start == (None, "checked", "rows")
+    assert (begun.attack, begun.ascent, begun.steps) == (attack, attack, 3)
     with pytest.raises(ValueError, match=r"^steps: got 0"):
         recipe(attack, None, attack, 0)
     monkeypatch.setattr("bilevel.maximize", lambda *given, **settings: (given, settings))

@@ -160,3 +160,13 @@ def test_one_spacing_is_that_of_every_feature() -> None:
     assert fairness.chosen(levels, [3]) is levels
     with pytest.raises(ValueError, match="feature 3 is continuous in this domain"):
         fairness.chosen(Columns(np.zeros(4), np.ones(4)), [3])
+
+
+def test_an_attribute_of_any_group_has_values() -> None:
+    """And one next to a group none: by its own spacing."""
+    domain = Columns(np.zeros(7), 1.0, [0, 0, 0, 1, 0, 0, 0], ((0, 1), (4, 6)))
+    for columns in ([0, 1], [3], [4, 6], [6, 4, 3]):
+        assert fairness.chosen(domain, columns) is domain
+    for columns, wrong in (([2], 2), ([4, 6, 5], 5), ([3, 2], 2)):
+        with pytest.raises(ValueError, match=f"^columns: feature {wrong} is continuous"):
+            fairness.chosen(domain, columns)

@@ -102,6 +102,20 @@ def test_targets_are_scaled_numbers_or_labels():
     np.testing.assert_array_equal(encode(FRAME, "grade").y, FRAME.grade.cat.codes)
 
 
+@pytest.mark.parametrize("off", [-1e-7, 0.0, 1e-7])
+@pytest.mark.parametrize(("target", "first", "step"), [("grade", 0, 1), ("owns", -1, 2), (7, 0, 1)])
+def test_labels_next_to_whole_ones_are_those(target, first, step, off):
+    encoding = encode(FRAME, target)
+    back = encoding.decode(encoding.x, encoding.y + off)
+    assert back[target].tolist() == FRAME[target].tolist()
+    assert back[target].dtype == FRAME[target].dtype
+    beyond = first + step * FRAME[target].nunique() + (target == "grade")  # one is not used
+    for wrong in (first - step, beyond, first + 0.4 * step):
+        y = np.where(np.arange(N) == 5, wrong, encoding.y)
+        with pytest.raises(ValueError, match=r"^y: column .* is no label, first in row 5"):
+            encoding.decode(encoding.x, y)
+
+
 @pytest.mark.parametrize("reference", [False, True])
 def test_poison_comes_out_as_rows_of_the_frame(reference):
     encoding = encode(FRAME, "amount", reference=reference)

@@ -41,6 +41,15 @@ def test_targeted_is_success_and_stealth() -> None:
     np.testing.assert_allclose(hinge.kinks(MODEL, WORLD), bends)
 
 
+@pytest.mark.parametrize("keep", [0.5, jnp.asarray(0.5), np.float32(0.5), 2])
+def test_a_weight_of_other_rows_is_a_real_number_also_for_whole_labels(keep) -> None:
+    goal = goals.targeted(X[:3], -Y[:3].astype(int), X[3:], Y[3:].astype(int), Squares(), keep)
+    assert goal.keep.dtype == "float64"
+    target, rest = (np.mean((F[rows] - y) ** 2) / 2 for rows, y in
+                    ((slice(3), -Y[:3]), (slice(3, None), Y[3:])))  # fmt: skip
+    np.testing.assert_allclose(goal.score(MODEL, WORLD), -target - float(keep) * rest)
+
+
 def test_rows_in_single_precision_may_have_losses_in_double() -> None:
     """As those of a head in float64 on images in float32."""
     x, y = X.astype("float32"), Y.astype("float32")

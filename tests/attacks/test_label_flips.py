@@ -1,5 +1,8 @@
 """Label flips: each choice against brute force, the hypergradient against finite differences."""
 
+import sys
+from typing import Any, NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,7 +21,7 @@ from bilevel import Data
 from bilevel.learners import SVM, AbstractLearner, Logistic, Ridge
 from bilevel.learners._linear_fit import LinearNewton
 from bilevel.losses import Logistic as LogisticLoss
-from bilevel.results import MAX_STEPS
+from bilevel.results import CONVERGED, MAX_STEPS
 
 N, D, BUDGET = 16, 3, 3
 RNG = np.random.default_rng(0)
@@ -30,6 +33,7 @@ HELD_OUT = Data(RNG.normal(size=(40, D)) + 0.8 * SIDES[:, None], SIDES)
 LEARNERS: dict[str, AbstractLearner] = {
     "ridge": Ridge(0.1), "logistic": Logistic(0.1), "svm": SVM(0.5)
 }  # fmt: skip
+label_flips = sys.modules[flip_greedy.__module__]
 GOAL = indiscriminate(HELD_OUT.x, HELD_OUT.y, LogisticLoss())
 
 
@@ -83,6 +87,57 @@ def test_few_verified_flips_are_as_good(name, greedy):
     check_values(flips, learner)
     np.testing.assert_array_equal(flips.trainings, 6 * np.arange(1, BUDGET + 1))
     assert float(flips.values[-1]) >= 0.97 * float(greedy[name].values[-1])
+
+
+class Slopes(NamedTuple):
+    """Stands in for the attack that ranks flips: its derivative is `slopes` until one of the last
+    two is flipped, which takes five from that of the other.
+    """
+
+    slopes: Any
+    reach: FlipLabels
+    data: Data = TRAIN
+
+    def cold(self, z):
+        return z - 1
+
+    def evaluate(self, z, warm):
+        value = self.slopes @ z - 5 * z[-2] * z[-1]
+        return value, (warm + 1, Seen(jnp.int32(MAX_STEPS)))
+
+
+class Seen(NamedTuple):
+    result: Any
+
+
+@pytest.mark.stand_ins
+def test_flips_are_tried_in_the_order_of_what_they_add_not_of_their_size(monkeypatch):
+    """Those that are made come last, after those whose slope is no number."""
+    monkeypatch.setattr(label_flips, "_rounds", lambda *given: given)
+    slopes = jnp.array([-9.0, 1, jnp.nan, -1, 3, 2])
+    ranked: Any = Slopes(slopes, FlipLabels(np.array([3, 1, 4, 9, 5, 11]), 2))
+    attack, propose, start, trainings = label_flips._by_hypergradient.__wrapped__("a", ranked, 6)
+    assert (attack, trainings) == ("a", 7)
+    np.testing.assert_array_equal(start, -np.ones(6))
+    for made, order in (([], [4, 5, 1, 3, 0, 2]), ([4, 3], [1, 5, 0, 2, 3, 4])):
+        found, warm, code = propose(jnp.zeros(6).at[jnp.asarray(made, int)].set(1), start)
+        np.testing.assert_array_equal(found, order)
+        np.testing.assert_array_equal(warm, start + 1)
+        assert int(code) == MAX_STEPS
+    best, *_ = label_flips._by_hypergradient.__wrapped__("a", ranked, 2)[1](jnp.zeros(6), start)
+    np.testing.assert_array_equal(best, [4, 5])
+
+
+@pytest.mark.stand_ins
+def test_greedy_tries_all_that_may_be_flipped_by_their_places(monkeypatch):
+    monkeypatch.setattr(label_flips, "_rounds", lambda *given: given)
+    every: Any = Slopes(None, FlipLabels(np.array([9, 2, 4]), 2))
+    attack, propose, state, trainings = label_flips._greedy.__wrapped__(every)
+    assert attack is every
+    assert trainings == 3
+    found, after, code = propose(jnp.ones(3), state)
+    np.testing.assert_array_equal(found, [0, 1, 2])
+    assert (int(after), int(code)) == (int(state), CONVERGED)
 
 
 def test_all_flips_verified_is_greedy(greedy):

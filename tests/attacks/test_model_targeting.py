@@ -44,6 +44,10 @@ def test_rows_are_those_of_the_largest_gap_and_lead_to_the_model():
     distance = [float(jnp.linalg.norm(m.w - wanted.w)) for m in (clean, made.model)]
     assert distance[1] < 0.3 * distance[0]
     assert made.gap[-1] < 0.3 * made.gap[0]
+    # a row is inserted with a weight of one, whatever it has in the pool
+    heavy = approach_model(TRAIN, wanted, LEARNER, Data(POOL.x, POOL.y, np.full(60, 3.0)), 12)
+    np.testing.assert_array_equal(heavy.rows, made.rows)
+    np.testing.assert_array_equal(heavy.model.w, made.model.w)
     assert 0.5 * 12 < made.fewest <= 12
 
 
@@ -92,6 +96,11 @@ def test_no_model_that_some_rows_reach_is_said_to_need_more(learner):
 def test_models_out_of_reach_need_infinitely_many_rows_and_the_clean_one_none():
     clean = LEARNER.fit(TRAIN).model
     assert approach_model(TRAIN, clean, LEARNER, POOL, 12).fewest == 0
+    # nor if the rows lead away from it, to a model that is better on all that may be inserted
+    away = Data(POOL.x, POOL.y, jnp.zeros(60).at[np.argmax(loss(clean, POOL))].set(1))
+    made = approach_model(TRAIN, clean, LEARNER, away, 12)
+    assert made.gap[0] == 0 > made.gap[-1]
+    assert made.fewest == 0
     little = Data(POOL.x, POOL.y, jnp.zeros(60).at[0].set(1))  # one row, which fits the clean model
     far = LEARNER.fit(Data(TRAIN.x, -TRAIN.y)).model
     made = approach_model(TRAIN, far, LEARNER, little, 12)

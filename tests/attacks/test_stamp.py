@@ -197,3 +197,25 @@ def test_labels_are_checked_where_both_they_and_the_data_s_are_known():
         reach.check(data)
     jax.eval_shape(lambda y: reach.check(Data(x, y)), y)
     jax.eval_shape(lambda labels: made(labels).check(data), strange)
+
+
+@pytest.mark.parametrize(
+    ("y", "labels", "strange"),
+    [
+        ([0.5, 1.0, -1.0, 2.5], 3.25, None),  # real targets, of which some are 1 and -1
+        ([1.0, -1.0, 1.0, -1.0], [1.0, -1.0], None),
+        ([1.0, -1.0, 1.0, -1.0], [1.0, 0.5], "0.5"),
+        ([1.0, 1.0, 1.0, 1.0], -1.0, "-1"),
+        ([0, 1, 2, 1], [2, 0], None),
+        ([0, 1, 2, 1], [2, 3], "3"),
+    ],
+)
+def test_labels_of_copies_are_classes_where_there_are_some(y, labels, strange):
+    stamp = Stamp(triggers.Features([1], [0.5]), [2, 0], labels)
+    data = Data(np.ones((4, 2)), np.array(y))
+    if strange is None:
+        stamp.check(data)
+        return
+    known = ", ".join(f"{label:g}" for label in sorted(set(y)))
+    with pytest.raises(ValueError, match=f"^labels: got {strange}, .*; they have {known}$"):
+        stamp.check(data)

@@ -375,3 +375,23 @@ def test_the_approximate_way_back_wants_the_rate_that_the_path_had():
         solver = Descent(optimizer=optimizer, steps=5)
         with pytest.raises(ValueError, match=r"^rate: got"):
             argmin(problem(Z), solver=solver, derivative=ApproximateReversal(0.1))
+
+
+def test_an_empty_array_among_what_moves_has_an_empty_gradient():
+    """One step by a quarter of the way."""
+
+    def end(z):
+        def near(w, z):
+            return 0.5 * jnp.sum((w - z["goal"]) ** 2) + jnp.sum(z["none"])
+
+        step = Momentum(steps=1, rate=0.25)
+        return jnp.sum(
+            argmin(Smooth(near, z["start"], z), solver=step, derivative=BackGradient()).value
+        )
+
+    z = {"start": jnp.array([1.0, 3.0]), "goal": jnp.array([2.0, -1.0]), "none": jnp.zeros((0, 2))}
+    value, found = jax.jit(jax.value_and_grad(end))(z)
+    np.testing.assert_allclose(value, 4 - 0.25 * 3)
+    np.testing.assert_allclose(found["goal"], 0.25)
+    np.testing.assert_allclose(found["start"], 0.75)
+    assert found["none"].shape == (0, 2)

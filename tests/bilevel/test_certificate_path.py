@@ -82,3 +82,19 @@ def test_rounding_that_turns_a_gradient_counts_whole():
     found = certify(lambda z: z[0] + z[1] * z[2] - z[1] * z[3], z)
     np.testing.assert_array_equal(found.gradient, [1, 0, 1e-3, -1e-3])
     assert 1e-10 < float(found.rounding_error) < 1e-9
+
+
+def test_the_rounding_error_is_the_largest_of_what_was_seen():
+    """Of powers of two, which move by a whole unit each: so does the gradient, in every probe."""
+    z, eps = np.array([1.0, -2, 4]), np.finfo(float).eps
+    size = np.linalg.norm(z)
+    found = certify(lambda z: 0.5 * z @ z + 1, jnp.asarray(z))
+    np.testing.assert_array_equal(found.gradient, z)
+    np.testing.assert_allclose(found.rounding_error, 2 * eps * size, rtol=1e-6)
+    np.testing.assert_allclose(found.value, 1 + 0.5 * size**2)
+    np.testing.assert_array_equal([found.inner_error, found.adjoint_error], 0)
+    assert float(found.error_bound) >= float(found.rounding_error)
+    assert not found.zero
+    nothing = certify(lambda z: 0 * z @ z, jnp.asarray(z))
+    assert bool(nothing.zero)
+    assert float(nothing.error_bound) == 0

@@ -118,3 +118,18 @@ def test_what_it_cannot_work_on_is_said() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_what_is_traced_hides_nothing_that_is_known() -> None:
+    sgd = optax.sgd(0.1)
+
+    def made(clip, noise):
+        return jax.eval_shape(lambda c: Clipped(sgd, 3, c, noise) and c, clip)
+
+    made(jnp.ones(()), 0.5)
+    for noise in (-1.0, np.nan, np.inf, np.ones(2)):
+        with pytest.raises(ValueError, match=r"noise: got .*, expected a number >= 0"):
+            made(jnp.ones(()), noise)
+    for clip in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"clip: got .*, expected a number > 0"):
+            jax.eval_shape(lambda n, c=clip: Clipped(sgd, 3, c, n) and n, jnp.ones(()))

@@ -1,5 +1,7 @@
 """Constrained problems at their edges: degenerate faces, failures, boxes, the central path."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -120,6 +122,22 @@ def test_trees_other_dtypes_and_failures():
         assert int(broken.result) == NON_FINITE
         with pytest.raises(SolveError, match="NaN"):
             broken.checked()
+
+
+@pytest.mark.parametrize("names", ["Ab", "Gh"])
+@pytest.mark.parametrize(
+    ("matrix", "vector"),
+    [((2, 2), (3,)), ((3, 2), (2,)), ((2, 3), (2,)), ((2, 2), ()), ((2,), (2,))],
+)
+def test_rows_of_constraints_have_one_bound_each(names, matrix, vector):
+    q, pair = jnp.ones(2), ", ".join(names)
+    QP(TWO, q, **dict(zip(names, (jnp.ones((3, 2)), jnp.ones(3)), strict=True)))
+    with pytest.raises(
+        ValueError, match=rf"^{pair}: got shapes {re.escape(f'{matrix} and {vector}')}"
+    ):
+        QP(TWO, q, **dict(zip(names, (jnp.ones(matrix), jnp.ones(vector)), strict=True)))
+    with pytest.raises(ValueError, match=rf"^{pair}: got one of the two"):
+        QP(TWO, q, **{names[1]: jnp.ones(2)})
 
 
 def test_bad_input_says_what_to_do():

@@ -16,7 +16,7 @@ from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE
 from bilevel.solvers import FISTA, PrimalDual, Relaxed, WorkingSet
 from bilevel.solvers.constrained import _barrier, _kkt_solver
 from bilevel.solvers.constrained._barrier import Errors, Iterate
-from bilevel.solvers.constrained._kkt import Local, factorise, units
+from bilevel.solvers.constrained._kkt import Flat, Local, Units, factorise, units
 from bilevel.solvers.sparse._support import Support
 from bilevel.solvers.sparse.fista import Face, _metric, _scaled_slack
 from bilevel.solvers.sparse.working_set import _sparse
@@ -330,3 +330,38 @@ def test_what_a_constrained_solve_counts_and_where_the_next_begins(monkeypatch) 
     stopped = run(jnp.int32(0), known)
     assert (int(stopped.result), int(stopped.stats["updates"])) == (MAX_STEPS, 4)
     np.testing.assert_allclose(stopped.stats["residual"], 2, rtol=1e-9)
+
+
+def test_the_central_path_is_followed_to_its_point_whatever_the_cost_is() -> None:
+    """Of c x + x^2 / 2 over x >= 0: c + x = mu / x. A steep cost leaves one step to Newton."""
+
+    @eqx.filter_jit
+    def run(q):
+        problem = QP(jnp.eye(2), q, G=-jnp.eye(2), h=jnp.zeros(2))
+        return Relaxed(mu=0.01).run(problem, Relaxed(mu=0.01).cold(problem))
+
+    for size, most in ((1e-6, 3), (1.0, 3), (1e6, 1)):
+        c = size * np.array([1.0, 2.0])
+        found = run(jnp.asarray(c))
+        assert int(found.result) == CONVERGED
+        x = 0.02 / (c + np.sqrt(c * c + 0.04))
+        np.testing.assert_allclose(found.unknowns.x, x, rtol=1e-9)
+        np.testing.assert_allclose(found.unknowns.lam, 0.01 / x, rtol=1e-9)
+        assert int(found.stats["updates"]) <= most
+
+
+def test_a_problem_in_units_is_the_same_one() -> None:
+    one = jnp.ones(())
+
+    class Started(QP):
+        def initial(self):
+            return jnp.array([3.0, 5.0])
+
+    begun = Started(jnp.eye(2), jnp.array([1.0, -2]), jnp.ones((1, 2)), jnp.ones(1))
+    for given in (Units(jnp.array([4.0, 0.5]), one, one), None):
+        flat = Flat(begun, given)
+        x = np.array([3.0, 5.0]) / (1 if given is None else np.array([4.0, 0.5]))
+        np.testing.assert_array_equal(flat.start, x)
+        np.testing.assert_allclose(flat.functions(flat.start), [17 - 7, 7, -1])
+        assert (flat.p, flat.given, flat.m) == (1, 0, 1)
+        np.testing.assert_array_equal(flat.padded(jnp.zeros(0)), [0])

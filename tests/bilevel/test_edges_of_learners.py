@@ -117,6 +117,20 @@ def test_kernels_refuse_what_is_no_kernel() -> None:
     np.testing.assert_array_equal(Linear().origin(jnp.ones((3, 2)), jnp.zeros(3)), [0, 0])
 
 
+def test_distances_far_from_the_origin_are_those_next_to_it() -> None:
+    """Each feature has its own place, and a row is at no distance from itself."""
+    b = np.array([[0.0, 0.5], [1, -0.5], [2, 0.75]])
+    a = b[:2] + np.array([[0, 0], [0.25, -0.5]])
+    far = np.array([2.0**40, -7])
+    apart = np.sum((a[:, None] - b[None]) ** 2, axis=2)
+    gram = jax.jit(lambda a: RBF(0.5).gram(a, jnp.asarray(b + far)))
+    np.testing.assert_allclose(gram(a + far), np.exp(-0.5 * apart), rtol=1e-9)
+    slopes = jax.jit(jax.jacrev(gram))(a + far)
+    np.testing.assert_allclose(slopes[0, 0], 0, atol=1e-12)
+    expected = np.exp(-0.5 * apart[1, 2]) * (b[2] - a[1])
+    np.testing.assert_allclose(slopes[1, 2], [[0, 0], expected], rtol=1e-9, atol=1e-12)
+
+
 def test_an_svm_knows_its_rows_by_their_weights() -> None:
     data = Data(RNG.normal(size=(3, 2)), SIGNS, [1, 0, 2])
     assert SVM().prepare(Data(np.ones((4, 2)), np.resize(SIGNS, 4))).known is None  # low rank

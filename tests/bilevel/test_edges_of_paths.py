@@ -27,6 +27,7 @@ from bilevel.solvers import (
     _equilibrium,
 )
 from bilevel.solvers.path import proximal_gradient
+from bilevel.solvers.path._reversible import Track
 from bilevel.solvers.smooth._smooth import AbstractSmoothSolver, descend, descends
 from bilevel.solvers.smooth.lbfgs import _two_loops
 
@@ -260,6 +261,28 @@ def test_first_order_steps_end_at_a_share_of_the_first_slope_or_when_told() -> N
     assert int(run(jnp.ones(()), jnp.int32(2))[1]) == 2
 
 
+def test_a_direction_uphill_gives_way_to_the_slope(monkeypatch) -> None:
+    """One that rounding has turned, or of no slope at all."""
+    bowl = Smooth(lambda w, _: 0.5 * w @ w, jnp.array([1.0, 2.2]))
+    for wrong in ([-5.0, 0.0], [2.2, -1.0]):
+        monkeypatch.setitem(LBFGS.run.__globals__, "_two_loops", lambda *_, d=wrong: jnp.asarray(d))
+        point = LBFGS(0.03, 1, finish=Stop()).run(bowl, bowl.start)
+        np.testing.assert_array_equal(point.unknowns, 0)
+
+
+def test_a_step_over_negative_curvature_says_nothing_about_the_next() -> None:
+    """On a saddle: both steps are of length one down the slope."""
+    bent = jnp.array([-1.0, 0.5])
+    saddle = Smooth(lambda w, bent: 0.5 * jnp.sum(bent * w * w), jnp.array([1.0, 2.2]), bent)
+    for most in (1, 2):
+        point = LBFGS(0.03, most, finish=Stop()).run(saddle, saddle.start)
+        w = np.array([1.0, 2.2])
+        for _ in range(most):
+            w = w - bent * w / np.linalg.norm(bent * w)
+        np.testing.assert_allclose(point.unknowns, w, rtol=1e-12)
+        assert int(point.stats["first_order_steps"]) == most
+
+
 @pytest.mark.parametrize(
     ("new", "fall", "new_size", "wanted"),
     [
@@ -275,7 +298,14 @@ def test_first_order_steps_end_at_a_share_of_the_first_slope_or_when_told() -> N
     ],
 )
 def test_a_step_is_taken_if_it_descends(new, fall, new_size, wanted) -> None:
-    assert bool(descends(*map(jnp.asarray, (1.0, new, fall, 1.0, new_size)))) is wanted
+    """Rounding is that of the value, of either sign."""
+    unit, ones = np.array([1.0, 1e6, 1e-6]), np.ones(3)
+    found = descends(*map(jnp.asarray, (unit, new * unit, fall * unit, ones, new_size * ones)))
+    np.testing.assert_array_equal(found, wanted)
+    below = descends(
+        *map(jnp.asarray, (-unit, (new - 2) * unit, fall * unit, ones, new_size * ones))
+    )
+    np.testing.assert_array_equal(below, wanted)
 
 
 def test_a_way_uphill_is_not_taken() -> None:
@@ -317,3 +347,34 @@ def test_a_damped_acceleration_by_hand_and_as_roughly_as_asked() -> None:
     assert int(rough.result) == CONVERGED
     w = np.asarray(rough.unknowns)
     assert 1e-7 < np.linalg.norm(mix @ w + 1e6 * c - w) / np.linalg.norm(w) <= 0.01
+
+
+def test_a_reversal_closes_from_what_the_path_has_left_and_from_nothing_else() -> None:
+    """Two segments: neither a lost bit of any nor a path out of range goes unseen."""
+
+    def loss(w, goal):
+        return 0.5 * jnp.sum((w - goal) ** 2)
+
+    goal, start = jnp.array([1.0, -2.0]), jnp.array([0.5, 0.25])
+    track = Track(Smooth(loss, start, goal), 0.3, lambda w: w, 8, 20)
+    assert len(track.segments[0]) == 2
+    arrival, _ = jax.jit(lambda: track.out(start))()
+    moving = jax.tree.map(eqx.is_inexact_array, track)
+    back = eqx.filter_jit(lambda arrival: track.back(start, arrival, jnp.ones(2), moving))
+    in_start, in_track, closed = back(arrival)
+    assert bool(closed)
+    # by hand: e' = e + v', v' = v / 32 - 0.3 e, of the distance e to the goal
+    step = np.array([[1 - 0.3, 1 / 32], [-0.3, 1 / 32]])
+    grown = np.linalg.matrix_power(step, 20)[0, 0]
+    np.testing.assert_allclose(arrival.weights(float), goal + grown * (start - goal), rtol=1e-12)
+    np.testing.assert_allclose(in_start, grown, rtol=1e-9)
+    np.testing.assert_allclose(in_track.problem.args, 1 - grown, rtol=1e-9)
+    one = jnp.uint64(1)
+    for where, change in (
+        (lambda a: a.valid, jnp.logical_not),
+        (lambda a: a.words, lambda words: words.at[0, 1].add(one)),
+        (lambda a: a.words, lambda words: words.at[1, 0].add(one)),
+        (lambda a: a.phase.w, lambda w: w.at[0].add(1)),
+        (lambda a: a.phase.v, lambda v: v.at[1].add(1)),
+    ):
+        assert not back(eqx.tree_at(where, arrival, replace_fn=change))[2]

@@ -241,6 +241,9 @@ def test_rows_keep_their_kinds() -> None:
 def test_counts_and_trees_of_numbers() -> None:
     assert require_count("n", np.int64(3)) == require_count("n", 3.0) == 3
     assert require_count("n", 0, least=0) == 0
+    for whole in (3, 3.0, np.int64(3), np.uint8(3), np.float64(3)):
+        found = require_count("n", whole)
+        assert (type(found), found) == (int, 3)
     for wrong, least in (
         (1, 2), (True, 1), (np.inf, 1), (np.nan, 1), (2.5, 1), ("3", 1), (None, 1)
     ):  # fmt: skip
@@ -291,6 +294,24 @@ def test_rounding_is_drawn_for_each_term_that_is_added() -> None:
     assert len(set(rows.tolist())) > 2
     columns = rounded(lambda A: ones[:4] @ A, jnp.ones((4, 8)), noise)
     assert len(set(columns.tolist())) > 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "moved"),
+    [([1.0, 2.5, 0.0], True), ([0.25, 0.5, 0.75], True), ([1.0, 2, 0], False), ([1, 2, 0], False)],
+)
+def test_targets_of_which_some_are_no_whole_numbers_are_all_rounded(labels, moved) -> None:
+    """Zero stays zero; classes are compared, and stay."""
+    y = np.array(labels)
+    data = {"rows": Data(np.ones((3, 2)), y, np.full(3, 2.0)), "also": (jnp.ones(2), 7, "word")}
+    found = Noise(jnp.uint32(3), jnp.asarray(1e-3)).arrays(data)
+    rows = found["rows"]
+    np.testing.assert_allclose(np.abs(rows.x - 1), 1e-3)
+    np.testing.assert_allclose(np.abs(rows.weight - 2), 2e-3)
+    np.testing.assert_allclose(np.abs(rows.y - y), 1e-3 * y * moved, rtol=1e-9)
+    assert rows.y.dtype == y.dtype
+    np.testing.assert_allclose(np.abs(found["also"][0] - 1), 1e-3)
+    assert found["also"][1:] == (7, "word")
 
 
 @pytest.mark.parametrize(

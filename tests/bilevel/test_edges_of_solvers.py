@@ -47,6 +47,21 @@ def test_an_answer_as_rough_as_was_asked_for_is_no_failure(solver) -> None:
         np.testing.assert_allclose(solve(size * ONES) / size, found, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("solver", "operator"), [(CG, product), (GMRES, jnp.roll)])
+def test_a_system_is_solved_in_whatever_unit_it_is(solver, operator) -> None:
+    """Also if fewer steps than there are entries make no progress, as for a cyclic shift."""
+    plain, turned = solver(precondition=False), {"shift": 1} if solver is GMRES else {}
+    rhs = jnp.arange(12.0) ** 2
+    solve = jax.jit(
+        lambda size, rhs: plain.solve(lambda v: size * operator(v, **turned), same, rhs)
+    )
+    expected = np.roll(rhs, -1) if turned else rhs / CURVED
+    for size in (1e-25, 1.0, 1e25):
+        np.testing.assert_allclose(size * solve(size, rhs), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(solve(1.0, 0 * rhs), 0)
+    assert np.all(np.isnan(solve(0.0, rhs)))
+
+
 def test_the_steps_of_conjugate_gradients_are_counted_through() -> None:
     """As many as allowed, restarts or not: the textbook's iterate after four."""
     found, _ = jax.jit(lambda rhs: conjugate_gradients(product, rhs, 1e-12, 4))(ONES)
@@ -57,6 +72,22 @@ def test_the_steps_of_conjugate_gradients_are_counted_through() -> None:
         x, after = x + t * p, r - t * product(p)
         r, p = after, after + after @ after / (r @ r) * p
     np.testing.assert_allclose(found, x, rtol=1e-9)
+
+
+def test_a_restart_of_conjugate_gradients_adds_to_what_was_found() -> None:
+    """Wherever it is stopped: the residual is lost to rounding, and measured again."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    A, rhs = jnp.asarray(turn @ np.diag(np.logspace(0, 8, 6)) @ turn.T), jnp.ones(6)
+
+    @jax.jit
+    def left(most):
+        found, positive = conjugate_gradients(lambda v: A @ v, rhs, 1e-12, most)
+        return jnp.linalg.norm(rhs - A @ found), positive
+
+    sizes = [float(left(jnp.int32(most))[0]) for most in range(12, 36)]
+    assert max(sizes) < 1e-6
+    assert left(jnp.int32(36))[1]
+    assert float(left(jnp.int32(3))[0]) > 0.1
 
 
 def test_one_term_of_a_neumann_series_is_the_step_by_the_largest_eigenvalue() -> None:
@@ -149,6 +180,16 @@ def test_a_bound_that_has_gone_or_is_pinned_now_is_no_place_to_break_down() -> N
     assert int(pinned.stats["steps"]) == 1
 
 
+def test_what_is_free_is_inside_its_bounds_to_the_last_digit() -> None:
+    for sign in (1, -1):
+        bounds = np.sort([0, sign * 0.3])
+        ends = np.array([bounds, [0, 1], [0, 1]]).T
+        point = solved(box((-sign * (0.1 + 0.2), -0.5, -0.5), *ends, (0, 1, -1), 0), NO, NO)
+        assert int(point.result) == CONVERGED
+        assert int(point.stats["free"]) == 3
+        assert float(point.unknowns.x[0]) == sign * 0.3 != sign * (0.1 + 0.2)
+
+
 def test_a_problem_without_a_point_is_infeasible_whatever_else_is_wrong() -> None:
     nan = box((np.nan, -2, 1), (0, 0, 0), (1, 1, 1), E, 9)
     assert int(solved(nan, NO, NO).result) == INFEASIBLE
@@ -180,6 +221,36 @@ def test_the_steps_of_all_parts_that_were_tried_are_counted(monkeypatch) -> None
     qp = BoxQP(Product(jnp.ones((16, 1))), jnp.arange(16.0), jnp.zeros(16), jnp.ones(16))
     found = jax.jit(lambda: _shrinking.shrinking(qp, _face.scales(qp), 60))()
     assert int(found.steps) == 9 * 3
+
+
+def test_what_is_in_no_doubt_is_held_at_the_bound_that_it_has(monkeypatch) -> None:
+    """Two of sixteen are in doubt, and those that are pinned are not."""
+
+    def at_one(qp, scales, most):
+        del scales, most
+        n = qp.q.size
+        x = jnp.ones(n) if n == 2 else jnp.full(n, jnp.nan)
+        return Inside(Sets(jnp.zeros(n, bool), jnp.ones(n, bool)), x, jnp.zeros(()), jnp.int32(3))
+
+    kinds = {  # slope as foreseen, q, lower, upper, where it is held
+        "in doubt": (0.1, -1, 0, 1, 1),
+        "falls, to its upper bound": (-5, -1, 0, 1, 1),
+        "falls, without an upper bound": (-5, 1, 0, np.inf, 0),
+        "rises, to its lower bound": (5, 1, 0, 1, 0),
+        "rises, without a lower bound": (5, -1, -np.inf, 1, 1),
+        "is pinned": (-5, -1, 2, 2, 2),
+        "is pinned, without a slope": (0, -1, 2, 2, 2),
+    }
+    of = np.repeat(np.array(list(kinds.values())), [2, 3, 2, 3, 2, 2, 2], axis=0)
+    slope, q, lower, upper, held = map(jnp.asarray, of.T)
+    monkeypatch.setattr(_shrinking, "interior_point", at_one)
+    monkeypatch.setattr(_shrinking, "_smoothed", lambda qp, factor, whole: slope)
+    qp = BoxQP(Product(jnp.zeros((16, 1))), q, lower, upper)
+    found = jax.jit(lambda: _shrinking.shrinking(qp, _face.scales(qp), 60))()
+    np.testing.assert_array_equal(found.x, held)
+    assert int(found.steps) == 3
+    np.testing.assert_array_equal(found.sets.upper, (held == upper) & (lower < upper))
+    np.testing.assert_array_equal(found.sets.lower, ~found.sets.upper)
 
 
 @pytest.mark.parametrize(("b", "wrong"), [(2, True), (1, False), (-1, False), (-1.1, True)])

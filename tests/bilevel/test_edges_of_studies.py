@@ -24,7 +24,7 @@ from bilevel.problems import Smooth
 from bilevel.results import CONVERGED, MAX_STEPS, sentence
 from bilevel.solvers import Newton
 from bilevel.study import Finding
-from bilevel.study._differences import numbers
+from bilevel.study._differences import difference, numbers
 from bilevel.study._method import Method, best, named
 from bilevel.study.compare import Comparison, _memory, _share
 from bilevel.study.compare import Measured as Compared
@@ -261,3 +261,12 @@ def test_processes_share_the_cores(jobs, shares, monkeypatch) -> None:
     assert kept == shares
     endings = [_processes._ended(code) for code in (0, 3, -9, -200)]
     assert [ending.rsplit(" ", 1)[-1] for ending in endings] == ["0", "3", "SIGKILL", "200"]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_rounding_of_large_numbers_hides_a_slope_whatever_their_signs(sign) -> None:
+    def level(x):
+        return {"a": sign * (1e8 + 1e-10 * jnp.sum(x)), "b": -sign * 1e8 * jnp.ones(2)}
+
+    assert difference(level, jnp.ones(3), jax.random.key(0)) == 0
+    assert difference(level, np.arange(3), jax.random.key(0)) == 0  # nothing moves

@@ -129,17 +129,18 @@ def test_slow_contractions(rate):
     assert int(solution.stats["steps"]) < 200
 
 
-def test_rounding_that_one_probe_does_not_see_is_measured():
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_rounding_that_one_probe_does_not_see_is_measured(unit):
     """The map's rounding is of a sum, which stays where its two parts move in opposite ways."""
     size = 1e-10
 
     def rounded(w, t):
-        return (w + t) / 2 + size * jnp.sin(1e17 * (w[0] + w[1]))
+        return (w + t) / 2 + t * size * jnp.sin(1e17 * ((w[0] + w[1]) / t))
 
-    problem = FixedPoint(rounded, jnp.zeros(4), jnp.asarray(1.0))
+    problem = FixedPoint(rounded, jnp.zeros(4), jnp.asarray(unit))
     solution = argmin(problem, solver=Anderson())
-    np.testing.assert_allclose(solution.value, 1, atol=3 * size)
-    assert 0.01 * size < float(solution.stats["residual"]) < 2 * size
+    np.testing.assert_allclose(solution.value, unit, atol=3 * size * unit)
+    assert 0.01 * size < float(solution.stats["residual"]) / unit < 2 * size
     assert int(solution.stats["steps"]) < 100
 
 

@@ -57,6 +57,19 @@ def test_a_regularised_bias_is_a_column_of_ones(shape):
 
 
 @every_shape
+@pytest.mark.parametrize("few", [1, 2, 8])
+def test_a_class_of_few_rows_is_trained_to_the_end(shape, few):
+    """The first steps are those of the bias, whose slope is the larger part."""
+    x, _, _ = rows(shape)
+    y, weight = np.where(np.arange(len(x)) < few, -1.0, 1.0), np.ones(len(x))
+    for l2 in (0.1, 10.0):
+        model = train(Logistic(l2), Data(x, y, weight))
+        pull = y / len(x) / (1 + np.exp(y * np.asarray(model.decision(jnp.asarray(x)))))
+        np.testing.assert_allclose(pull.sum(), 0, atol=1e-12)
+        np.testing.assert_allclose(l2 * model.w, pull @ x, atol=1e-12)
+
+
+@every_shape
 def test_a_far_row_and_a_tiny_strength_are_trained_through(shape):
     """Separable rows, one of them far away: full Newton steps from zero would overshoot."""
     x, y, weight = rows(shape)

@@ -10,6 +10,7 @@ from bilevel import argmin
 from bilevel.derivatives import Implicit, Unroll
 from bilevel.problems import BoxQP
 from bilevel.solvers import ActiveSet, ProjectedGradient
+from bilevel.solvers.path.projected_gradient import _project
 
 N = 12
 R = np.random.default_rng(3)
@@ -93,3 +94,28 @@ def test_an_implicit_derivative_is_refused_with_a_sentence() -> None:
 def test_bad_settings_get_a_sentence(arguments, sentence) -> None:
     with pytest.raises(ValueError, match=sentence):
         ProjectedGradient(**{"steps": 5, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "e", "b", "x"),
+    [
+        ((100, 100), (np.inf, np.inf), (1, 1), 250, (125, 125)),
+        ((-np.inf, -np.inf), (-100, -100), (1, 1), -250, (-125, -125)),
+        ((100, 400), (np.inf, np.inf), (1, 1), 550, (150, 400)),
+        ((100, -np.inf), (np.inf, -100), (1, -1), 250, (125, -125)),
+        ((100, -20, -np.inf), (np.inf, np.inf, np.inf), (1, 1, 1), 0, (100, -20, -80)),
+        ((-np.inf, -np.inf, -np.inf), (-100, 20, np.inf), (1, 1, 1), 0, (-100, 20, 80)),
+        ((0, 0), (1, 1), (1, 1), 1.5, (0.75, 0.75)),
+        ((-np.inf, -np.inf), (np.inf, np.inf), (2, 1), 5, (2, 1)),
+    ],
+)
+def test_the_nearest_point_is_found_however_far_its_bounds_are(lower, upper, e, b, x):
+    """Of zero; the multiplier is that of x = clip(-nu e)."""
+    ends = (jnp.asarray(np.asarray(side, float)) for side in (lower, upper, e))
+    origin = jnp.zeros(len(x))
+    found, nu = nearest(BoxQP(jnp.eye(len(x)), origin, *ends, jnp.asarray(float(b))), origin)
+    np.testing.assert_allclose(found, x, rtol=1e-12)
+    np.testing.assert_allclose(np.clip(-float(nu) * np.array(e), lower, upper), x, rtol=1e-12)
+
+
+nearest = jax.jit(_project)

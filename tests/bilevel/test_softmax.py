@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from central import direction, slope
+from jax.flatten_util import ravel_pytree
 from learner_checks import sentence
 from sklearn.linear_model import LogisticRegression
 
@@ -81,3 +82,14 @@ def test_sentences() -> None:
     said = sentence(lambda: Softmax(CLASSES).fit(Data(X, Y + 1)))
     assert said == "y: got the label 3, expected class numbers 0 to 2"
     assert "got the label 0.5" in sentence(lambda: Softmax(3).fit(Data(X, Y * 0.5)))
+
+
+@pytest.mark.parametrize("l2_bias", [0.0, 0.3])
+def test_the_hessian_is_that_of_the_objective_with_rows_that_count_more(l2_bias):
+    rng = np.random.default_rng(7)
+    data = Data(3 + rng.normal(size=(4, 2)), np.array([0, 2, 1, 2]), np.array([1.0, 5, 0, 2]))
+    problem = Softmax(3, 0.2, l2_bias).training(data).problem
+    at = jnp.asarray(rng.normal(size=(2, 3))), jnp.asarray(rng.normal(size=3))
+    flat, unravel = ravel_pytree(at)
+    expected = jax.jit(jax.hessian(lambda u: problem.objective(unravel(u), problem.args)))(flat)
+    np.testing.assert_allclose(problem.hessian(at, problem.args), expected, rtol=1e-9, atol=1e-12)

@@ -174,3 +174,20 @@ def test_tasks_run_in_the_precision_of_the_driver_and_stores_hold_one(tmp_path, 
             bilevel.sweep(bits, grid, store=tmp_path, executor=threads)
         (item,) = bilevel.sweep(bits, grid, store=tmp_path / "32", executor=threads).items
     assert item.cells == {"dtype": "float32"}
+
+
+def test_what_a_killed_run_has_half_written_is_no_part_of_what_is_written_next(tmp_path, threads):
+    store, grid = tmp_path / "store", [{"x": 1.0}, {"x": 2.0}]
+    store.mkdir()
+    (store / "sweep.json.part").write_text('{"task": "some')
+    first = bilevel.sweep(everything, grid, store=store, executor=threads)
+    written = files(store)
+    assert len(written) == 4  # the sweep's own, its lock and one for each item
+    name = min(written.keys() - {"sweep.json", "sweep.lock"})
+    (store / f"{name}.part").write_bytes(written[name][:9])
+    (store / name).unlink()
+    for _ in range(2):  # written again, then read
+        again = bilevel.sweep(everything, grid, store=store, executor=threads)
+        assert files(store) == written
+        assert [item.settings for item in again.items] == [item.settings for item in first.items]
+        assert again.failed == ()

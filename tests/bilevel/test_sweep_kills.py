@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import operator
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -13,10 +15,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 import sweeping
 
 import bilevel
+from bilevel._sweep import _processes
 
 HERE = Path(__file__).resolve().parent
 KILLS = 20
@@ -221,3 +225,45 @@ def test_a_poisoned_item_and_a_cluster_that_ends_are_sentences(tmp_path):
                 executor=pool, after=lambda _: cluster.close(),
             )  # fmt: skip
     assert len([*(tmp_path / "b").glob("*.json")]) >= 2
+
+
+class Pipe:
+    """Stands in for a process's end of the pipe: the calls that come, and the answers."""
+
+    def __init__(self, *calls: bytes):
+        self.calls, self.sent = iter(calls), []
+
+    def recv_bytes(self) -> bytes:
+        for call in self.calls:
+            return call
+        raise EOFError
+
+    def send(self, answer) -> None:
+        self.sent.append(answer)
+
+
+def test_a_process_answers_every_call_until_its_pipe_is_closed(monkeypatch):
+    """What a call raises, or what cannot be unpickled there, is an answer and not its end."""
+    calls = (
+        pickle.dumps((divmod, (7, 2), {})),
+        b"cos\nno_such_function\n.",  # of a script that the process does not run
+        pickle.dumps((dict, (), {"a": 1})),
+        pickle.dumps((operator.getitem, ({}, "k"), {})),
+        pickle.dumps((int, ("one",), {})),
+    )
+    name, changed, done = "jax_numpy_rank_promotion", [], []
+    monkeypatch.setattr(_processes, "_end_with_parent", lambda: done.append("watches"))
+    monkeypatch.setattr(signal, "signal", lambda *given: done.append(given))
+    monkeypatch.setattr(jax.config, "update", lambda *given: changed.append(given))
+    pipe: Any = Pipe(*calls)
+    _processes._serve(pipe, {name: jax.config.values[name], "jax_debug_nans": "other"})
+    ready, *answers = pipe.sent
+    assert ready is True
+    assert [fine for fine, _ in answers] == [True, False, True, False, False]
+    assert (answers[0][1], answers[2][1]) == ((3, 1), {"a": 1})
+    assert answers[1][1].startswith("AttributeError: ")
+    assert "no_such_function" in answers[1][1]
+    assert answers[3][1] == "KeyError: 'k'"
+    assert answers[4][1].startswith("ValueError: invalid literal")
+    assert changed == [("jax_debug_nans", "other")]
+    assert done[0] == (signal.SIGINT, signal.SIG_IGN)
