@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from sklearn import svm
 from sklearn.linear_model import Ridge as Peer
 
@@ -147,10 +148,33 @@ def test_gradients_are_those_of_central_differences(defense):
         assert np.all((np.asarray(gradient[name])[dropped] == 0) == (defense is SEVER))
 
 
+def faded(share, score, log):
+    return share / (1 + (score / np.exp(log)) ** SOFT.sharpness)
+
+
+def numpy_soft_scores(defense):
+    """Of the last round: rows that have faded count by what is left of them."""
+    share, used, score = np.ones(N), WEIGHT > 0, np.zeros(N)
+    for number in range(defense.rounds):
+        weight = WEIGHT * share
+        model = Peer(alpha=0.1 * weight.sum(), tol=1e-12).fit(X, Y, sample_weight=weight)
+        score = numpy_scores(X, model.predict(X) - Y, weight)
+        left = (1 - defense.contamination * (number + 1) / defense.rounds) * used.sum()
+
+        def excess(log, share=share, score=score, left=left):
+            return np.sum(faded(share, score, log)[used]) - left
+
+        share = faded(share, score, brentq(excess, -50, 50, xtol=1e-14))
+    return score
+
+
 def test_the_surrogate_keeps_as_much_and_when_sharp_the_same():
     seen = inspect(SOFT, DATA)
     share = np.asarray(seen.data.weight)[WEIGHT > 0] / WEIGHT[WEIGHT > 0]
     np.testing.assert_allclose(share.sum(), 0.7 * (N - 1), rtol=1e-9)
+    np.testing.assert_allclose(
+        seen.score[WEIGHT > 0], numpy_soft_scores(SOFT)[WEIGHT > 0], rtol=1e-6, atol=1e-9
+    )
     sharp = inspect(SoftSever(Ridge(0.1), SEVER.contamination, 2, sharpness=1e3), DATA)
     hard = inspect(Sever(Ridge(0.1), SEVER.contamination, 2), DATA)
     assert np.mean((sharp.data.weight > 0.5 * DATA.weight) == hard.kept) > 0.95

@@ -80,6 +80,26 @@ def test_options_that_make_no_sense_are_sentences(wrong) -> None:
         regression.Options(**wrong)
 
 
+def test_placed_rows_have_numbers_in_range_and_at_most_one_category_of_each_group() -> None:
+    """A category is one if its value exceeds 1 / (1 + size of the group), and is the largest."""
+    width = 8
+    groups = (Group("k", (3, 4, 5)), Group("l", (6, 7)))
+    names = tuple("abcdefgh")
+    domain = regression.domain(Table(np.zeros((2, width)), np.zeros(2), names, groups))
+    rows = [
+        [-0.5, 0.25, 1.5, 0.25, 0.2, 0.1, 0.3, 0.4],
+        [0.0, 1.0, 0.5, 0.1, 0.2, 0.26, 0.3, 0.2],
+    ]
+    np.testing.assert_array_equal(
+        domain.place(jnp.array(rows)),
+        [[0, 0.25, 1, 0, 0, 0, 0, 1], [0, 1, 0.5, 0, 0, 1, 0, 0]],
+    )
+    domain.check((2, width))
+    with pytest.raises(ValueError, match="shape"):
+        domain.check((2, width + 1))
+    assert [regression.poison_rows(rate, 300) for rate in (0.2, 0.04, 0.001)] == [75, 12, 1]
+
+
 @pytest.fixture(scope="module")
 def diabetes() -> tuple[Data, Data, Columns]:
     bunch = load_diabetes(scaled=False)

@@ -1,6 +1,8 @@
 """Certified damage against exhaustive search: every attack on tiny sets, trained and judged."""
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from defenses.data_audit.certified import (
     Inserted,
     Mixed,
     Relabelled,
+    _damage,
     certify_damage,
 )
+from defenses.data_audit.certified._damage import _errors
 from defenses.data_audit.certified._rows import Rows
 
 LEVELS = (0.0, 0.5, 1.0)
@@ -251,6 +255,15 @@ def test_more_rows_can_do_more() -> None:
         assert losses == sorted(losses)
 
 
+def test_a_certificate_is_for_tables_that_are_not_too_wide_however_long(monkeypatch) -> None:
+    train, test = sample(squared=False)  # 50 rows of three features
+    for widest, given in ((3, True), (2, False)):
+        monkeypatch.setattr(_damage, "WIDEST", widest)
+        assert (certify_damage(Logistic(), train, test, 0, Relabelled()) is not None) == given
+    images = Data(np.zeros((4, 2, 1)), train.y[:4])
+    assert certify_damage(Logistic(), images, images, 0, Relabelled()) is None
+
+
 def test_without_a_certificate_there_is_none() -> None:
     train, test = sample(squared=False)
     assert certify_damage(SVM(), train, test, 1, Relabelled()) is None
@@ -285,3 +298,30 @@ def test_eigenvalues_of_small_matrices_take_one_core(monkeypatch) -> None:
     monkeypatch.setattr(np.linalg, "eigh", seen)
     Rows(np.zeros(2), np.ones(2)).square(np.eye(3) + 0.1)
     assert set(cores) == {1}
+
+
+def test_a_rise_of_the_error_counts_the_heaviest_rows_of_those_that_can_pass() -> None:
+    """Moves within a box, and of a norm that is given, of the four rows that are right."""
+    reach = np.array([0.5, 0.5, 0.5, 0.25, 1.0])
+
+    def errors(norm: float, margin: np.ndarray) -> float:
+        moved: Any = SimpleNamespace(
+            along=lambda v: np.abs(v) @ reach, norm=lambda t: norm * np.linalg.norm(t) / 2
+        )
+        return _errors(moved, np.eye(5), y, y * margin, weight)
+
+    y, weight = np.array([1.0, -1, 1, -1, 1]), np.array([0.1, 0.2, 0.4, 0.1, 0.2])
+    # The fourth row cannot move as far as its margin, the last one is wrong already.
+    margin = np.array([0.1, 0.2, 0.3, 0.26, -0.1])
+    for norm, rise in ((0.05, 0), (0.15, 0.4), (0.3, 0.6), (0.4, 0.7), (9.0, 0.7)):
+        assert errors(norm, margin) == pytest.approx(rise)
+    assert errors(9.0, np.array([-1.0, 0.2, -1.0, -1.0, 2.0])) == pytest.approx(0.2)
+    assert errors(9.0, -np.abs(margin)) == 0
+
+
+def test_rows_that_share_one_move_pass_less_often_than_each_alone() -> None:
+    """Moves whose sizes add up to a half: w (r + 1 / n r) / (m + r) of each of n rows."""
+    moved: Any = SimpleNamespace(along=lambda v: 0.5 * np.max(np.abs(v), axis=1), norm=np.sum)
+    y, weight = np.array([1.0, -1, 1, -1, 1]), np.full(5, 0.2)
+    found = _errors(moved, np.eye(5), y, 0.4 * y, weight)
+    assert found == pytest.approx(6 * 0.2 * 0.5 / 0.9, rel=1e-5)

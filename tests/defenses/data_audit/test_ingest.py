@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from defenses.data_audit.audit import _groups
-from defenses.data_audit.ingest import MOST_FEATURES, ingest
+from defenses.data_audit.columns import column_of
+from defenses.data_audit.ingest import MOST_FEATURES, ingest, strata_of
 from defenses.data_audit.reading import TableError, read, stratified
 from defenses.data_audit.shown import _whole
 
 N = 60
+RNG = np.random.default_rng(6)
 
 
 def table(**columns) -> pd.DataFrame:
@@ -172,6 +174,27 @@ def test_texts_of_the_user_are_not_the_names_of_what_is_missing_or_rare() -> Non
     assert list(named) == ["(missing)", "(missing)''", "(missing)'", "a"]
 
 
+@pytest.mark.parametrize(("present", "most"), [(40, 20), (50, 25), (60, 30), (30, 20)])
+def test_texts_are_an_id_from_half_of_the_rows_that_have_one_and_more_than_twenty(
+    present, most
+) -> None:
+    """Missing values are no rows with a text."""
+    for different in (most, most + 1):
+        text = [*(f"t{i % different}" for i in range(present)), *[None] * (N - present)]
+        column = column_of(pd.Series(text, name="word"))
+        dropped = f"has {different} different texts in {present} rows (an id, or free text)"
+        assert (f"{dropped}: dropped" in column.notes) == (different > most)
+        assert (column.values is None) == (different > most)
+
+
+def test_strata_are_classes_or_fifths_whose_ends_are_in_the_lower_one() -> None:
+    np.testing.assert_array_equal(strata_of(np.array([5.0, -1, 2, 5]), "classes"), [2, 0, 1, 2])
+    y = np.arange(11.0)[::-1]
+    fifths = [0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    np.testing.assert_array_equal(strata_of(y, "numbers"), fifths[::-1])
+    np.testing.assert_array_equal(np.bincount(strata_of(RNG.random(100), "numbers")), [20] * 5)
+
+
 def test_the_target_decides_the_task() -> None:
     rng = np.random.default_rng(3)
     assert ingest(table(y=rng.integers(0, 3, N)), "y").classes == ("0", "1", "2")
@@ -189,6 +212,21 @@ def test_rows_without_target_weight_or_company_are_left_out_and_told() -> None:
     assert ready.weight.mean() == pytest.approx(1)
     with pytest.raises(TableError, match="no weights"):
         ingest(table(w=-1), "y", "w")
+
+
+@pytest.mark.parametrize("left_out", ["missing", "infinite", "weightless"])
+def test_rows_that_are_left_out_do_not_count_towards_the_fewest(left_out: str) -> None:
+    """Twenty of sixty rows are enough, nineteen are not, of whatever classes."""
+    for usable in (19, 20):
+        out = np.arange(N) >= usable
+        y = np.where(out & (left_out != "weightless"), {"missing": np.nan}.get(left_out, np.inf),
+                     np.arange(N) % 2 if usable == 20 else np.arange(N) // 4)  # fmt: skip
+        frame = table(y=y, w=np.where(out & (left_out == "weightless"), 0.0, 1.0))
+        if usable == 20:
+            assert ingest(frame, "y", "w").number.tolist() == list(range(20))
+            continue
+        with pytest.raises(TableError, match="got 19 usable rows, expected at least 20"):
+            ingest(frame, "y", "w")
 
 
 @pytest.mark.parametrize("weight", [None, "w"])
