@@ -195,6 +195,17 @@ def test_parts_of_less_than_five_rows_of_a_class_on_average_are_a_warning(counts
     assert advice is None or re.search(advice, vote.message_)
 
 
+def test_a_class_of_rows_of_weight_zero_alone_is_none() -> None:
+    x, y = np.arange(8.0)[:, None], np.array(list("ababzzab"))
+    weight = np.array([1.0, 2, 1, 1, 0, 0, 3, 0])
+    vote = estimators.PartitionClassifier(DummyClassifier(), 2).fit(x, y, weight)
+    np.testing.assert_array_equal(vote.classes_, ["a", "b"])
+    np.testing.assert_array_equal(vote._counts.sum(axis=1), [3, 2])
+    assert vote.votes(x).shape == (8, 2)
+    np.testing.assert_array_equal(vote.votes(x).sum(axis=1), len(vote.estimators_))
+    assert vote.message_.startswith(f"5 rows in {len(vote.estimators_)} parts")
+
+
 def test_micro_models_dispute_rows_of_other_parts_alone(monkeypatch) -> None:
     rows = rows_of(np.arange(6.0)[:, None], list("aaabbb"))
     monkeypatch.setattr(

@@ -19,12 +19,14 @@ from defenses.data_audit.certified import (
     Mixed,
     Relabelled,
     _damage,
+    _rows,
     certify_damage,
 )
 from defenses.data_audit.certified._damage import _errors
 from defenses.data_audit.certified._rows import Rows
 
 LEVELS = (0.0, 0.5, 1.0)
+RNG = np.random.default_rng(5)
 
 
 def solve(a, y, weight, penalty, squared):
@@ -201,6 +203,23 @@ def test_no_attack_on_any_of_many_tiny_sets_exceeds_its_certificate() -> None:
     assert len(bracketed(range(40, 440))) > 1000
 
 
+def test_the_bound_of_a_square_begins_with_sums_of_the_norms_of_its_blocks(monkeypatch) -> None:
+    """One block for the constant, one for the group, and one for each other feature."""
+    monkeypatch.setattr(_rows, "SHARPENED", 0)
+    root = RNG.normal(size=(3, 6))  # features 1 to 3 are a group
+    around, away = np.sqrt(6) / 3, np.array([0.5, 1 / 3, 1 / 3, 1 / 3, 0.5, 1])
+    basis = np.zeros((6, 6))
+    basis[:, 0] = away
+    basis[1:4, 1:4] = around * np.eye(3)
+    basis[0, 4] = basis[4, 5] = 0.5
+    q = basis.T @ root.T @ root @ basis
+    blocks = [slice(0, 1), slice(1, 4), slice(4, 5), slice(5, 6)]
+    d = [sum(float(np.linalg.norm(q[a, b])) for b in blocks) for a in blocks]
+    short = np.linalg.eigvalsh(q - np.diag(np.repeat(d, [1, 3, 1, 1])))[-1]
+    found = Rows(np.zeros(5), np.ones(5), ((1, 2, 3),), (False,)).square(root.T @ root)
+    assert found == pytest.approx(sum(d) + 4 * short, rel=1e-9)
+
+
 def test_the_bound_of_a_square_holds_for_every_row_and_is_near_the_largest() -> None:
     rng = np.random.default_rng(0)
     ratios = []
@@ -243,6 +262,24 @@ def test_the_strengths_are_those_of_scikit_learn(squared: bool) -> None:
         loss = np.mean(np.logaddexp(0, -y * f))
     np.testing.assert_allclose(nothing.clean_loss, loss, rtol=1e-6)
     assert 0 <= nothing.loss < 1e-6
+
+
+def test_labels_of_a_ridge_have_errors_and_targets_have_none() -> None:
+    """Whether both labels are among the rows that are judged, or one."""
+    train, test = sample(squared=False)
+    x, y = np.asarray(test.x), np.asarray(test.y)
+    for rows in (y != 0, y > 0, y < 0):
+        found = certify_damage(Ridge(0.02), train, Data(x[rows], y[rows]), 1, Relabelled())
+        assert found is not None
+        f = SkRidge(alpha=1.0).fit(train.x, train.y).predict(x[rows])
+        assert found.clean_error == pytest.approx(np.mean(y[rows] * f <= 0))
+        assert found.error is not None
+        assert found.clean_loss == pytest.approx(np.mean((f - y[rows]) ** 2))
+    for other in (0.0, 2.0):
+        test = Data(x, np.where(np.arange(len(y)) == 3, other, y))
+        found = certify_damage(Ridge(0.02), train, test, 1, Relabelled())
+        assert found is not None
+        assert (found.error, found.clean_error) == (None, None)
 
 
 def test_more_rows_can_do_more() -> None:

@@ -12,6 +12,7 @@ from sklearn.svm import LinearSVC
 
 from bilevel.losses import CrossEntropy, Hinge, Logistic, Squares
 from defenses.data_audit import page as page_module
+from defenses.data_audit.influence import other_labels
 from defenses.data_audit.ingest import ingest
 from defenses.data_audit.judge import Poison, Rows
 from defenses.data_audit.match import FEW_UNKNOWNS, KERNEL_ROWS, match
@@ -103,6 +104,25 @@ def test_the_worst_rows_have_numbers_of_the_users_table() -> None:
     assert worst_rows(table, None) == ()
     changed = np.array([1]), np.array([1.0])
     assert worst_rows(table, Poison("flips", changed=changed)) == ()
+
+
+def test_the_other_label_is_the_other_class_the_least_likely_one_or_the_farther_end() -> None:
+    decisions = np.array([[0.1, 3.0, -2.0], [-0.5, 0.2, 0.3], [5.0, 4.0, 4.5]])
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Any:
+        asked.append((x, y))
+        return SimpleNamespace(decision_function=lambda x: decisions, classes_=np.array([0, 1, 7]))
+
+    asked: list[Any] = []
+    matched: Any = SimpleNamespace(twin=lambda: SimpleNamespace(fit=fit))
+    x = np.zeros((3, 1))
+    for classes, y, other in (
+        (0, [0.2, 0.75, 1.0], [1, 0, 0]), (2, [1, -1, 1], [-1, 1, -1]), (3, [0, 1, 7], [7, 0, 1]),
+    ):  # fmt: skip
+        rows = Rows(x, np.array(y), np.ones(3), np.arange(3))
+        np.testing.assert_array_equal(other_labels(matched, rows, classes), other)
+        assert len(asked) == (classes == 3)
+    assert asked[0][0] is x
 
 
 def test_notes_are_escaped_and_two_hundred_at_most() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from defenses.data_audit import ingest as ingest_module
 from defenses.data_audit.audit import _groups
 from defenses.data_audit.columns import column_of
 from defenses.data_audit.ingest import MOST_FEATURES, ingest, strata_of
@@ -163,6 +164,21 @@ def test_ten_thousand_categories_become_few_and_poison_writes_one_that_exists() 
     assert set(back["word"]) <= set(frame["word"])
 
 
+def test_rare_categories_are_one_that_the_commonest_of_them_stands_for() -> None:
+    """Of 34 categories 29 stay; of two that are as common the one of the earlier name does."""
+    counts = {f"c{i:02d}": 9 for i in range(28)} | {"b": 4, "e": 3, "d": 3, "z": 2, "a": 1, "y": 1}
+    words = np.repeat([*counts], [*counts.values()])
+    column = column_of(pd.Series(words, name="word"))
+    assert column.values is not None
+    assert column.back is not None
+    kept = {name for name, count in counts.items() if count > 3}
+    assert set(column.values) == kept | {"(other)"}
+    assert (column.values == "(other)").sum() == 10
+    back = column.back(pd.Series(["(other)", "b", "c03"]))
+    assert back.tolist() == ["d", "b", "c03"]
+    assert any(note.startswith("has 34 categories: the 5 rarest") for note in column.notes)
+
+
 def test_texts_of_the_user_are_not_the_names_of_what_is_missing_or_rare() -> None:
     words = [*["(other)", "(missing)", None] * 10, *[f"w{i}" for i in range(30)]]
     ready = ingest(table(word=words), "y")
@@ -252,6 +268,19 @@ def test_a_wide_sparse_table_keeps_the_columns_that_vary() -> None:
     assert _whole(ready).shape == (N, 1_051)  # warnings are errors
     assert ready.encoding.x.shape[1] <= MOST_FEATURES
     assert "0" not in ready.back
+
+
+def test_a_table_of_as_many_columns_as_are_taken_loses_none(monkeypatch) -> None:
+    """Of one more the column whose values differ least often goes."""
+    monkeypatch.setattr(ingest_module, "MOST_FEATURES", 3)
+    frame = table(rare=np.where(np.arange(N) < 3, 1.5, 0.25), flag=np.arange(N) % 2 == 0)
+    for names, kept in (
+        (["size", "kind", "flag"], ["size", "kind", "flag"]),
+        (["rare", "size", "kind", "flag"], ["size", "kind", "flag"]),
+    ):
+        ready = ingest(frame[[*names, "y"]], "y")
+        assert list(ready.back) == kept
+        assert ("Of 4 columns the 3 whose" in " ".join(ready.notes)) == (len(names) == 4)
 
 
 def test_a_stratified_sample_has_the_shares_of_the_groups() -> None:
