@@ -44,6 +44,7 @@ from planted import (
     sentences,
     settings,
     sixth_core,
+    sixth_outer,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,6 +94,7 @@ MUTANTS = tuple(
         sentences,
         settings,
         sixth_core,
+        sixth_outer,
     )
     for row in part.MUTANTS
 )

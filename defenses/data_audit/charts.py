@@ -11,8 +11,8 @@ WIDTH, HEIGHT = 680, 330
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 46
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle", more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{html.escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
 
 
 def _line(points: Sequence[tuple[float, float]], style: str) -> str:

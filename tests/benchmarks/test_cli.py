@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -206,6 +207,28 @@ def test_a_program_is_timed_without_its_compilation() -> None:
     assert compiling == 0
     assert 0 <= cpu < 0.5
     np.testing.assert_array_equal(value, again)
+
+
+@pytest.mark.parametrize(
+    ("programs", "first", "runs", "expected"),
+    [(1, 3.0, 2, ("second", 0.25, 1.5)), (2, 1.0, 2, ("second", 0.25, 0.0)),
+     (0, 3.0, 1, ("first", 0.5, 0.0))],
+)  # fmt: skip
+def test_compiling_took_what_the_second_run_did_not_and_no_less_than_nothing(
+    programs, first, runs, expected, monkeypatch
+) -> None:
+    made = [("first", first, 0.5), ("second", 1.5, 0.25)]
+    given: list[str] = []
+
+    def timed(program: str) -> tuple[str, float, float]:
+        given.append(program)
+        return made[len(given) - 1]
+
+    counts = contextlib.nullcontext(SimpleNamespace(programs=programs))
+    monkeypatch.setattr(clock, "timed", timed)
+    monkeypatch.setattr(clock, "counted", lambda: counts)
+    assert clock.warm("program") == expected  # pyright: ignore
+    assert given == ["program"] * runs
 
 
 def test_drawn_splits_are_disjoint_and_repeatable() -> None:

@@ -321,6 +321,24 @@ def test_the_scenes_of_an_svm_are_drawn_as_the_legend_says() -> None:
     assert [each is None for each in dashes] == [False, True]  # without the poison, with it
 
 
+def test_arrows_are_as_long_and_stand_inside_the_frame_and_dots_where_there_is_no_gradient() -> (
+    None
+):
+    axis, places = np.array([-1.5, 0.0, 1.5]), np.array([-2.0, 0.0, 1.0])
+    arrows = np.zeros((9, 2))  # row by row, from the left
+    arrows[[0, 4, 7]] = [[1.0, 0.0], [3.0, 4.0], [0.0, -1e-9]]
+    scene: Any = svm_2d.Scene(
+        *(np.zeros(1) for _ in range(2)), axis, *(np.zeros((3, 3)) for _ in range(2)), places,
+        arrows, [], axis, *(np.zeros((3, 3)) for _ in range(2)),
+    )  # fmt: skip
+    axes = style.new_figure(3, 3).subplots()
+    svm_2d._arrows(axes, scene)
+    (quiver,), (dots,) = axes.collections, axes.lines
+    np.testing.assert_array_equal(quiver.get_offsets(), [[0, 0], [0, 1]])
+    np.testing.assert_allclose(np.stack([quiver.U, quiver.V], 1), [[0.6, 0.8], [0, -1]])  # pyright: ignore
+    np.testing.assert_array_equal(np.asarray(dots.get_xydata()), [[1, 0], [1, 1]])
+
+
 def test_the_marks_of_gradients_are_those_of_the_legend() -> None:
     cells = {"kind": ("margin",), "points": (1,)}
     figure = picture("svm_gradient")(rows(**cells))
@@ -333,6 +351,28 @@ def test_the_marks_of_gradients_are_those_of_the_legend() -> None:
     assert {label: found[colour] for label, colour in colours(figure).items()} == {
         label: of(name) for label, name in expected.items()
     }
+
+
+def test_memory_that_was_not_measured_is_the_plan_and_that_of_the_process() -> None:
+    """The process has 100 MB beside the plan; ticks go from half the least to twice the most."""
+
+    def row(mode: str, steps: int, planned: float, peak: float | None, cpu: float | None) -> Row:
+        return Row(mode=mode, steps=steps, planned_mb=planned, peak_mb=peak, cpu_s=cpu)
+
+    picture = importlib.import_module("benchmarks.pictures.memory").draw([
+        row("full", 100, 2_450.0, None, None), row("full", 10, 200.0, 300.0, 6.0),
+        row("forward", 10, 50.0, 150.0, 2.0), row("sqrt", 10, 90.0, 195.0, 9.0),
+    ])  # fmt: skip
+    left, right = picture.axes
+    drawn = [np.asarray(line.get_xydata()).tolist() for line in left.lines]
+    assert drawn == [
+        [[10, 300]], [[10, 300], [100, 2_550]], [[100, 2_550]], [[10, 195]], [[10, 150]],
+    ]  # fmt: skip
+    assert left.lines[2].get_markerfacecolor() == "white"
+    assert left.get_yticks().tolist() == [100, 200, 500, 1_000, 2_000, 5_000]
+    assert [np.asarray(line.get_xydata()).tolist() for line in right.lines] == [
+        [[10, 3.0]], [[10, 4.5]],
+    ]  # fmt: skip
 
 
 def test_the_curves_of_a_poisoned_svm_have_the_colours_of_their_names() -> None:

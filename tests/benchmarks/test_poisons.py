@@ -9,6 +9,7 @@ from benchmarks.__main__ import main
 from benchmarks.poisons import SETTINGS, Judged, Poisons, judge
 from benchmarks.poisons.judging import Controls
 from benchmarks.poisons.layout import check, load
+from benchmarks.poisons.page import board as page_of
 from benchmarks.poisons.setting import own, trials
 from benchmarks.pretraining import images
 from benchmarks.report import UsageError
@@ -206,6 +207,9 @@ def test_the_board_shows_every_row_and_escapes_what_it_shows(tmp_path, capsys) -
     assert page.index("first") < page.index("&lt;b&gt;") < page.index("transfer")
     for cell in ("0.30 to 0.70", "0.90", "8.1 %", "–", "<code>0123456789ab</code>"):
         assert f"<td>{cell}</td>" in page
+    (tmp_path / "folder").mkdir()
+    twice = [tmp_path, tmp_path / "a.json", tmp_path / "folder" / ".." / "a.json"]
+    assert page_of(twice) == page_of(twice[:1]) == page
     assert main(["board", str(tmp_path / "b.json")]) == 2
     assert "hold no results" in capsys.readouterr().err
     assert main(["board", str(tmp_path / "none.json")]) == 2

@@ -93,17 +93,36 @@ def test_logistic_gradients_are_those_of_central_differences(logistic, name):
     assert slope(value, 1e-3) == pytest.approx(np.sum(exact * direction), rel=1e-8)
 
 
+def ends(rows, targets, lam) -> np.ndarray:
+    """The support at the end of the path, once it meets the optimality conditions."""
+    support, signs = problems._lasso_path(rows, targets, lam)
+    A, n = rows[:, support], len(rows)
+    w = np.linalg.solve(A.T @ A, A.T @ targets - n * lam * signs)
+    correlations = rows.T @ (targets - A @ w) / n
+    assert (w * signs > 0).all()
+    np.testing.assert_allclose(correlations[support], lam * signs, rtol=1e-8)
+    assert np.abs(correlations).max() <= lam * (1 + 1e-8)
+    return support
+
+
 def test_the_path_of_the_lasso_ends_at_its_minimiser(lasso):
     """Through entries and exits, over many problems, to the optimality conditions."""
     for seed in range(20):
         p = problems.lasso(n=30, d=60, seed=seed, share=0.01)
-        support, signs = problems._lasso_path(p.rows, p.targets, p.lam)
-        A = p.rows[:, support]
-        w = np.linalg.solve(A.T @ A, A.T @ p.targets - 30 * p.lam * signs)
-        correlations = p.rows.T @ (p.targets - A @ w) / 30
-        assert (w * signs > 0).all()
-        np.testing.assert_allclose(correlations[support], p.lam * signs, rtol=1e-8)
-        assert np.abs(correlations).max() <= p.lam * (1 + 1e-8)
+        ends(p.rows, p.targets, p.lam)
+
+
+def test_any_feature_may_leave_the_path_of_the_lasso():
+    """The first one, too: of few features that are much alike each leaves in some problem."""
+    left = np.zeros(4, bool)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(8, 4)) @ (np.eye(4) + rng.normal(size=(4, 4)))
+        targets = rng.normal(size=8)
+        most = np.max(np.abs(rows.T @ targets / 8))
+        there = [np.isin(np.arange(4), ends(rows, targets, lam * most)) for lam in (0.3, 0.1, 0.01)]
+        left |= (there[0] & ~there[1]) | (there[1] & ~there[2])
+    assert left.all()
 
 
 @pytest.mark.parametrize("name", ["lam", "row"])

@@ -67,6 +67,25 @@ def test_a_folder_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.M
         Report("a", None, resume=tmp_path).each(grumpy, None, [{"number": 1}], "numbers")
 
 
+@pytest.mark.parametrize("kind", [PermissionError, OSError, ValueError, RuntimeError])
+def test_only_a_folder_that_cannot_be_used_is_to_be_changed(
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else goes wrong in a sweep is no matter of the folder."""
+
+    def broken(*given, **settings):
+        raise kind("no space")
+
+    monkeypatch.setattr("bilevel.sweep", broken)
+    of_folder = kind is not RuntimeError
+    expected = UsageError if of_folder else RuntimeError
+    said = r"--resume: .*grumpy cannot be gone on from, .*: no space" if of_folder else "no space"
+    report = Report("a", None, resume=tmp_path)
+    with pytest.raises(expected, match=said):
+        report.each(grumpy, None, [{"number": 1}], "numbers")
+    assert report.rows == []
+
+
 def test_the_version_is_of_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.version.__file__", str(tmp_path / "benchmarks" / "version.py"))
     seen = {version()}

@@ -86,6 +86,26 @@ def test_clear_signs_have_their_colours() -> None:
     assert np.all(blue < red, where=np.isin(names, ["warning", "other"]))
 
 
+def test_the_words_of_a_speed_limit_stand_above_its_number(monkeypatch) -> None:
+    module = importlib.import_module("benchmarks.data.scenes._plates_us")
+    lines: list[tuple[str, float, float, float]] = []
+
+    def written(x, y, word: str, width: float, height: float, top: float = 0.0) -> np.ndarray:
+        lines.append((word, top - height, top + height, width))
+        return np.zeros_like(x, bool)
+
+    monkeypatch.setattr(module, "written", written)
+    assert [len(variants) for variants in module.plates()] == [1, 6, 5]
+    words = [word for word, *_ in lines]
+    speeds = ["25", "30", "35", "45", "50", "65"]
+    assert words == ["STOP", *(w for speed in speeds for w in ("SPEED", "LIMIT", speed))]
+    for sign in np.split(np.arange(1, 19), 6):
+        ends = [end for i in sign for end in lines[i][1:3]]
+        assert ends == sorted(ends)
+        assert -0.84 < ends[0] < ends[-1] < 0.84
+        assert max(lines[i][3] for i in sign) < 0.64
+
+
 @pytest.mark.parametrize("on", ["yellow square", "bomb", "flower"])
 def test_a_sticker_changes_its_place_on_the_sign_alone(on: str) -> None:
     calm = dataclasses.replace(CLEAR, scale=(1.0, 1.0))

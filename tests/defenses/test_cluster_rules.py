@@ -7,10 +7,11 @@ import pytest
 
 from bilevel import Data
 from bilevel.learners import AbstractModel, Fixed
-from defenses import NearOther, SmallCluster
+from defenses import ActivationClustering, NearOther, SmallCluster
+from defenses.sanitise import activation_clustering
 from defenses.sanitise._clusters import Clusters
 from defenses.sanitise._features import Featured
-from defenses.sanitise.cluster_rules import Excluded, _means
+from defenses.sanitise.cluster_rules import Excluded, _kept, _means
 
 CLASSES = 3
 
@@ -84,3 +85,44 @@ def test_a_mean_is_over_the_rows_of_a_cluster():
     x = jnp.asarray([[1.0, 2.0], [3.0, 6.0], [5.0, 7.0]])
     masks = jnp.asarray([[True, True, False], [False, False, True], [False, False, False]])
     np.testing.assert_array_equal(_means(x, masks), [[2, 4], [5, 7], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("left", "whole"),
+    [
+        ([2.0, 0, 0, 3], False),  # both classes of which there are rows have one
+        ([0.0, 0, 0, 3], True),
+        ([2.0, 1, 0, 0], True),
+        ([2.0, 1, 4, 3], False),
+    ],
+)
+def test_all_rows_come_back_if_a_class_that_has_any_would_have_none(left, whole):
+    """The third class has no row."""
+    x, y, weight = jnp.zeros((4, 1)), jnp.array([0, 0, 1, 1]), jnp.array([2.0, 1, 4, 3])
+    data = Data(x, y, weight)
+    used, model = weight > 0, Said()
+    rows = Featured(x, y.astype(float), used, jnp.arange(3.0), model, data, None)
+    kept = _kept(Data(x, y, jnp.array(left)), rows)
+    np.testing.assert_array_equal(kept.weight, weight if whole else left)
+
+
+def test_clusters_are_of_as_many_components_and_as_white_as_is_asked_for(monkeypatch):
+    asked = []
+    rows, found = case(3, 4, 0)
+
+    def clusters(rows, components, whiten):
+        asked.append((rows, components, whiten))
+        return found
+
+    monkeypatch.setattr(activation_clustering, "clusters", clusters)
+    learner = Recorded(Said())
+    for whiten, components in ((True, 4), (False, 2)):
+        judge = ActivationClustering(learner, Excluded(), components, whiten)
+        assert (judge.components, judge.whiten) == (components, whiten)
+        judged = judge.judge(rows)
+        assert asked.pop() == (rows, components, whiten)
+        np.testing.assert_array_equal(judged.suspect, found.small[0])
+        assert judged.score is found.score
+        assert (judged.trainings, int(judged.result)) == (1, 43)
+    usual = ActivationClustering(learner)
+    assert (usual.components, usual.whiten, usual.rule) == (10, True, SmallCluster())

@@ -16,7 +16,7 @@ from defenses import ConfidentLearning
 from defenses._hash import row_hash
 from defenses.estimators import ConfidentLearningClassifier
 from defenses.estimators.confident_learning import _probabilities
-from defenses.sanitise.confident_learning import folds_of, off_diagonal, probabilities
+from defenses.sanitise.confident_learning import _distances, folds_of, off_diagonal, probabilities
 
 
 def joint_by_hand(p, own):
@@ -74,12 +74,42 @@ class Plane(LogisticRegression):
 PLANE = Plane(tol=1e-10, max_iter=1000)
 
 
+@eqx.filter_jit
+def inspected(learner, data):
+    return ConfidentLearning(learner).inspect(data)
+
+
+def test_a_row_that_a_quota_keeps_is_as_far_from_going_as_from_the_rows_that_go():
+    """A third of the labels +1 are wrong: their class keeps more than the rows not doubted."""
+    y, used = (np.arange(90) >= 46) * 1, np.ones(90, bool)
+    x = np.where(np.arange(90)[:, None] < 60, [4.0, 0.0], [-4.0, 0.0])
+    x, signs = x + np.random.default_rng(4).normal(size=(90, 2)), 2 * y - 1.0
+    seen = inspected(Logistic(0.02), Data(x, signs))
+    score, kept = np.asarray(seen.score), np.asarray(seen.kept)
+    p_own = (1 - score) / 2
+    own = np.eye(2)[y]
+    p = np.where(own > 0, p_own[:, None], 1 - p_own[:, None])
+    sure = ~joint_by_hand(p, y)
+    added = kept & ~sure
+    np.testing.assert_array_equal(np.unique(y[added]), [1])
+    assert np.all(kept[sure])
+    assert not kept.all()
+    given = map(jnp.asarray, (p, own, used, signs, sure))
+    expected = np.array(_distances(*given))
+    ours = y == 1
+    middle = 0.5 * (score[ours & kept].max() + score[ours & ~kept].min())
+    quota = np.abs(score[ours] - middle)
+    assert np.any(quota < expected[ours])
+    expected[ours] = np.minimum(expected[ours], quota)
+    np.testing.assert_allclose(seen.margin, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_both_versions_find_the_flips_in_any_order(classes):
     x, y, flipped = labels(classes=classes)
     learner = Logistic(0.02) if classes == 2 else Softmax(3, 0.02)
     data = Data(x, 2 * y - 1.0 if classes == 2 else y)
-    seen = eqx.filter_jit(lambda data: ConfidentLearning(learner).inspect(data))(data)
+    seen = inspected(learner, data)
     estimator = ConfidentLearningClassifier(PLANE, check=False).fit(x, y)
     assert np.mean(~estimator.support_mask_[flipped]) > 0.9
     assert np.mean(estimator.support_mask_[~flipped]) > 0.95

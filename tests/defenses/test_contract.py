@@ -1,5 +1,7 @@
 """What every defense keeps, one row each: order, derivatives, jit and vmap, pinning."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 
 from attacks import Box, Insert, compose, indiscriminate
 from bilevel import AbstractSolver, Data, certify
-from bilevel.derivatives import Unroll
+from bilevel.derivatives import Implicit, Unroll
 from bilevel.learners import SVM, AbstractLearner, Logistic
 from bilevel.results import CONVERGED
 from bilevel.solvers import Descent, Each
@@ -27,6 +29,7 @@ from defenses import (
     Trim,
     VotingModel,
 )
+from defenses.ensemble._ensemble import OfMembers
 
 N, D = 40, 3
 RNG = np.random.default_rng(4)
@@ -255,3 +258,20 @@ def test_the_solver_of_an_ensemble_can_be_replaced():
     assert isinstance(model, VotingModel)
     assert isinstance(expected, VotingModel)
     np.testing.assert_allclose(model.decisions(AT), expected.decisions(AT), rtol=1e-12)
+
+
+def test_an_ensemble_s_own_solver_and_derivative_are_those_of_its_members():
+    """Whether they come as those of a member, or as those of the whole."""
+    ensemble, path, twice = Partition(Logistic(0.3), 3), Unroll(), Unroll(2)
+    for solver in (PATH.solver, Each(PATH.solver)):
+        for derivative in (path, OfMembers(path)):
+            member: Any = ensemble.using(solver, derivative).learner
+            assert (member.solver, member.derivative) == (PATH.solver, path)
+    other = ensemble.using(PATH.solver, twice)
+    again: Any = other.using(other.solver, other.derivative)
+    assert isinstance(again.derivative, OfMembers)
+    assert (again.learner.solver, again.learner.derivative) == (PATH.solver, twice)
+    assert (again.partitions, again.seed) == (3, ensemble.seed)
+    exact: Any = ensemble.using(ensemble.solver, ensemble.derivative)
+    assert isinstance(exact.derivative, Implicit)
+    assert exact.derivative is exact.learner.derivative

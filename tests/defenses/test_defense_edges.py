@@ -1,5 +1,8 @@
 """Edges of defenses: blocks that do not fit, sets that stay, rows that were decided before."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +12,12 @@ from corner import CLEAN, CORNER, INFECTED, SHAPE, TARGET
 
 from attacks import Box
 from bilevel import Data, Point
-from bilevel.learners import Network, Ridge
+from bilevel.learners import Network, Ridge, Trained, Training
 from bilevel.losses import Squares
 from bilevel.networks import MLP
 from bilevel.solvers import Descent
-from defenses import MicroModels, Relabel
+from defenses import MicroModels, Relabel, _trial
+from defenses._trial import trial
 from defenses.audit import RestoredTriggers, Tabor
 from defenses.purify.inpainter import Inpainter, _painted
 from defenses.sanitise._inspection import gaps, gaps_by
@@ -70,6 +74,54 @@ def test_only_a_solver_that_arrives_goes_on_from_the_training_before() -> None:
         assert (again.unknowns, again.warm, again.stats) == (0, 2, point.stats)
     assert _split(network, None) == (None, None)
     assert _joined(point.warm, None) is None
+
+
+class AtSolution(SimpleNamespace):
+    """In place of the implicit derivative."""
+
+
+def point_of(code: int) -> Point:
+    return Point(jnp.array(2.0), jnp.array(3.0), None, jnp.int32(code), {})
+
+
+@pytest.mark.parametrize("codes", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 1, 3)])
+def test_a_trial_has_the_worst_code_of_what_came_before_of_the_solve_and_of_the_repair(
+    codes, monkeypatch
+) -> None:
+    monkeypatch.setattr(_trial, "Implicit", AtSolution)
+    before, solved, repaired = codes
+    asked: list[Any] = []
+
+    def attach(solver: Any, problem: Any, warm: Any) -> tuple[None, Point]:
+        asked.append(warm)
+        return None, point_of(solved)
+
+    data, problem = Data(np.zeros((2, 1)), np.zeros(2)), SimpleNamespace(functions=dict)
+    for derivative, converges, point, warm in (
+        (AtSolution, True, point_of(solved), []),
+        (AtSolution, True, None, ["warm"]),
+        (AtSolution, False, None, [None]),
+        (SimpleNamespace, True, point_of(9), ["warm"]),  # of a path the point is another one
+    ):
+
+        def training(data: Data, *, key: Any, point: Any = point) -> Training:
+            asked.append(key)
+            made: Any = lambda value: Trained(value, repaired)  # noqa: E731
+            return Training(data, problem, made, result=before, point=point)
+
+        asked.clear()
+        solver = SimpleNamespace(converges=converges, value=lambda problem, *given: given)
+        learner: Any = SimpleNamespace(
+            training=training, solver=solver, derivative=derivative(attach=attach)
+        )
+        start: Any = ("warm", "key")
+        found = trial(learner, data, *start)
+        assert (int(found.result), asked) == (max(codes), ["key", *warm])
+        assert found.point is not None
+        assert found.model == (2, 3)
+    learner.training = lambda data, key: Training(data, None, lambda v: Trained(v, 1), result=2)
+    found = trial(learner, data, None, None)
+    assert (found.model, int(found.result), found.point) == (None, 2, None)
 
 
 @pytest.mark.parametrize(("share", "explained"), [(0.1, 0.0), (1.0, 1.0)])

@@ -1,5 +1,6 @@
 """Edges of the estimators: losses, slopes, weights and sentences of tiny made-up models."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
 from defenses import estimators
@@ -172,6 +174,36 @@ def test_a_part_has_rows_of_the_rarest_class_and_votes_are_counted_by_class() ->
     np.testing.assert_allclose(vote.predict_proba(np.zeros((1, 1))), [[1 / 3, 2 / 3]])
     np.testing.assert_array_equal(vote.predict(np.zeros((1, 1))), ["y"])
     np.testing.assert_array_equal(vote.certify(np.zeros((1, 1))), [0])
+
+
+@pytest.mark.parametrize(
+    ("counts", "advice"),
+    [
+        ([[9, 9], [5, 5]], None),
+        ([[5, 4], [9, 9]], "0 have none: warning: most votes .* Ask for 1 partitions or fewer"),
+        ([[9] * 4, [3, 0, 4, 5]], "1 have none: warning: most votes .* Ask for 2 partitions"),
+        ([[9] * 4, [3, 0, 0, 0]], "3 have none: warning: most votes .* Ask for 1 partitions"),
+    ],
+)
+def test_parts_of_less_than_five_rows_of_a_class_on_average_are_a_warning(counts, advice) -> None:
+    vote: Any = estimators.PartitionClassifier(DummyClassifier(), 4)
+    with pytest.raises(NotFittedError):
+        _ = vote.message_
+    vote.classes_, vote._counts = np.array(["x", "y"]), np.array(counts)
+    vote.estimators_ = counts[0]
+    assert ("warning" in vote.message_) == (advice is not None)
+    assert advice is None or re.search(advice, vote.message_)
+
+
+def test_a_class_of_rows_of_weight_zero_alone_is_none() -> None:
+    x, y = np.arange(8.0)[:, None], np.array(list("ababzzab"))
+    weight = np.array([1.0, 2, 1, 1, 0, 0, 3, 0])
+    vote = estimators.PartitionClassifier(DummyClassifier(), 2).fit(x, y, weight)
+    np.testing.assert_array_equal(vote.classes_, ["a", "b"])
+    np.testing.assert_array_equal(vote._counts.sum(axis=1), [3, 2])
+    assert vote.votes(x).shape == (8, 2)
+    np.testing.assert_array_equal(vote.votes(x).sum(axis=1), len(vote.estimators_))
+    assert vote.message_.startswith(f"5 rows in {len(vote.estimators_)} parts")
 
 
 def test_micro_models_dispute_rows_of_other_parts_alone(monkeypatch) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from attacks import Box
 from bilevel import Data
+from bilevel.learners import Ridge
 from defenses import FewerLevels
 from defenses.audit._checks import classes_of, require_range
 from defenses.models import Plain
+from defenses.purify import Februus, februus
 from defenses.purify.inpainter import Inpainter, Inpainting
 from defenses.purify.strip import ScreenedModel
 from defenses.repair.implicit_unlearning import Ball, _ascended
@@ -55,6 +57,20 @@ def test_entropy_is_the_mean_in_nats_over_overlays_of_their_share() -> None:
     np.testing.assert_array_equal(model.refuses(jnp.asarray(rows)), expected < 0.6)
     f = model.decision(jnp.asarray(rows))
     np.testing.assert_allclose(f[:, 3] - 3 * rows.max(axis=1), 0.6 - expected)
+
+
+@pytest.mark.parametrize(("threshold", "cut"), [(1.0, 2), (0.5, 4), (0.51, 3), (1e-9, 5)])
+def test_pixels_as_hot_as_the_threshold_are_cut_out(threshold, cut, monkeypatch) -> None:
+    """The hottest ones always are; the others stay as they are."""
+    heat = np.array([[[0.5, 1.0, 0.0], [0.75, 1.0, 1e-3]]])
+    monkeypatch.setattr(februus, "heat_map", lambda model, x, heat: jnp.asarray(heat))
+    defense = Februus(Ridge(), lambda x, mask: 9 + 0 * x, threshold, heat)  # pyright: ignore
+    x = jnp.asarray(RNG.uniform(0.1, 1, (1, 2, 3, 2)))
+    mask = np.asarray(defense.mask("model", x))
+    np.testing.assert_array_equal(mask[..., 0], heat >= threshold)
+    assert (mask.sum(), mask.shape, mask.dtype) == (cut, (1, 2, 3, 1), x.dtype)
+    painted = defense.purify("model", x)
+    np.testing.assert_allclose(painted, np.where(mask > 0, 9, x))
 
 
 def test_what_rows_and_ranges_are_wrong_is_said_by_their_numbers() -> None:

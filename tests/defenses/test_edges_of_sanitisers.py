@@ -15,7 +15,7 @@ from defenses.ensemble.votes import SoftVotingModel, VotingModel
 from defenses.models import Plain
 from defenses.sanitise._clusters import Clusters, _silhouette
 from defenses.sanitise._dispute import mean_dispute, wrong_side
-from defenses.sanitise._features import AbstractFeatureSanitiser
+from defenses.sanitise._features import AbstractFeatureSanitiser, count
 from defenses.sanitise._groups import members, require_labels
 from defenses.sanitise._message import sentence
 from defenses.sanitise._quotas import Quota, by_quota, first_of, floor_scores, quota
@@ -242,6 +242,16 @@ def test_a_cluster_without_rows_is_a_half_and_a_row_alone_has_no_silhouette() ->
         clusters: Any = SimpleNamespace(small=small, large=large)
         flagged, code = NearOther().suspicious(clusters, rows, nothing)
         assert (flagged.tolist(), code) == (near, 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_rows_are_counted_in_the_precision_of_others_and_none_is_one(dtype) -> None:
+    for mask, many in (([False] * 3, 1), ([True, False, False], 1), ([True] * 3, 3)):
+        found = count(jnp.array(mask), jnp.zeros(1, dtype))
+        assert (float(found), found.dtype) == (many, dtype)
+    z, none = jnp.array([[0.0], [3.0], [4.0]], dtype), jnp.zeros(3, bool)
+    for large, value in ((jnp.array([False, True, True]), -1), (none, 0)):
+        assert float(_silhouette(z, none, large)) == value  # no other cluster is at hand
 
 
 def test_votes_of_zero_are_for_the_first_class_and_a_tie_is_its_least_lead() -> None:

@@ -36,6 +36,22 @@ def test_a_function_is_a_model_inside_programs_too(model):
     np.testing.assert_allclose(single, X @ W, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_numpy_function_gets_rows_as_precise_as_they_are_and_says_what_it_makes(dtype):
+    seen = []
+
+    def doubled(x):
+        seen.append(x.dtype)
+        return np.ascontiguousarray(x)[:, :2] * 2
+
+    x, model = jnp.asarray(X, dtype), Plain(doubled)
+    for decide in (model.decision, jax.jit(model.decision)):
+        found = decide(x)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, 2 * x[:, :2])
+    assert {np.dtype(each) for each in seen if isinstance(each, np.dtype)} == {np.dtype(dtype)}
+
+
 def test_only_a_function_of_jax_has_a_derivative():
     def total(model):
         return lambda x: jnp.sum(model.decision(x))

@@ -34,6 +34,11 @@ def labels(defense, data):
 
 
 @eqx.filter_jit
+def soft(defense, data):
+    return defense.inspect(data)
+
+
+@eqx.filter_jit
 def value(defense, data):
     return GOAL.score(defense.fit(data, throw=False).model, World(data))
 
@@ -265,3 +270,22 @@ def test_a_certificate_that_rounds_sums_coarsely_moves_no_row():
     assert int(jnp.sum(kept_by_quota)) == 9
     found = rounded(lambda s: by_quota(s, kept, weight > 0, group, 0.5), score, noise)
     np.testing.assert_array_equal(found, kept_by_quota)
+
+
+def test_rows_of_weight_zero_fill_no_quota_of_a_soft_vote():
+    """All neighbours contradict two rows, which their quota keeps: whatever labels have the rows
+    that do not count.
+    """
+    x = np.concatenate([0.3 * RNG.normal(size=(20, 2)), [[0.9, 0.0], [3.0, 0.0]]])
+    x = np.concatenate([x, 0.3 * RNG.normal(size=(4, 2))])
+    y = np.concatenate([np.ones(20), -np.ones(2)])
+    weight = np.append(np.ones(22), np.zeros(4))
+    found = [
+        soft(SoftRelabel(LEARNER, 5), Data(x, np.append(y, unused * np.ones(4)), weight))
+        for unused in (1.0, -1.0)
+    ]
+    for seen in found:
+        np.testing.assert_array_equal(seen.data.y[:22], y)
+        np.testing.assert_allclose(seen.data.weight, found[0].data.weight, rtol=1e-12)
+        np.testing.assert_array_equal(seen.data.weight[22:], 0)
+    assert float(found[0].data.weight[20]) == pytest.approx(0.1)

@@ -1,10 +1,13 @@
 """SEVER against a loop in NumPy, and its derivative against central differences."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from sklearn import svm
 from sklearn.linear_model import Ridge as Peer
 
@@ -13,7 +16,8 @@ from bilevel import Data
 from bilevel.learners import SVM, LinearModel, Ridge, Softmax, kernels
 from bilevel.losses import Hinge, Squares
 from defenses import Sever, SoftSever, Trim
-from defenses.sanitise._gradients import principal, row_gradients
+from defenses.sanitise import sever, soft_sever
+from defenses.sanitise._gradients import Gradients, principal, row_gradients
 
 N, D, BAD = 40, 3, 8
 RNG = np.random.default_rng(0)
@@ -118,6 +122,45 @@ def test_the_svm_that_is_trained_is_that_of_the_rows_kept():
     np.testing.assert_allclose(f, peer.decision_function(X), atol=1e-6)
 
 
+class Told:
+    """A learner that is told its codes: 3 while all rows are there, then 1."""
+
+    loss = Squares()
+
+    def cold(self, data, *, key):
+        return jnp.zeros(1)
+
+    def fit(self, data, warm=None, *, key, throw):
+        code = jnp.where(jnp.all(data.weight > 0), 3, 1).astype(jnp.int32)
+        return SimpleNamespace(model=None, warm=warm, result=code)
+
+
+def test_rows_dropped_in_the_first_round_fill_no_quota_of_the_second(monkeypatch):
+    """Of two classes of six rows 9 and then 6 stay: at least four, then three of each. The rows
+    that go first have the least scores afterwards.
+    """
+    first = np.array([1.0, 2, 3, 4, 90, 91, 5, 6, 7, 8, 9, 10])
+    second = np.array([10.0, 11, 12, 50, 0.1, 0.2, 1, 2, 3, 4, 5, 0.3])
+
+    def row_gradients(loss, model, subset):
+        whole = jnp.all(subset.weight > 0)
+        return SimpleNamespace(scores=lambda c: jnp.where(whole, first, second))
+
+    monkeypatch.setattr(sever, "row_gradients", row_gradients)
+    monkeypatch.setattr(sever, "principal", lambda gradients: None)
+    defense = Sever(Told(), 0.5, rounds=2)  # pyright: ignore
+    seen = defense.inspect(Data(np.arange(12.0)[:, None], np.repeat([-1.0, 1.0], 6)))
+    assert np.flatnonzero(seen.kept).tolist() == [0, 1, 2, 6, 7, 8]
+    assert (int(seen.result), int(seen.trainings)) == (3, 2)
+    stayed = np.isin(np.arange(12), [4, 5, 11], invert=True)
+    np.testing.assert_allclose(seen.score, np.where(stayed, second / 12, first / 9))
+    # Cuts in the first round at 47, and at 9.5 for the other class and for the row beyond quotas;
+    # in the second one at 31 and 3.5, and no row beyond them stays.
+    one = np.abs(first - np.repeat([47, 9.5], 6)) / 9
+    two = np.abs(second - np.repeat([31, 3.5], 6)) / 12
+    np.testing.assert_allclose(seen.margin, np.where(stayed, np.minimum(one, two), one))
+
+
 SOFT = SoftSever(Ridge(0.1), SEVER.contamination, rounds=2)
 
 
@@ -147,13 +190,57 @@ def test_gradients_are_those_of_central_differences(defense):
         assert np.all((np.asarray(gradient[name])[dropped] == 0) == (defense is SEVER))
 
 
+def faded(share, score, log):
+    return share / (1 + (score / np.exp(log)) ** SOFT.sharpness)
+
+
+def numpy_soft_scores(defense):
+    """Of the last round: rows that have faded count by what is left of them."""
+    share, used, score = np.ones(N), WEIGHT > 0, np.zeros(N)
+    for number in range(defense.rounds):
+        weight = WEIGHT * share
+        model = Peer(alpha=0.1 * weight.sum(), tol=1e-12).fit(X, Y, sample_weight=weight)
+        score = numpy_scores(X, model.predict(X) - Y, weight)
+        left = (1 - defense.contamination * (number + 1) / defense.rounds) * used.sum()
+
+        def excess(log, share=share, score=score, left=left):
+            return np.sum(faded(share, score, log)[used]) - left
+
+        share = faded(share, score, brentq(excess, -50, 50, xtol=1e-14))
+    return score
+
+
 def test_the_surrogate_keeps_as_much_and_when_sharp_the_same():
     seen = inspect(SOFT, DATA)
     share = np.asarray(seen.data.weight)[WEIGHT > 0] / WEIGHT[WEIGHT > 0]
     np.testing.assert_allclose(share.sum(), 0.7 * (N - 1), rtol=1e-9)
+    np.testing.assert_allclose(
+        seen.score[WEIGHT > 0], numpy_soft_scores(SOFT)[WEIGHT > 0], rtol=1e-6, atol=1e-9
+    )
     sharp = inspect(SoftSever(Ridge(0.1), SEVER.contamination, 2, sharpness=1e3), DATA)
     hard = inspect(Sever(Ridge(0.1), SEVER.contamination, 2), DATA)
     assert np.mean((sharp.data.weight > 0.5 * DATA.weight) == hard.kept) > 0.95
+
+
+def test_scores_of_the_surrogate_follow_the_direction_as_it_turns(monkeypatch):
+    """The slopes of the losses are the labels: nothing is trained."""
+
+    def row_gradients(loss, model, subset):
+        kernel, share = kernels.Linear(), subset.weight / jnp.sum(subset.weight)
+        return Gradients(subset.y, share, subset.x, kernel.prepare(subset.x, subset.x), kernel)
+
+    monkeypatch.setattr(soft_sever, "row_gradients", row_gradients)
+    monkeypatch.setattr(soft_sever, "soft_lowest", lambda score, *given: jnp.ones_like(score))
+    defense, moved = SoftSever(Told(), 0.3, rounds=1), np.sin(np.arange(N))  # pyright: ignore
+
+    def score(y):
+        return defense.inspect(Data(X, y, WEIGHT)).score
+
+    found, slope = jax.jvp(score, (jnp.asarray(Y),), (jnp.asarray(moved),))
+    np.testing.assert_allclose(found, numpy_scores(X, Y, WEIGHT), rtol=1e-6)
+    h = 1e-5
+    ends = [numpy_scores(X, Y + step * moved, WEIGHT) for step in (h, -h)]
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * h), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

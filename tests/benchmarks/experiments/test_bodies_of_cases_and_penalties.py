@@ -2,6 +2,7 @@
 the faces that their exact solutions are on.
 """
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,6 +150,27 @@ def test_poison_starts_from_as_many_rows_as_all_splits_have(monkeypatch) -> None
         _poisoned_classifiers.drawn(options, "table")  # pyright: ignore
 
 
+def test_splits_have_the_sizes_asked_for_and_poison_starts_from_negative_rows() -> None:
+    asked: list[tuple[int, ...]] = []
+    labels = np.array([1.0, -1, -1, 1, -1, -1])
+
+    def split(*sizes: int) -> Any:
+        asked.append(sizes)
+        return SimpleNamespace(train=SimpleNamespace(y=np.roll(labels, sizes[-1])))
+
+    table: Any = SimpleNamespace(split=split)
+    options = _poisoned_classifiers.Options(points=(2, 4), splits=3, train=5, validation=6, test=7)
+    found = _poisoned_classifiers.drawn(options, table)
+    assert asked == [(5, 6, 7, seed) for seed in range(3)]
+    for seed, (parts, start) in enumerate(found):
+        negative = np.flatnonzero(parts.train.y < 0)
+        assert len(negative) == 4
+        expected = np.random.default_rng([1, seed]).permutation(negative)
+        np.testing.assert_array_equal(start, expected)
+    with pytest.raises(UsageError, match="--points: got 5, these splits have 4 starts"):
+        _poisoned_classifiers.drawn(dataclasses.replace(options, points=(5,)), table)
+
+
 def test_regression_starts_from_training_rows_in_their_domain(monkeypatch) -> None:
     parts = drawn(targets=True)
     learner = SimpleNamespace(fit=lambda data: SimpleNamespace(model=("model", said(data.y))))
@@ -280,3 +302,51 @@ def test_shares_of_each_class_are_at_least_its_own() -> None:
     kept = sanitised.soft_lowest(score, used, 3.0, 8, classes, [0.0, 1.0]).astype(float)
     assert kept[3:].sum() >= 1 - 1e-6
     assert np.all(np.diff(kept[3:]) < 0)
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "w", "expected"),
+    [
+        ([0.5, 9.0, 3.0], [9.0, 1.0, 9.0], [2.0, -4.0, 1.0], 0.125),  # of the largest weight, 4
+        ([3.0, 9.0, -2.0], [9.0, 1.0, 9.0], [2.0, -4.0, 1.0], -0.5),
+        ([3.0, 9.0, 3.0], [9.0, 0.25, 9.0], [2.0, -4.0, 1.0], None),  # of the slope, where fixed
+        ([0.5, 9.0, 3.0], [9.0, 9.0, 9.0], [0.0, 0.0, 0.0], 0.5),  # there is no weight
+    ],
+)
+def test_the_slack_of_a_face_is_relative_to_the_weights_and_to_the_steepest_slope(
+    inside, outside, w, expected, monkeypatch
+) -> None:
+    asked: list[Any] = []
+    weights, free = np.array(w), np.array([True, False, True])
+    x, moved = RNG.normal(size=(4, 3)), RNG.normal(size=(2, 3))
+    fixed = {
+        "x": x, "x_0": np.array([0.5, 0.0, -1.0]), "y": RNG.normal(size=6),
+        "share": RNG.uniform(size=6), "x_val": RNG.normal(size=(5, 3)), "y_val": np.arange(5.0),
+    }  # fmt: skip
+
+    def face_of(start: Any, *strengths: Any) -> Any:
+        def slack(w: Any, slope: Any) -> Any:
+            assert (said(w), slope) == (said(weights), "slope")
+            return np.array(inside), np.array(outside)
+
+        asked.append((said(start), strengths))
+        return SimpleNamespace(free=free), slack
+
+    def minimiser(*given: Any) -> Any:
+        asked.append([said(part) for part in given[:3]] + list(given[4:]))
+        return weights, "slope", 7.0
+
+    put(monkeypatch, penalised, penalised=SimpleNamespace(minimiser=minimiser))
+    objective: Any = SimpleNamespace(fixed=fixed)
+    start: Any = np.array([1.0, 2.0, 3.0])
+    at = penalised._exact(face_of, True)(objective, (start,))
+    found = at((moved, 0.5, 0.25))
+    rows = np.concatenate([x, moved]) - fixed["x_0"]
+    assert asked == [
+        (said(start), (0.5, 0.25)),
+        [said(rows), said(fixed["y"]), said(fixed["share"]), pytest.approx(start), True],
+    ]
+    steep = np.sqrt((fixed["share"] @ rows**2) * (fixed["share"] @ fixed["y"] ** 2))
+    assert found.slack == pytest.approx(0.25 / steep[1] if expected is None else expected)
+    off = (fixed["x_val"] - fixed["x_0"]) @ weights - fixed["y_val"]
+    assert (found.value, found.condition) == (pytest.approx(0.5 * np.mean(off**2)), 7.0)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from saying import put, said
 from scipy.special import expit
+from sklearn.svm import SVC
 
 from benchmarks.fuzz import defended, fixed_points
 from benchmarks.fuzz.exact import fixed_point, linear, penalised, programs, sanitised
 from benchmarks.fuzz.exact.arithmetic import EXTENDED, Exact
+from benchmarks.fuzz.exact.svm import linear as plane
+from benchmarks.fuzz.exact.svm import rbf, svm
 
 pytestmark = [
     pytest.mark.skipif(not EXTENDED, reason="long double is no wider than double here"),
@@ -287,6 +290,40 @@ def test_soft_defenses_weigh_rows_by_their_shares(monkeypatch) -> None:
     np.testing.assert_allclose(defended._margin(Y[:2], f), 1 - Y[:2] * f)
 
 
+@pytest.mark.parametrize("C", [0.05, 0.5, 5.0])
+def test_a_support_vector_machine_has_the_slack_of_its_nearest_row(C) -> None:
+    """Of alphas between their bounds, as a share of these; of others by how far the condition of
+    their bound holds, beside the size of its terms.
+    """
+    gram = np.exp(-0.4 * np.sum((X[:, None] - X[None]) ** 2, axis=2))
+    peer = SVC(C=C, kernel="precomputed", tol=1e-12).fit(gram, Y, sample_weight=WEIGHT)
+    alpha, bound = np.zeros(N), C * WEIGHT
+    alpha[peer.support_] = np.abs(peer.dual_coef_[0])
+    lower, upper = alpha < 1e-9, alpha > bound - 1e-9
+    free = ~(lower | upper)
+    assert free.any()
+    found = svm(rbf(0.4), X, Y, WEIGHT, C, lower, upper)
+    f = np.asarray(found.decision(X), float)
+    np.testing.assert_allclose(f, peer.decision_function(gram), atol=1e-7)
+    zero(Y[free] * f[free] - 1)
+    terms = 1 + gram @ alpha
+    apart = np.where(free, np.minimum(alpha, bound - alpha) / bound, np.abs(Y * f - 1) / terms)
+    assert found.slack == pytest.approx(np.min(apart), rel=1e-6)
+    at_bounds = svm(rbf(0.4), X, Y, np.where(free, WEIGHT, 9.0), C, lower | upper, ~free)
+    assert at_bounds.slack < 0 or not upper.any()
+
+
+def test_without_a_row_on_the_margin_the_bias_is_the_middle_of_its_interval() -> None:
+    found = svm(plane, X, Y, np.ones(N), 1e-3, np.zeros(N, bool), np.ones(N, bool))
+    w, bias = line(found)
+    np.testing.assert_allclose(w, 1e-3 * Y @ X)
+    most, least = np.min((1 - X @ w)[Y > 0]), np.max((-1 - X @ w)[Y < 0])
+    assert bias == pytest.approx((least + most) / 2)
+    terms = 1 + np.sum(np.abs(1e-3 * (X - X.mean(axis=0)) @ (X - X.mean(axis=0)).T), axis=1)
+    assert found.slack == pytest.approx(np.min((1 - Y * (X @ w + bias)) / terms))
+    assert found.condition == np.inf
+
+
 def test_soft_filters_drop_a_share_of_each_class_by_distance(monkeypatch) -> None:
     """As many in all as are to be dropped, the far ones first; rows of no weight do not count."""
     weight = np.where(np.arange(N) == 5, 0.0, WEIGHT)
@@ -297,6 +334,21 @@ def test_soft_filters_drop_a_share_of_each_class_by_distance(monkeypatch) -> Non
         order = np.argsort(np.real(score)[inside].astype(float))
         assert np.all(np.diff(share[inside][order]) <= 1e-12)
     assert np.all((share >= 0) & (share <= 1))
+
+
+def test_neighbours_that_are_as_far_but_for_rounding_all_vote() -> None:
+    """Twelve rows on a circle about the first one; of those at three times the radius none."""
+    angles = np.arange(12) * 2 * np.pi / 12 + 0.1
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    x = np.concatenate([[[0.3, 0.7]], 0.3 * circle + [0.3, 0.7], 0.9 * circle + [0.3, 0.7]])
+    apart = np.sum((x[1:13] - x[0]) ** 2, axis=1)
+    assert sanitised.NEIGHBOURS < 12
+    assert len(np.unique(apart)) > 1
+    near = sanitised._votes(x, np.ones(25))
+    np.testing.assert_array_equal(near[0], (np.arange(25) > 0) & (np.arange(25) < 13))
+    assert not np.any(np.diagonal(near))
+    few = sanitised._votes(x[:4], np.ones(4))
+    np.testing.assert_array_equal(few, ~np.eye(4, dtype=bool))  # all others
 
 
 def test_soft_labels_follow_most_neighbours_where_enough_agree() -> None:

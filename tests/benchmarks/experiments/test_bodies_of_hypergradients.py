@@ -208,3 +208,27 @@ def test_unrolling_lags_behind_its_iterate_on_the_logistic_problem(monkeypatch) 
         "path by 2.5e-01"
     ]
     assert shown == [("hypergradient-lag", 2)]
+
+
+@pytest.mark.parametrize("out", [None, "folder"])
+@pytest.mark.parametrize("problems", [("logistic", "svm"), ("svm",)])
+def test_the_lag_is_told_of_the_logistic_problem_whether_pictures_are_drawn_or_not(
+    problems, out, monkeypatch
+) -> None:
+    from benchmarks.pictures import hypergradients as picture
+
+    told: list[Any] = []
+
+    def each(make: Any, options: Any, units: Any, name: str) -> None:
+        told.append((make, units, name))
+
+    report: Any = SimpleNamespace(
+        out=out, rows="rows", each=each, figure=lambda *given: told.append(given)
+    )
+    put(monkeypatch, hypergradients, _lag=lambda report: told.append(report))
+    put(monkeypatch, picture, draw_errors=lambda rows, problems: (rows, problems))
+    hypergradients.run(hypergradients.Options(problems=problems), report)
+    units = [{"problem": name} for name in problems]
+    drawn = [("hypergradients", ("rows", problems))] if out else []
+    lag = [report] if "logistic" in problems else []
+    assert told == [(hypergradients.make_rows, units, "hypergradients"), *drawn, *lag]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from saying import looped, put, said, tells
 
+from benchmarks import pretraining
 from benchmarks.experiments.classifiers import targeted_mnist
 from benchmarks.experiments.targeted import _pairs, last_layer, metapoison
 from benchmarks.pretraining import Images
@@ -139,3 +140,20 @@ def test_digits_have_one_part_each(monkeypatch) -> None:
     assert [said(part) for part in found] == [
         said((rows[:, None] / 255, rows + 20.0)) for rows in np.split(order, [4, 7])
     ]
+
+
+def test_the_first_digits_of_each_class_are_test_digits(monkeypatch) -> None:
+    y = np.array([3, 1, 3, 3, 1, 7, 3])
+    np.testing.assert_array_equal(pretraining.rank_in_class(y), [0, 0, 1, 2, 1, 0, 3])
+    assert pretraining.rank_in_class(y[:0]).size == 0
+    labels = np.repeat([0, 1, 2], [5, 3, 2])
+    digits = SimpleNamespace(images=np.arange(10)[:, None] * np.ones(784, int), labels=labels)
+    put(monkeypatch, pretraining, mnist=lambda: digits, TEST=2)
+    train, test = pretraining.images.__wrapped__("mnist")
+    order = np.random.default_rng(0).permutation(10)
+    first = np.concatenate([order[labels[order] == k][:2] for k in range(3)])
+    for part, rows in ((test, first), (train, np.setdiff1d(order, first))):
+        rows = order[np.isin(order, rows)]
+        np.testing.assert_allclose(part.x[:, 0, 0, 0] * 255, rows, rtol=1e-6)
+        assert part.x.shape == (len(rows), 28, 28, 1)
+        assert (part.x.dtype, part.y.tolist()) == (np.float32, labels[rows].tolist())

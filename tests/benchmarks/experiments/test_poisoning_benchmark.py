@@ -155,6 +155,25 @@ def test_notes_stand_where_no_target_counts():
     assert any(note.startswith("trim, white: at most nan") for note in report.notes)
 
 
+def test_notes_on_defenses_are_of_the_first_victim_and_its_worst_attack():
+    report = Report("poisoning-benchmark", Options())
+    for victim, rise in (("white", 0.0), ("grey", 0.25)):
+        for attack, success in (("frogs", 0.25), ("bulls", 0.5)):
+            for defense, less in (("none", 0.0), ("trim", 0.125)):
+                report.row(
+                    victim=victim, attack=attack, defense=defense, success=success + rise - less,
+                    random=0.125 + rise, adaptive=success + rise if less else None,
+                    clean_test_err=success / 4 + rise,
+                )  # fmt: skip
+    _notes(Options(), report)
+    assert "white: frogs 0.25, bulls 0.50; random changes 0.12" in report.notes
+    assert "grey: frogs 0.50, bulls 0.75; random changes 0.38" in report.notes
+    assert report.notes[-1] == (
+        "trim, white: at most 0.38 by those that do not know it, 0.38 by the attacker who knows "
+        "it; error without poison 9.4 %"
+    )
+
+
 def test_all_trials_have_the_same_training_images():
     drawn = trials(SETTINGS["small"])
     sets = {tuple(sorted([*b, *c])) for b, c in zip(drawn.base, drawn.clean, strict=True)}

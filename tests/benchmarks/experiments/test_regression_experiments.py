@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,39 @@ def test_poison_of_another_program_is_met_on_its_own_rows(tmp_path: Path) -> Non
         regression.run_on("pharm", options, report)
 
 
+def test_poison_of_another_program_is_the_measure_of_ours(monkeypatch) -> None:
+    """Errors (validation, test) by the target of the one poison row."""
+    errors = {2.0: (1.0, 3.0), 4.0: (0.5, 0.25), 6.0: (4.0, 8.0)}
+    filed = {
+        "strength": 0.75, "start_x": [[1.0]], "start_y": [2.0], "x": [[3.0]], "y": [4.0],
+    }  # fmt: skip
+    asked: list = []
+
+    def judge(kind: str, options, parts, poison: XY) -> tuple[float, float]:
+        assert (kind, options.lasso_alpha, parts) == ("lasso", 0.75, "parts of house_s3.npz")
+        return errors[float(poison.y[0])]
+
+    def attacks_of(kind: str, options, parts, starts):
+        asked.append((kind, options.lasso_alpha, options.steps, parts, float(starts[0].y[0])))
+        return "program"
+
+    ours = XY(jnp.array([[[5.0]]]), jnp.array([[6.0]]))
+    monkeypatch.setattr(regression, "filed_poison", lambda path: SimpleNamespace(**filed))
+    monkeypatch.setattr(regression, "filed_parts", lambda path: f"parts of {path.name}")
+    monkeypatch.setattr(regression, "judge", judge)
+    monkeypatch.setattr(regression, "attacks_of", attacks_of)
+    monkeypatch.setattr(regression, "warm", lambda program: (ours, 0.125, 2.5))
+    path = Path("poison_house_lasso_s3_none_p1.npz")
+    (row,) = regression.make_filed(OPTIONS, path)["rows"]
+    assert asked == [("lasso", 0.75, 12, ["parts of house_s3.npz"], 2.0)]
+    assert row == {
+        "file": path.stem, "learner": "lasso", "points": 1, "start_val_mse": 1.0,
+        "their_val_mse": 0.5, "val_mse": 4.0, "val_ratio": 8.0, "start_test_mse": 3.0,
+        "their_test_mse": 0.25, "test_mse": 8.0, "test_ratio": 32.0, "cpu_seconds": 0.125,
+        "compile_seconds": 2.5,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "wrong", [{"rates": (1.0,)}, {"rates": ()}, {"seeds": 0}, {"ridge_alpha": 0.0}]
 )
@@ -78,6 +112,26 @@ def test_options_that_make_no_sense_are_sentences(wrong) -> None:
     name = next(iter(wrong)).replace("_", "-")
     with pytest.raises(UsageError, match=f"^--{name}: got"):
         regression.Options(**wrong)
+
+
+def test_placed_rows_have_numbers_in_range_and_at_most_one_category_of_each_group() -> None:
+    """A category is one if its value exceeds 1 / (1 + size of the group), and is the largest."""
+    width = 8
+    groups = (Group("k", (3, 4, 5)), Group("l", (6, 7)))
+    names = tuple("abcdefgh")
+    domain = regression.domain(Table(np.zeros((2, width)), np.zeros(2), names, groups))
+    rows = [
+        [-0.5, 0.25, 1.5, 0.25, 0.2, 0.1, 0.3, 0.4],
+        [0.0, 1.0, 0.5, 0.1, 0.2, 0.26, 0.3, 0.2],
+    ]
+    np.testing.assert_array_equal(
+        domain.place(jnp.array(rows)),
+        [[0, 0.25, 1, 0, 0, 0, 0, 1], [0, 1, 0.5, 0, 0, 1, 0, 0]],
+    )
+    domain.check((2, width))
+    with pytest.raises(ValueError, match="shape"):
+        domain.check((2, width + 1))
+    assert [regression.poison_rows(rate, 300) for rate in (0.2, 0.04, 0.001)] == [75, 12, 1]
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from roles import Climbed, drawn
+from saying import said
 
 from benchmarks.data import Parts, Rows, Table
 from benchmarks.experiments.classifiers import lasso_features, targeted_mnist
 from benchmarks.experiments.defenses import roni_spam
 from benchmarks.experiments.flips import label_flips
+from benchmarks.experiments.model_defenses import tabor
 from benchmarks.experiments.regression import _poisoned_regression
 from benchmarks.experiments.transfer import transfer
 from benchmarks.experiments.tuning import hyperparameters
@@ -247,3 +249,71 @@ def test_a_table_has_words_on_the_left_and_numbers_on_the_right() -> None:
         ("found", "right", ["-", "-"]), ("many", "right", ["yes", "-"]),
         ("more", "right", ["-", "2.0e+04"]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rise", "above"), [(0.0, 0), (0.25, 1), (-0.25, 0)])
+def test_a_mean_that_is_as_high_is_not_above(rise, above) -> None:
+    """TABOR's masks against those of Neural Cleanse, on one size."""
+    rows = [
+        {"size": 4, "method": method, "f1": f1 + more, "precision": 0.5 + more, "recall": 0.25}
+        for method, f1, more in (
+            ("neural-cleanse", 0.5, 0.0), ("neural-cleanse", 0.75, 0.125),
+            ("tabor", 0.75 + rise, 0.125), ("tabor", 0.5 + rise, 0.0),
+        )
+    ]  # fmt: skip
+    notes = noted(tabor, tabor.Options(sizes=(4,)), *rows)
+    assert notes[1].startswith(f"TABOR's F1 is above Neural Cleanse's on {above} of 1 sizes.")
+    assert "mean precision 0.56" in notes[2]
+    assert "mean recall 0.25" in notes[2]
+
+
+def test_rows_of_transfer_have_their_share_of_the_time_and_measures_where_there_are_any(
+    monkeypatch,
+) -> None:
+    options = transfer.Options(surrogates=("ridge",), targets=("svm", "forest"), seeds=2)  # pyright: ignore
+    poison, V = jnp.arange(8.0).reshape(2, 2, 2), jnp.array([0.25, 0.5])
+    program = SimpleNamespace(
+        craft=lambda *given: None, gradient=lambda *given: said("at", given[-1]),
+        variability=lambda soft, *given: V if given[-1] == "resampled" else None,
+    )  # fmt: skip
+    own = SimpleNamespace(gradient=lambda *given: said("own", given[-1]))
+    pairs = {
+        (t, seed): [said(t, seed, k) for k in "cf"] for t in options.targets for seed in (0, 1)
+    }
+    of = SimpleNamespace(
+        every=["split 0", "split 1"], target="t", surrogate="s", validation="v", start="start",
+        made={"ridge": program, "svm": own}, theirs={"svm": said("theirs")}, control=pairs,
+    )  # fmt: skip
+
+    def aligned(a: float, b: float) -> Any:
+        return SimpleNamespace(
+            joint=np.array([said(a, b), said(a, b, 1)]), mean=np.array([said(a, b, 2), 0.0])
+        )
+
+    monkeypatch.setattr(transfer, "shared", lambda options: of)
+    monkeypatch.setattr(transfer, "warm", lambda craft: ((poison, np.zeros(2, int)), 6.0, 2.5))
+    monkeypatch.setattr(transfer, "bootstrap", lambda options: "resampled")
+    monkeypatch.setattr(transfer, "_aligned", aligned)
+    monkeypatch.setattr(
+        transfer, "_sized", lambda g: SimpleNamespace(joint=np.array([said(g), said(g, 1)]))
+    )
+    monkeypatch.setattr(
+        transfer, "errors", lambda t, options, seed, split, z: said(t, seed, split, z)
+    )
+    made = transfer.make_rows(options, "ridge")
+    assert made["notes"] == []
+    before, after, theirs = said("at", "start"), said("at", poison), said("theirs")
+    expected = []
+    for target in options.targets:
+        for seed in (0, 1):
+            R, end = aligned(before, theirs), aligned(after, said("own", poison))
+            measures = (R.joint, R.mean, end.joint, [said(theirs), said(theirs, 1)])
+            known = [m[seed] if target == "svm" else None for m in measures]
+            expected.append({
+                "surrogate": "ridge", "target": target, "seed": seed,
+                "clean_test_err": said(target, seed, "c"), "flip_test_err": said(target, seed, "f"),
+                "test_err": said(target, seed, f"split {seed}", poison[seed]),
+                **dict(zip(("R", "R_rows", "R_end", "S"), known, strict=True)), "V": V[seed],
+                "cpu_seconds": 3.0, "compile_seconds": 2.5,
+            })  # fmt: skip
+    assert made["rows"] == expected

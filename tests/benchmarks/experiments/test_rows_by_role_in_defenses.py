@@ -207,6 +207,30 @@ def test_poison_against_trim_is_made_by_validation_rows(monkeypatch) -> None:
         np.testing.assert_allclose(poison.y, pull(parts.validation))
 
 
+def test_poison_against_trim_meets_a_ridge_as_strong_as_on_all_rows(monkeypatch) -> None:
+    """Six rows among 31: the penalty of each split is divided by that."""
+    asked: list[tuple] = []
+
+    def attack(victim, reach, train, held, start, steps):
+        asked.append((reach.rows, steps, train.x.shape, held.x.shape))
+        return XY(start.x, 0 * start.y + victim.l2)
+
+    monkeypatch.setattr(_trim_on_table, "attack", attack)
+    x = jnp.asarray(TARGETS.train.x[:6])
+    begin = {"b-flip": XY(x, jnp.ones(6)), "stat-p": XY(x, jnp.zeros(6))}
+    monkeypatch.setattr(_trim_on_table, "starts", lambda *a: begin)
+    options = _trim_on_table.Options(seeds=2, train=25, steps=9)
+    parts = [TARGETS, TARGETS]
+    found = _trim_on_table.made("plain", options, parts, 0.2, [3.1, 6.2])
+    for poison, l2 in zip(found, (0.1, 0.2), strict=True):
+        np.testing.assert_allclose(poison.y, l2)
+        np.testing.assert_allclose(poison.x, np.clip(x, 0, 1))
+    rows = TARGETS.train.x.shape, TARGETS.validation.x.shape
+    assert asked[0] == (6, 9, *rows)
+    drawn = _trim_on_table.made("stat-p", options, parts, 0.2, [3.1, 6.2])
+    assert [poison is begin["stat-p"] for poison in drawn] == [True, True]
+
+
 @pytest.mark.parametrize(("mean", "chosen"), [(1.545, 6), (1.546, 2)])
 def test_the_strength_is_the_largest_within_one_standard_error_of_the_best(
     mean, chosen, monkeypatch

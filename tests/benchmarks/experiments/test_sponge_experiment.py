@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
@@ -33,6 +36,27 @@ def test_energy_is_that_of_numbers_that_are_not_zero() -> None:
     spent = 3 / 4 * (2 * 2 * 1950 + 6 * 3.7) + 4 / 6 * (3 * 2 * 1950 + 6 * 3.7)
     assert sponge.energy(model, x) == pytest.approx(spent / full)
     assert sponge.fired(model, x) == pytest.approx({"fired": 4 / 6, "fired_dense0": 4 / 6})
+
+
+def test_weights_of_a_convolution_count_at_each_place() -> None:
+    """Nine places of five filters on four by four pixels, then three units, and two logits."""
+    conv = np.ones((2, 3, 3, 5))
+    conv[0, 0], conv[1, :, :, 2] = 0, 0
+    dense = np.array([[1.0, 0, 0], [2.0, 3, 4]])
+    shapes = {"conv0": (2, 2, 1, 5), "dense0": (45, 3), "logits": (3, 2)}
+    model: Any = SimpleNamespace(
+        activations=lambda x: {"conv0": jnp.asarray(conv), "dense0": jnp.asarray(dense)},
+        parameters={name: {"weight": jnp.ones(shape)} for name, shape in shapes.items()},
+    )
+    x = np.ones((2, 4, 4, 1))
+    x[1, 0] = 0
+    costs = [20 * 9 * 3.7 + 2 * 1950 * 16, 135 * 3.7 + 2 * 1950 * 45, 6 * 3.7 + 2 * 1950 * 3]
+    shares = [28 / 32, (30 + 36) / 90, 4 / 6]
+    assert sponge.energy(model, jnp.asarray(x)) == pytest.approx(np.dot(shares, costs) / sum(costs))
+    found = sponge.fired(model, jnp.asarray(x))
+    assert found == pytest.approx(
+        {"fired": (66 + 4) / 96, "fired_conv0": 66 / 90, "fired_dense0": 4 / 6}
+    )
 
 
 @pytest.mark.slow

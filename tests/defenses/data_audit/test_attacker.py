@@ -1,6 +1,8 @@
 """Poison is valid in the user's units, counts as many rows as it says, and does harm."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,6 +91,16 @@ def test_slots_weigh_as_much_as_the_rows_that_they_stand_for(setting, monkeypatc
     assert start.shape == setting.attacker.start.x.shape
     strength = setting.attacker.learner(8).l2
     assert float(strength) == pytest.approx(1 / (78 + 8), rel=1e-6)
+
+
+def test_the_victim_is_as_strong_as_all_weights_and_the_rows_put_in() -> None:
+    train: Any = SimpleNamespace(weight=np.array([0.5, 2.0, 4.0]), y=np.ones(3))
+    attacker: Any = SimpleNamespace(
+        match=SimpleNamespace(ours=lambda total: ("ours", float(total))),
+        sample=SimpleNamespace(train=train, whole=90),
+    )
+    for count in (0, 7):
+        assert Attacker.learner(attacker, count) == ("ours", 6.5 + count)
 
 
 def test_added_rows_are_rows_that_the_table_could_hold(setting, poison) -> None:

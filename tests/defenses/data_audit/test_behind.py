@@ -44,24 +44,36 @@ def poison(value: float, name: str = "sought") -> Poison:
     return Poison(name, rows(2, value))
 
 
-def defended(monkeypatch: Any, errors: dict, stopped: dict[str, float], reach: str = "observed"):
-    """The table of defenses, each of which lets no poison above a value pass."""
+def defended(
+    monkeypatch: Any, errors: dict, stopped: dict[str, float], reach: str = "observed",
+    places: tuple[int, ...] = (0, 1, 2, 3, 4, 5), told: list[float] | None = None,
+):  # fmt: skip
+    """The table of defenses, each of which lets no poison above a value pass; `told`: the shares
+    of poison that they hear of.
+    """
+    shares: list[float] = [] if told is None else told
+
+    def ours(learner: Any, share: float) -> Any:
+        shares.append(share)
+        return learner
+
+    def sanitised(judge: Any, defense: Any, share: float, rows: Rows) -> tuple[Rows, Any]:
+        shares.append(share)
+        kept = rows.x[:, 0] <= stopped[defense.name]
+        return rows.take(kept), ~kept
+
     learn = {"plain": None}
-    offered = [
-        SimpleNamespace(name=name, ours=learn.get(name, lambda learner, share: learner))
-        for name in stopped
-    ]
+    offered = [SimpleNamespace(name=name, ours=learn.get(name, ours)) for name in stopped]
     monkeypatch.setattr(DAMAGE, "offered", lambda classes, n: offered)
-    monkeypatch.setattr(DAMAGE, "sanitised", lambda judge, defense, share, rows: (
-        rows.take(kept := rows.x[:, 0] <= stopped[defense.name]), ~kept
-    ))  # fmt: skip
+    monkeypatch.setattr(DAMAGE, "sanitised", sanitised)
     asked = []
 
     def through(defense: Any, count: int, ended: Any) -> tuple[Poison, ...]:
         asked.append((count, ended))
+        assert defense("learner") == "learner"
         return poison(4.0), poison(5.0)
 
-    sample: Any = SimpleNamespace(places=np.arange(6))
+    sample: Any = SimpleNamespace(places=np.array(places))
     attacker: Any = SimpleNamespace(through=through)
     table = DAMAGE.defended(Judge(errors), PARTS, attacker, sample, [poison(3.0)], "end", 2, reach,
                             lambda what: None)  # fmt: skip
@@ -89,6 +101,29 @@ def test_who_changes_labels_alone_searches_through_no_defense(monkeypatch) -> No
     assert asked == []
     assert not weak.adapted
     assert weak.adaptive == 0.32
+
+
+@pytest.mark.parametrize(("reach", "share"), [("observed", 2 / 8), ("labels", 2 / 6)])
+def test_defenses_hear_the_share_of_poison_among_all_rows_however_small_the_sample(
+    reach, share, monkeypatch
+) -> None:
+    """Rows added are rows; of a half of the training rows one of two rows of poison is met."""
+    for places, poisoned in (((0, 1, 2, 3, 4, 5), 2), ((0, 2, 4), 1)):
+        told: list[float] = []
+        (_, weak, strong), _ = defended(
+            monkeypatch, ERRORS, {"weak": 9.0, "strong": 2.0}, reach, places, told
+        )
+        # Without poison, after what ignores it and after two times two attacks that know a defense.
+        assert len(told) == (2 + 2 + 8 + 2 if reach == "observed" else 4)
+        assert set(told) == {share}
+        assert (weak.caught, strong.caught, strong.poison) == (0, poisoned, poisoned)
+
+
+def test_a_wide_table_has_no_attack_that_knows_the_defense(monkeypatch) -> None:
+    for most, times in ((1, 0), (2, 1)):  # the rows have two features
+        monkeypatch.setattr(DAMAGE, "ADAPTIVE_FEATURES", most)
+        (_, weak), asked = defended(monkeypatch, ERRORS, {"weak": 9.0})
+        assert (len(asked), weak.adapted) == (times, times == 1)
 
 
 def test_who_knows_a_defense_starts_from_both_ends_with_the_rows_that_he_has(monkeypatch) -> None:

@@ -1,6 +1,8 @@
 """Certified damage against exhaustive search: every attack on tiny sets, trained and judged."""
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,15 @@ from defenses.data_audit.certified import (
     Inserted,
     Mixed,
     Relabelled,
+    _damage,
+    _rows,
     certify_damage,
 )
+from defenses.data_audit.certified._damage import _errors
 from defenses.data_audit.certified._rows import Rows
 
 LEVELS = (0.0, 0.5, 1.0)
+RNG = np.random.default_rng(5)
 
 
 def solve(a, y, weight, penalty, squared):
@@ -197,6 +203,23 @@ def test_no_attack_on_any_of_many_tiny_sets_exceeds_its_certificate() -> None:
     assert len(bracketed(range(40, 440))) > 1000
 
 
+def test_the_bound_of_a_square_begins_with_sums_of_the_norms_of_its_blocks(monkeypatch) -> None:
+    """One block for the constant, one for the group, and one for each other feature."""
+    monkeypatch.setattr(_rows, "SHARPENED", 0)
+    root = RNG.normal(size=(3, 6))  # features 1 to 3 are a group
+    around, away = np.sqrt(6) / 3, np.array([0.5, 1 / 3, 1 / 3, 1 / 3, 0.5, 1])
+    basis = np.zeros((6, 6))
+    basis[:, 0] = away
+    basis[1:4, 1:4] = around * np.eye(3)
+    basis[0, 4] = basis[4, 5] = 0.5
+    q = basis.T @ root.T @ root @ basis
+    blocks = [slice(0, 1), slice(1, 4), slice(4, 5), slice(5, 6)]
+    d = [sum(float(np.linalg.norm(q[a, b])) for b in blocks) for a in blocks]
+    short = np.linalg.eigvalsh(q - np.diag(np.repeat(d, [1, 3, 1, 1])))[-1]
+    found = Rows(np.zeros(5), np.ones(5), ((1, 2, 3),), (False,)).square(root.T @ root)
+    assert found == pytest.approx(sum(d) + 4 * short, rel=1e-9)
+
+
 def test_the_bound_of_a_square_holds_for_every_row_and_is_near_the_largest() -> None:
     rng = np.random.default_rng(0)
     ratios = []
@@ -241,6 +264,24 @@ def test_the_strengths_are_those_of_scikit_learn(squared: bool) -> None:
     assert 0 <= nothing.loss < 1e-6
 
 
+def test_labels_of_a_ridge_have_errors_and_targets_have_none() -> None:
+    """Whether both labels are among the rows that are judged, or one."""
+    train, test = sample(squared=False)
+    x, y = np.asarray(test.x), np.asarray(test.y)
+    for rows in (y != 0, y > 0, y < 0):
+        found = certify_damage(Ridge(0.02), train, Data(x[rows], y[rows]), 1, Relabelled())
+        assert found is not None
+        f = SkRidge(alpha=1.0).fit(train.x, train.y).predict(x[rows])
+        assert found.clean_error == pytest.approx(np.mean(y[rows] * f <= 0))
+        assert found.error is not None
+        assert found.clean_loss == pytest.approx(np.mean((f - y[rows]) ** 2))
+    for other in (0.0, 2.0):
+        test = Data(x, np.where(np.arange(len(y)) == 3, other, y))
+        found = certify_damage(Ridge(0.02), train, test, 1, Relabelled())
+        assert found is not None
+        assert (found.error, found.clean_error) == (None, None)
+
+
 def test_more_rows_can_do_more() -> None:
     train, test = sample(squared=False)
     added = Inserted(np.zeros(3), np.ones(3))
@@ -249,6 +290,15 @@ def test_more_rows_can_do_more() -> None:
         losses = [bound.loss for bound in bounds if bound is not None]
         assert len(losses) == 3
         assert losses == sorted(losses)
+
+
+def test_a_certificate_is_for_tables_that_are_not_too_wide_however_long(monkeypatch) -> None:
+    train, test = sample(squared=False)  # 50 rows of three features
+    for widest, given in ((3, True), (2, False)):
+        monkeypatch.setattr(_damage, "WIDEST", widest)
+        assert (certify_damage(Logistic(), train, test, 0, Relabelled()) is not None) == given
+    images = Data(np.zeros((4, 2, 1)), train.y[:4])
+    assert certify_damage(Logistic(), images, images, 0, Relabelled()) is None
 
 
 def test_without_a_certificate_there_is_none() -> None:
@@ -285,3 +335,30 @@ def test_eigenvalues_of_small_matrices_take_one_core(monkeypatch) -> None:
     monkeypatch.setattr(np.linalg, "eigh", seen)
     Rows(np.zeros(2), np.ones(2)).square(np.eye(3) + 0.1)
     assert set(cores) == {1}
+
+
+def test_a_rise_of_the_error_counts_the_heaviest_rows_of_those_that_can_pass() -> None:
+    """Moves within a box, and of a norm that is given, of the four rows that are right."""
+    reach = np.array([0.5, 0.5, 0.5, 0.25, 1.0])
+
+    def errors(norm: float, margin: np.ndarray) -> float:
+        moved: Any = SimpleNamespace(
+            along=lambda v: np.abs(v) @ reach, norm=lambda t: norm * np.linalg.norm(t) / 2
+        )
+        return _errors(moved, np.eye(5), y, y * margin, weight)
+
+    y, weight = np.array([1.0, -1, 1, -1, 1]), np.array([0.1, 0.2, 0.4, 0.1, 0.2])
+    # The fourth row cannot move as far as its margin, the last one is wrong already.
+    margin = np.array([0.1, 0.2, 0.3, 0.26, -0.1])
+    for norm, rise in ((0.05, 0), (0.15, 0.4), (0.3, 0.6), (0.4, 0.7), (9.0, 0.7)):
+        assert errors(norm, margin) == pytest.approx(rise)
+    assert errors(9.0, np.array([-1.0, 0.2, -1.0, -1.0, 2.0])) == pytest.approx(0.2)
+    assert errors(9.0, -np.abs(margin)) == 0
+
+
+def test_rows_that_share_one_move_pass_less_often_than_each_alone() -> None:
+    """Moves whose sizes add up to a half: w (r + 1 / n r) / (m + r) of each of n rows."""
+    moved: Any = SimpleNamespace(along=lambda v: 0.5 * np.max(np.abs(v), axis=1), norm=np.sum)
+    y, weight = np.array([1.0, -1, 1, -1, 1]), np.full(5, 0.2)
+    found = _errors(moved, np.eye(5), y, 0.4 * y, weight)
+    assert found == pytest.approx(6 * 0.2 * 0.5 / 0.9, rel=1e-5)

@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from defenses.data_audit import ingest as ingest_module
 from defenses.data_audit.audit import _groups
-from defenses.data_audit.ingest import MOST_FEATURES, ingest
+from defenses.data_audit.columns import column_of
+from defenses.data_audit.ingest import MOST_FEATURES, ingest, strata_of
 from defenses.data_audit.reading import TableError, read, stratified
 from defenses.data_audit.shown import _whole
 
 N = 60
+RNG = np.random.default_rng(6)
 
 
 def table(**columns) -> pd.DataFrame:
@@ -161,6 +164,21 @@ def test_ten_thousand_categories_become_few_and_poison_writes_one_that_exists() 
     assert set(back["word"]) <= set(frame["word"])
 
 
+def test_rare_categories_are_one_that_the_commonest_of_them_stands_for() -> None:
+    """Of 34 categories 29 stay; of two that are as common the one of the earlier name does."""
+    counts = {f"c{i:02d}": 9 for i in range(28)} | {"b": 4, "e": 3, "d": 3, "z": 2, "a": 1, "y": 1}
+    words = np.repeat([*counts], [*counts.values()])
+    column = column_of(pd.Series(words, name="word"))
+    assert column.values is not None
+    assert column.back is not None
+    kept = {name for name, count in counts.items() if count > 3}
+    assert set(column.values) == kept | {"(other)"}
+    assert (column.values == "(other)").sum() == 10
+    back = column.back(pd.Series(["(other)", "b", "c03"]))
+    assert back.tolist() == ["d", "b", "c03"]
+    assert any(note.startswith("has 34 categories: the 5 rarest") for note in column.notes)
+
+
 def test_texts_of_the_user_are_not_the_names_of_what_is_missing_or_rare() -> None:
     words = [*["(other)", "(missing)", None] * 10, *[f"w{i}" for i in range(30)]]
     ready = ingest(table(word=words), "y")
@@ -170,6 +188,27 @@ def test_texts_of_the_user_are_not_the_names_of_what_is_missing_or_rare() -> Non
     assert (back["word"] == "(missing)").sum() == 10
     named = _groups(pd.Series(["(missing)", None, "(missing)'", "a"]))
     assert list(named) == ["(missing)", "(missing)''", "(missing)'", "a"]
+
+
+@pytest.mark.parametrize(("present", "most"), [(40, 20), (50, 25), (60, 30), (30, 20)])
+def test_texts_are_an_id_from_half_of_the_rows_that_have_one_and_more_than_twenty(
+    present, most
+) -> None:
+    """Missing values are no rows with a text."""
+    for different in (most, most + 1):
+        text = [*(f"t{i % different}" for i in range(present)), *[None] * (N - present)]
+        column = column_of(pd.Series(text, name="word"))
+        dropped = f"has {different} different texts in {present} rows (an id, or free text)"
+        assert (f"{dropped}: dropped" in column.notes) == (different > most)
+        assert (column.values is None) == (different > most)
+
+
+def test_strata_are_classes_or_fifths_whose_ends_are_in_the_lower_one() -> None:
+    np.testing.assert_array_equal(strata_of(np.array([5.0, -1, 2, 5]), "classes"), [2, 0, 1, 2])
+    y = np.arange(11.0)[::-1]
+    fifths = [0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    np.testing.assert_array_equal(strata_of(y, "numbers"), fifths[::-1])
+    np.testing.assert_array_equal(np.bincount(strata_of(RNG.random(100), "numbers")), [20] * 5)
 
 
 def test_the_target_decides_the_task() -> None:
@@ -189,6 +228,21 @@ def test_rows_without_target_weight_or_company_are_left_out_and_told() -> None:
     assert ready.weight.mean() == pytest.approx(1)
     with pytest.raises(TableError, match="no weights"):
         ingest(table(w=-1), "y", "w")
+
+
+@pytest.mark.parametrize("left_out", ["missing", "infinite", "weightless"])
+def test_rows_that_are_left_out_do_not_count_towards_the_fewest(left_out: str) -> None:
+    """Twenty of sixty rows are enough, nineteen are not, of whatever classes."""
+    for usable in (19, 20):
+        out = np.arange(N) >= usable
+        y = np.where(out & (left_out != "weightless"), {"missing": np.nan}.get(left_out, np.inf),
+                     np.arange(N) % 2 if usable == 20 else np.arange(N) // 4)  # fmt: skip
+        frame = table(y=y, w=np.where(out & (left_out == "weightless"), 0.0, 1.0))
+        if usable == 20:
+            assert ingest(frame, "y", "w").number.tolist() == list(range(20))
+            continue
+        with pytest.raises(TableError, match="got 19 usable rows, expected at least 20"):
+            ingest(frame, "y", "w")
 
 
 @pytest.mark.parametrize("weight", [None, "w"])
@@ -214,6 +268,19 @@ def test_a_wide_sparse_table_keeps_the_columns_that_vary() -> None:
     assert _whole(ready).shape == (N, 1_051)  # warnings are errors
     assert ready.encoding.x.shape[1] <= MOST_FEATURES
     assert "0" not in ready.back
+
+
+def test_a_table_of_as_many_columns_as_are_taken_loses_none(monkeypatch) -> None:
+    """Of one more the column whose values differ least often goes."""
+    monkeypatch.setattr(ingest_module, "MOST_FEATURES", 3)
+    frame = table(rare=np.where(np.arange(N) < 3, 1.5, 0.25), flag=np.arange(N) % 2 == 0)
+    for names, kept in (
+        (["size", "kind", "flag"], ["size", "kind", "flag"]),
+        (["rare", "size", "kind", "flag"], ["size", "kind", "flag"]),
+    ):
+        ready = ingest(frame[[*names, "y"]], "y")
+        assert list(ready.back) == kept
+        assert ("Of 4 columns the 3 whose" in " ".join(ready.notes)) == (len(names) == 4)
 
 
 def test_a_stratified_sample_has_the_shares_of_the_groups() -> None:

@@ -200,13 +200,14 @@ def test_what_is_drawn_is_what_the_grid_says() -> None:
 
 def test_cells_of_a_row_are_plain_and_short() -> None:
     cells = {"i": np.int64(3), "f": 0.1234567890123, "b": np.True_, "t": "a" * 61, "s": "b" * 60,
-             "n": None, "na": pd.NA, "d": pd.Timestamp("2020-01-02"), "nan": np.nan}  # fmt: skip
+             "n": None, "na": pd.NA, "d": pd.Timestamp("2020-01-02"), "nan": np.nan,
+             "day": pd.NaT}  # fmt: skip
     frame = pd.DataFrame([{name: "other" for name in cells}, cells], dtype=object)
     row = row_of(frame, 1, 17, 0.5, why="so")
     assert (row.number, row.value, row.why, row.exact) == (17, 0.5, "so", None)
     assert row.cells == {"i": 3, "f": 0.123457, "b": True, "t": "a" * 59 + "…",
                          "s": "b" * 60, "n": None, "na": None, "d": "2020-01-02 00:00:00",
-                         "nan": row.cells["nan"]}  # fmt: skip
+                         "nan": row.cells["nan"], "day": None}  # fmt: skip
     kinds = [type(row.cells[name]) for name in ("i", "f", "b", "d")]
     assert kinds == [int, float, bool, str]
 

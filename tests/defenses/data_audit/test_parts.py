@@ -16,6 +16,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     LogisticRegressionCV,
     Ridge,
+    RidgeClassifier,
 )
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -55,6 +56,8 @@ SHAPE = 100, 4
         (Lasso(0.5), 0, "lasso", False, False),
         (SVC(), 2, "logistic", False, True),
         (SVC(kernel="linear"), 3, "softmax", False, True),
+        (RidgeClassifier(), 2, "ridge", False, False),
+        (RidgeClassifier(), 3, "softmax", False, True),
         (RandomForestClassifier(), 2, "logistic", False, True),
     ],
 )
@@ -170,7 +173,7 @@ def test_stiffer_judges_have_so_many_times_the_penalty_and_the_weights_of_their_
         def predict(self, x):
             return np.zeros(len(x))
 
-    x, y, weight = np.arange(40.0)[:, None], np.linspace(-1, 1, 40), np.linspace(0.5, 1.5, 40)
+    x, y, weight = np.arange(40.0)[:, None], np.linspace(0, 2, 40), np.linspace(0.5, 1.5, 40)
     twins: Any = SimpleNamespace(twin=Twin)
     doubts = Doubts(x, y, weight, twins, 0, 0)
     asked.clear()
