@@ -48,7 +48,7 @@ def test_a_path_that_leaves_its_range_does_not_come_back(start, rates, end) -> N
 def test_an_optimiser_is_told_the_loss_of_its_step(index) -> None:
     """Its value, and the function: of the rows that this step draws."""
 
-    def update(updates, state, params=None, **more) -> Any:
+    def update(updates, state, params: Any = None, **more) -> Any:
         there = more["value_fn"](2 * params)
         return jax.tree.map(lambda g: 0 * g + there - 0.1 * more["value"], updates), state
 

@@ -12,8 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from bilevel import minimize
-from bilevel._program import compiled, program
+from bilevel import _program, minimize
 from bilevel._sweep import _processes
 from bilevel._tree import fetched, like
 from bilevel.adapters._foreign import AbstractForeign
@@ -32,14 +31,16 @@ def test_every_shrinking_of_the_steps_has_its_own_patience(patience, floor, step
     assert (int(run.status), int(run.steps)) == (SETTLED, steps)
 
 
-def test_a_program_of_constants_runs_inside_another() -> None:
-    """Options of the compiler are for programs that stand alone."""
+def test_a_program_of_constants_runs_inside_another(monkeypatch) -> None:
+    """Options of the compiler are for programs that stand alone, whatever their arguments."""
+    options = {"xla_backend_optimization_level": 0}
+    monkeypatch.setattr(_program, "compiler_options", lambda effort: options)
     ones = jnp.ones(2)
-    for made in (compiled, program):
-        run = made(lambda a, b: (a + b, "kept"))
-        assert run(ones, 2)[1] == "kept"
-        found = jax.jit(lambda c, run=run: c * run(ones, 2)[0])(jnp.asarray(2.0))
-        np.testing.assert_array_equal(found, [6, 6])
+    run = _program.compiled(lambda a, b: (a + b, "kept"))
+    assert run(ones, 2)[1] == "kept"
+    for traced in (False, True):
+        found = jax.jit(lambda c, traced=traced: c * run(c * ones if traced else ones, 2)[0])
+        np.testing.assert_array_equal(found(jnp.asarray(2.0)), [8, 8] if traced else [6, 6])
 
 
 @pytest.mark.parametrize("kind", ["threefry2x32", "rbg"])
@@ -104,8 +105,8 @@ def test_a_call_that_raises_is_no_end_of_its_process(monkeypatch) -> None:
 class Reports(AbstractForeign):
     """Ends at a point, with a report of its own."""
 
-    point: float
-    good: bool
+    point: float = 0.0
+    good: bool = True
     name: str = "stub"
     settings: dict = eqx.field(default_factory=dict)
     finish: AbstractSmoothSolver | None = None

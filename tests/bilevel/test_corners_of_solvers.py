@@ -30,7 +30,7 @@ NONE = np.zeros(2)
 @pytest.mark.parametrize(
     "problem",
     [
-        QP(jnp.diag(jnp.array([4.0, 0.25])), NONE, G=jnp.eye(2), h=jnp.ones(2)),
+        QP(jnp.diag(jnp.array([4.0, 0.25])), jnp.zeros(2), G=jnp.eye(2), h=jnp.ones(2)),
         BoxQP(np.diag([4.0, 0.25]), NONE, -np.ones(2), np.ones(2)),
     ],
 )
@@ -126,7 +126,8 @@ def trained_by_an_svm(y, weight, C, known):
 def test_an_svm_under_a_trace_tells_what_it_cannot_be_trained_on(
     y, weight, C, valid, known
 ) -> None:
-    found = trained_by_an_svm(*(jnp.asarray(each, float) for each in (y, weight, C)), known)
+    y, weight, C = (jnp.asarray(each, float) for each in (y, weight, C))
+    found = trained_by_an_svm(y, weight, C, known)
     assert int(found) == (CONVERGED if valid else INVALID)
 
 
