@@ -43,6 +43,7 @@ from planted import (
     seen_studies,
     sentences,
     settings,
+    seventh_core,
     sixth_core,
     sixth_outer,
 )
@@ -93,6 +94,7 @@ MUTANTS = tuple(
         seen_studies,
         sentences,
         settings,
+        seventh_core,
         sixth_core,
         sixth_outer,
     )

@@ -88,3 +88,36 @@ def test_the_adjoint_walks_with_the_inner_step_unless_it_has_its_own(given):
         w, v, z = w - 0.2 * in_w, v - (0.2 if given is None else given) * in_v, z - 0.05 * in_z
     np.testing.assert_allclose(run.z, z, rtol=1e-12)
     np.testing.assert_allclose(run.state.at.adjoint, v, rtol=1e-12)
+
+
+def test_the_adjoint_of_amigo_is_of_the_curvature_at_the_new_point():
+    """Of G = sum w^4 / 12 + w'z, whose Hessian w^2 changes with w."""
+
+    def curved(z, w, rows):
+        del rows
+        return jnp.sum(w**4) / 12 + jnp.sum(z * w)
+
+    problem = StochasticBilevel(curved, outer, (X, Y), (X, Y))
+    rates = Triple(*map(jnp.asarray, (0.5, 0.35, 1.0)))
+    begin = Triple(W + 1, V, Z)
+    found, _ = AmIGO(2, 2).directions(problem, begin, (), rates, jax.random.key(0))
+    w, v, z = np.asarray(W) + 1, np.asarray(V), np.asarray(Z)
+    for _ in range(2):
+        w = w - 0.5 * (w**3 / 3 + z)
+    for _ in range(2):
+        v = v - 0.35 * (w**2 * v + slope_outer(w))
+    np.testing.assert_allclose(W + 1 - 0.5 * found.inner, w, rtol=1e-12)
+    np.testing.assert_allclose(V - 0.35 * found.adjoint, v, rtol=1e-12)
+    np.testing.assert_allclose(found.outer, 0.1 * w + v, rtol=1e-12)
+
+
+def test_without_a_key_the_rows_are_those_of_key_zero():
+    problem = StochasticBilevel(inner, outer, (X, Y), (X, Y), 2, 3)
+
+    def end(key):
+        return minimize(
+            problem, Z, W, method=SOBA(), inner_step=0.2, outer_step=0.05, steps=3, key=key
+        ).z
+
+    np.testing.assert_array_equal(end(None), end(jax.random.key(0)))
+    assert np.all(np.asarray(end(None)) != end(jax.random.key(1)))

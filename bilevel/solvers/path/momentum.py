@@ -30,9 +30,9 @@ class Momentum(AbstractPath):
       step, in words of 64 bits.
     - `tol`: the solve has failed if the norm of the last gradient is above it. Infinite by default.
 
-    |Weights| and |steps| must stay below 2^13 = 8192; otherwise the result is `OUT_OF_RANGE` and
-    the weights are NaN. Raises `ValueError` for an argument out of range; `argmin` raises it if
-    JAX's 64-bit types are not enabled, which weights of any precision need.
+    |Weights| must stay below 2^13 = 8192, |steps| below 2^5 = 32; otherwise the result is
+    `OUT_OF_RANGE` and the weights are NaN. Raises `ValueError` for an argument out of range;
+    `argmin` raises it if JAX's 64-bit types are not enabled, which weights of any precision need.
     """
 
     steps: int

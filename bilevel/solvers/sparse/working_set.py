@@ -111,8 +111,8 @@ class WorkingSet(AbstractSolver):
     def run(self, problem: PenalisedLeastSquares, warm: Array) -> Point:
         sparse = _sparse(problem)
         low, high, kinkless = sparse.low, sparse.high, sparse.kinkless
-        w = jnp.where(((warm > 0) & jnp.isfinite(high)) | ((warm < 0) & jnp.isfinite(low)), warm, 0)
-        w = jnp.where(kinkless & jnp.isfinite(warm), warm, w)
+        may = ((warm > 0) & jnp.isfinite(high)) | ((warm < 0) & jnp.isfinite(low)) | kinkless
+        w = jnp.where(may & jnp.isfinite(warm), warm, 0)
         n, d = sparse.rows.shape
         largest = d if sparse.bend is not None else min(d, n + 64)
         one = largest == d and len(_support.buckets(d)) == 1

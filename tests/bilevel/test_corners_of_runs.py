@@ -1,0 +1,134 @@
+"""Corners of runs: patience that begins anew, programs inside others, keys of any kind, and the
+ends of processes and of foreign solvers.
+"""
+
+from concurrent.futures import BrokenExecutor
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bilevel import _program, minimize
+from bilevel._sweep import _processes
+from bilevel._tree import fetched, like
+from bilevel.adapters._foreign import AbstractForeign
+from bilevel.problems import Smooth
+from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE, SETTLED
+from bilevel.solvers.smooth._smooth import AbstractSmoothSolver
+
+
+@pytest.mark.parametrize(("patience", "floor", "steps"), [(3, 0.3, 7), (3, 0.6, 4), (1, 0.3, 3)])
+def test_every_shrinking_of_the_steps_has_its_own_patience(patience, floor, steps) -> None:
+    """Where nothing moves: after the first evaluation `patience` in vain for each halving."""
+    run = minimize(
+        lambda z: jnp.sum(z), jnp.ones(1), steps=12, optimizer=optax.sgd(0.1), shrink=0.5,
+        patience=patience, floor=floor, project=lambda z: jnp.ones_like(z),
+    )  # fmt: skip
+    assert (int(run.status), int(run.steps)) == (SETTLED, steps)
+
+
+def test_a_program_of_constants_runs_inside_another(monkeypatch) -> None:
+    """Options of the compiler are for programs that stand alone, whatever their arguments."""
+    options = {"xla_backend_optimization_level": 0}
+    monkeypatch.setattr(_program, "compiler_options", lambda effort: options)
+    ones = jnp.ones(2)
+    run = _program.compiled(lambda a, b: (a + b, "kept"))
+    assert run(ones, 2)[1] == "kept"
+    for traced in (False, True):
+        found = jax.jit(lambda c, traced=traced: c * run(c * ones if traced else ones, 2)[0])
+        np.testing.assert_array_equal(found(jnp.asarray(2.0)), [8, 8] if traced else [6, 6])
+
+
+@pytest.mark.parametrize("kind", ["threefry2x32", "rbg"])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_key_comes_back_from_the_host_as_a_key_of_its_kind(kind, shape) -> None:
+    key = jax.random.key(3, impl=kind)
+    key = jax.random.split(key, shape) if shape else key
+    again = like(key, fetched(key))
+    assert (again.dtype, again.shape) == (key.dtype, shape)
+    np.testing.assert_array_equal(fetched(again), fetched(key))
+
+
+class Ended:
+    """A process that has ended before it answers."""
+
+    ready, code = True, 3
+
+    def __init__(self):
+        self.process = SimpleNamespace(exitcode=self.code, join=lambda: None, kill=lambda: None)
+
+    def answer(self, call):
+        raise EOFError
+
+
+@pytest.mark.stand_ins
+@pytest.mark.parametrize(
+    ("ready", "code", "refuses"),
+    [(False, 3, True), (True, 3, False), (False, 0, False), (False, -9, False)],
+)
+def test_no_more_calls_are_taken_once_a_process_could_not_start(
+    ready, code, refuses, monkeypatch
+) -> None:
+    """One that answered before, or was killed, has ended by itself alone."""
+    monkeypatch.setattr(_processes, "_keep_to", lambda cores: None)
+    monkeypatch.setattr(_processes, "_Worker", type("Made", (Ended,), dict(ready=ready, code=code)))
+    said = _processes.UNSTARTED if refuses else _processes._ended(code)
+    with _processes.Processes(1) as pool:
+        with pytest.raises(BrokenExecutor) as first:
+            pool.submit(len, "ab").result()
+        assert str(first.value) == said
+        assert not pool._workers
+        with pytest.raises(BrokenExecutor) as second:
+            pool.submit(len, "ab").result()
+        assert str(second.value) == said
+        assert bool(pool._refusal) == refuses
+
+
+def test_a_call_that_raises_is_no_end_of_its_process(monkeypatch) -> None:
+    class Answers(Ended):
+        def answer(self, call):
+            return len(call) == 0, "ValueError: no"
+
+    monkeypatch.setattr(_processes, "_keep_to", lambda cores: None)
+    monkeypatch.setattr(_processes, "_Worker", Answers)
+    with _processes.Processes(1) as pool:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=r"^ValueError: no$"):
+                pool.submit(len, "ab").result()
+        assert len(pool._workers) == 1
+
+
+class Reports(AbstractForeign):
+    """Ends at a point, with a report of its own."""
+
+    point: float = 0.0
+    good: bool = True
+    name: str = "stub"
+    settings: dict = eqx.field(default_factory=dict)
+    finish: AbstractSmoothSolver | None = None
+
+    def reach(self, problem, start):
+        return jnp.full_like(start, self.point), jnp.asarray(self.good), jnp.int32(7)
+
+
+@pytest.mark.stand_ins
+@pytest.mark.parametrize(
+    ("point", "good", "result"),
+    [
+        (4.0, True, CONVERGED),
+        (4.0, False, MAX_STEPS),
+        (0.0, True, NON_FINITE),  # where the slope is infinite
+        (np.inf, False, NON_FINITE),  # where it is zero
+    ],
+)
+def test_a_foreign_point_is_as_good_as_reported_if_it_and_its_slope_are_numbers(
+    point, good, result
+) -> None:
+    problem = Smooth(lambda w, _: jnp.sum(jnp.sqrt(w)), jnp.ones(2))
+    found = Reports(point, good).run(problem, problem.start)
+    assert int(found.result) == result
+    assert int(found.stats["steps"]) == 7

@@ -1,0 +1,142 @@
+"""Bugs of a seventh set, of the core, planted with fresh eyes, that the fast tests did not see."""
+
+MUTANTS = (
+    (
+        "bilevel/_maximize.py",
+        "jnp.where(stuck, 0, stall).astype(jnp.int32), s.step + 1, s.total + 1, status, inner,",
+        "stall.astype(jnp.int32), s.step + 1, s.total + 1, status, inner,",
+        "tests/bilevel/test_corners_of_runs.py",
+    ),
+    (
+        "bilevel/_program.py",
+        "traced = tracing() or not all(map(concrete, jax.tree.leaves(arrays)))\n        if traced:",
+        "traced = not all(map(concrete, jax.tree.leaves(arrays)))\n        if traced:",
+        "tests/bilevel/test_corners_of_runs.py",
+    ),
+    (
+        "bilevel/_sweep/_processes.py",
+        "if not worker.ready and (worker.process.exitcode or 0) > 0:",
+        "if (worker.process.exitcode or 0) > 0:",
+        "tests/bilevel/test_corners_of_runs.py",
+    ),
+    (
+        "bilevel/_tree.py",
+        "impl=jax.random.key_impl(leaf))",
+        "impl=None)",
+        "tests/bilevel/test_corners_of_runs.py",
+    ),
+    (
+        "bilevel/adapters/_foreign.py",
+        "all_finite((w, residual))",
+        "all_finite(w)",
+        "tests/bilevel/test_corners_of_runs.py",
+    ),
+    (
+        "bilevel/learners/svm.py",
+        "valid = validity(data, self.C, signs=True)",
+        "valid = validity(data, self.C)",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/networks/resnet.py",
+        'parameters["logits"] = layer(last, (inputs, self.outputs), row.dtype)',
+        'parameters["logits"] = layer(stem, (inputs, self.outputs), row.dtype)',
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/penalties/kink.py",
+        "return u if bend is None else u / (1 + t * bend)",
+        "return u if bend is None else u / (1 + bend)",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_barrier.py",
+        "Iterate(flat.start, s, y",
+        "Iterate(jnp.zeros_like(flat.start), s, y",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_kkt.py",
+        "steep = jnp.where(steep > 0, steep, 1)\n        return Units(x, steep, steep)",
+        "return Units(x, steep, steep)",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/constrained/_kkt_solver.py",
+        "result = jnp.where(left.infeasible & ~state.fresh, INFEASIBLE, result)",
+        "result = jnp.where(left.infeasible, INFEASIBLE, result)",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/qp/_shrinking.py",
+        "finite = jnp.isfinite(qp.lower) & jnp.isfinite(qp.upper)",
+        "finite = jnp.isfinite(qp.upper)",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/qp/active_set.py",
+        "alone = some & (inside == 0) & (~single | (first == 3))",
+        "alone = some & (inside == 0) & ~single",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/qp/active_set.py",
+        "flat / (flat + jnp.abs(slope)), 0)",
+        "jnp.abs(slope) / (flat + jnp.abs(slope)), 0)",
+        "tests/bilevel/test_corners_of_solvers.py",
+    ),
+    (
+        "bilevel/solvers/path/_reversible.py",
+        "return phase, valid & phase.within(push), passenger",
+        "return phase, phase.within(push), passenger",
+        "tests/bilevel/test_corners_of_paths.py",
+    ),
+    (
+        "bilevel/solvers/path/descent.py",
+        "return updated(self.optimizer, loss, value, gradient, w, memory)",
+        "return updated(self.optimizer, problem.at(0), value, gradient, w, memory)",
+        "tests/bilevel/test_corners_of_paths.py",
+    ),
+    (
+        "bilevel/solvers/smooth/newton.py",
+        "jnp.where(leaves, -1, step + turns.astype(jnp.int32)),",
+        "jnp.where(leaves, -1, step + 1),",
+        "tests/bilevel/test_corners_of_paths.py",
+    ),
+    (
+        "bilevel/solvers/smooth/newton_cg.py",
+        "lax.cond(leaves, lambda: value_and_grad(w), lambda: (value, gradient))",
+        "value, gradient",
+        "tests/bilevel/test_corners_of_penalised.py",
+    ),
+    (
+        "bilevel/solvers/sparse/fista.py",
+        "                2 * patience,\n",
+        "                patience,\n",
+        "tests/bilevel/test_corners_of_penalised.py",
+    ),
+    (
+        "bilevel/solvers/sparse/fista.py",
+        "(length <= eps**0.625 * size) & (length > 0.25 * before)",
+        "(length <= eps**0.625 * size) | (length > 0.25 * before)",
+        "tests/bilevel/test_corners_of_penalised.py",
+    ),
+    (
+        "bilevel/solvers/sparse/working_set.py",
+        "w = jnp.where(may & jnp.isfinite(warm), warm, 0)",
+        "w = jnp.where(may, warm, 0)",
+        "tests/bilevel/test_corners_of_penalised.py",
+    ),
+    (
+        "bilevel/stochastic/_loop.py",
+        "key=jax.random.key(0) if key is None else key,\n    )",
+        "key=jax.random.key(1) if key is None else key,\n    )",
+        "tests/bilevel/test_stochastic_rates.py",
+    ),
+    (
+        "bilevel/stochastic/amigo.py",
+        "return tree_add(curvature(problem.inner, z, w, v, rows(key)), outer_w)",
+        "return tree_add(curvature(problem.inner, z, at.inner, v, rows(key)), outer_w)",
+        "tests/bilevel/test_stochastic_rates.py",
+    ),
+)
