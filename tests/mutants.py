@@ -42,6 +42,7 @@ from planted import (
     seen_studies,
     sentences,
     settings,
+    seventh_outer,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +90,7 @@ MUTANTS = tuple(
         seen_studies,
         sentences,
         settings,
+        seventh_outer,
     )
     for row in part.MUTANTS
 )
