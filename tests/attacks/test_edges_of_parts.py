@@ -6,16 +6,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
-from attacks import Box, Evade, Insert, Stamp, World, compose, indiscriminate
-from attacks.capabilities import AbstractCapability
+from attacks import Box, Columns, Evade, Insert, Stamp, World, compose, indiscriminate
+from attacks._frame_kinds import Real
+from attacks.capabilities import AbstractCapability, WithTrigger
 from attacks.domains import L2Ball, LinfBall, watermarked
+from attacks.domains._crossing import crossing
+from attacks.fairness import ParityDifference, report
 from attacks.fairness._groups import groups_of
-from attacks.goals import Collide, Colliding, Energy, Frogs, Unit, shown
-from attacks.recipes import anchor_popular, collide_features
+from attacks.frames import encode
+from attacks.goals import Collide, Colliding, Energy, Frogs, Unit, disparity, shown
+from attacks.recipes import anchor_popular, collide_features, corrupted
 from attacks.recipes.pruning_aware import hide_from_pruning
 from attacks.triggers import Features
+from attacks.victims import _rate
 from bilevel import Data
 from bilevel.learners import (
     SVM,
@@ -34,6 +40,8 @@ KEY = jax.random.key(0)
 ONE = Features([0], [0.5])
 MODEL = LinearModel(jnp.array([1.0, -2.0]), jnp.zeros(()))
 IMAGES = np.ones((2, 3, 3, 1))
+FRAME: Any = pd.DataFrame({"a": [0, 5, 10], "b": [1.0, 0.5, 0.0], "y": [0.0, 0.5, 1.0]})
+CODED = encode(FRAME, "y")
 
 
 class Noisy(AbstractCapability):
@@ -81,11 +89,25 @@ def score(layers, model):
         (lambda: Insert([1.0, 1.0], UNIT, [1.0]), r"^weight: got shape \(1,\), expected \(2,\)"),
         (lambda: Stamp(ONE, [0, 1], [1.0]), r"^labels: got shape \(1,\), expected \(2,\), one"),
         (lambda: Stamp(ONE, [0, 1], [[1.0], [1.0]]), r"^labels: got shape \(2, 1\), expected"),
-        (lambda: watermarked(X, np.ones(1), 0.5), r"^target: got shape \(1,\), expected \(2,\), one"),
+        (lambda: watermarked(X, np.ones(1), 0.5), r"^target: got shape \(1,\), expected \(2,\),"),
         (lambda: watermarked(X, X[:1], 0.5), r"^target: got shape \(1, 2\), expected \(2,\)"),
         (lambda: watermarked(IMAGES, IMAGES[0, :1], 0.5), r"^target: got shape \(1, 3, 1\), exp"),
         (lambda: groups_of([1, 2, 1], 3), r"^group: no row is of group 0, expected .* 0 \.\.\. 2;"),
         (lambda: groups_of([3, 1, 3], 3), r"^group: no row is of group 0, expected .* 0 \.\.\. 3;"),
+        (lambda: groups_of([[0], [1]], 2), r"^group: got shape \(2, 1\), expected \(2,\), one"),
+        (lambda: Columns(0.0, 1.0, groups=((3, 1),)).check((2, 3)),
+         r"^domain\.groups: got the feature 3, expected indices from 0 to 2 for 3 features"),
+        (lambda: Columns([[0.0, 0], [0, 0]], [[1.0, 1], [1, 0.5]], groups=((0, 1),)),
+         r"^groups: the bounds of \(0, 1\) exclude 0 or 1"),
+        (lambda: CODED.decode(np.c_[CODED.x, CODED.x], CODED.y),
+         r"^x, y: got shapes \(3, 4\) and \(3,\), expected \(m, 2\) and \(m,\)"),
+        (lambda: encode(FRAME.assign(c=["u", "v", "u"]), "y").encode(
+            FRAME.assign(c=["u", "q", "p"])), r"^frame: column 'c' holds 'q' in row 1, a category"),
+        (lambda: encode(FRAME.assign(b=[2**49 + 1, 0, 1]), "y"), r"which is too large to be kept"),
+        (lambda: disparity(np.ones((4, 3, 3, 1)), Y, [0, 0, 1, 1], ParityDifference()).check(
+            Data(np.ones((4, 3, 4, 1)), Y)),
+         r"^x_val: got rows of shape \(3, 3, 1\), expected \(3, 4, 1\), as in"),
+        (lambda: hidden(3), r"^channels: got 3, expected fewer than the 3 that the layer 'dense0'"),
         (lambda: score("all", BARE), r"^layers: got all, expected among \[\], the layers whose"),
         (lambda: score("last", BARE), r"^layers: got last, expected among \[\]"),
         (lambda: score(("a", "c"), DEEP), r"^layers: got \['c'\], expected among \['a', 'b'\]"),
@@ -189,15 +211,29 @@ def test_a_collision_may_be_made_under_a_transformation(traced) -> None:
             collide_features(DATA, rows, X[1], label, [MODEL], Frogs(), domain=UNIT)
 
 
+WEIGHTS = np.array([[1.0, 0.0, 2.0], [0.0, 0.25, 1.0]])
+NET = MLP((3,), 2, lambda x: x)
+OF_THREE = NetworkModel(
+    {
+        "dense0": {"weight": jnp.asarray(WEIGHTS), "bias": jnp.array([0.0, 0.125, 0.0])},
+        "logits": {"weight": jnp.ones((3, 2)), "bias": jnp.zeros(2)},
+    },
+    NET,
+)
+CLEAN = Data(X, np.arange(4) % 2, [1.0, 2.0, 0.0, 1.0])
+POISONED = Data(X + 5, np.arange(4) % 2)
+
+
+def hidden(channels):
+    learner = Network(NET)
+    return hide_from_pruning(
+        learner, OF_THREE, CLEAN, POISONED, "dense0", channels=channels, lower=0.5, key=KEY
+    )
+
+
 def test_decoys_are_put_back_and_their_activity_is_that_of_clean_rows(monkeypatch) -> None:
     """One dense layer of three units, whose training doubles every parameter."""
-    weight = np.array([[1.0, 0.0, 2.0], [0.0, 0.25, 1.0]])
-    part = {"weight": jnp.asarray(weight), "bias": jnp.array([0.0, 0.125, 0.0])}
-    logits = {"weight": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
-    net = MLP((3,), 2, lambda x: x)
-    model = NetworkModel({"dense0": part, "logits": logits}, net)
-    clean = Data(X, np.arange(4) % 2, [1.0, 2.0, 0.0, 1.0])
-    poisoned, given = Data(X + 5, np.arange(4) % 2), []
+    given: list[Any] = []
 
     def fit(learner, data, *, key):
         given.append((learner, data, key))
@@ -205,20 +241,80 @@ def test_decoys_are_put_back_and_their_activity_is_that_of_clean_rows(monkeypatc
         return SimpleNamespace(model=NetworkModel(doubled, learner.architecture))
 
     monkeypatch.setattr(Network, "fit", fit)
-    found = hide_from_pruning(
-        Network(net), model, clean, poisoned, "dense0", channels=1, lower=0.5, key=KEY
-    )
+    found = hidden(1)
     ((learner, data, key),) = given
-    assert data is poisoned
+    assert data is POISONED
     assert key is KEY
     np.testing.assert_array_equal(found.decoys, [False, True, False])
     masks = learner.architecture.masks["dense0"]
     np.testing.assert_array_equal(masks["bias"], [1, 0, 1])
-    assert found.model.architecture is net
+    assert found.model.architecture is NET
     kept = found.model.parameters
-    np.testing.assert_array_equal(kept["dense0"]["weight"], weight * [2, 1, 2])
+    np.testing.assert_array_equal(kept["dense0"]["weight"], WEIGHTS * [2, 1, 2])
     np.testing.assert_array_equal(kept["dense0"]["bias"], [0.0, -0.375, 0.0])
     np.testing.assert_array_equal(kept["logits"]["weight"], 2 * np.ones((3, 2)))
-    outputs = np.abs(X @ (weight * [2, 1, 2]) + [0.0, -0.375, 0.0])
+    outputs = np.abs(X @ (WEIGHTS * [2, 1, 2]) + [0.0, -0.375, 0.0])
     expected = np.array([1.0, 2.0, 0.0, 1.0]) @ outputs / 4
     np.testing.assert_allclose(found.activity, expected, rtol=1e-12)
+
+
+def test_both_ends_of_a_column_are_exact() -> None:
+    """-0.3 + (0.1 - -0.3) is not 0.1 in binary numbers."""
+    found = Real(np.dtype(float), -0.3, 0.1).decode(np.array([[0.0], [1.0], [0.5]]), "k")
+    np.testing.assert_array_equal(found[:2], [-0.3, 0.1])
+    np.testing.assert_allclose(found[2], -0.1)
+    assert encode(FRAME.assign(b=[2**49, -(2**49), 0]), "y").x.shape == (3, 2)
+
+
+def test_rates_of_a_report_are_of_all_groups_whichever_rows_there_are() -> None:
+    """The last group has no row with the label +1, or none with -1."""
+    group = [0, 1, 0, 2, 2]
+    found = report(np.array([1, 1, -1, -1, -1]), np.array([1, -1, 1, 1, -1]), group)
+    np.testing.assert_array_equal(found.false_negative_rates, [0, 1, np.nan])
+    np.testing.assert_array_equal(found.false_positive_rates, [1, np.nan, 0.5])
+    found = report(np.array([1, 1, -1, 1, 1]), np.array([1, -1, 1, 1, -1]), group)
+    np.testing.assert_array_equal(found.false_negative_rates, [0, 1, 0.5])
+    np.testing.assert_array_equal(found.false_positive_rates, [1, np.nan, np.nan])
+
+
+def test_a_trigger_is_put_on_rows_that_were_changed_with_the_key() -> None:
+    x = jnp.asarray(X)
+    found = WithTrigger(Noisy(), ONE).present(x, x, key=KEY)
+    expected = np.array(x + jax.random.normal(KEY, x.shape))
+    expected[:, 0] = 0.5
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_root_that_newton_s_method_is_slow_to_reach_is_found_by_halves() -> None:
+    """A step goes 1/1000 of the way, as for a power of 1000; the other function is linear."""
+    roots, share = jnp.array([0.3, -0.25]), jnp.array([1e-3, 1.0])
+
+    def at(t):
+        return roots > t, t + share * (roots - t)
+
+    found = crossing(at, jnp.array([0.9, 0.9]), jnp.full(2, -1.0), jnp.ones(2))
+    np.testing.assert_allclose(found, roots, atol=1e-11)
+
+
+def test_each_step_of_a_corruption_has_the_slope_where_it_is() -> None:
+    """Of squares, by NumPy: steps of a tenth of the radius, drawn back into the ball."""
+    model = LinearModel(jnp.array([3.0, 0.0]), jnp.asarray(4.0))
+    y, weight = np.array([1.0, -2, 0, 5]), np.array([1.0, 2, 0, 1])
+    rows, start, moved = np.c_[X, np.ones(4)], np.array([3.0, 0.0, 4.0]), np.zeros(3)
+    for steps in range(1, 13):
+        slope = weight * 2 * (rows @ (start + moved) - y) @ rows / 4
+        moved = moved + 0.25 * slope / np.linalg.norm(slope)
+        moved = moved * min(1, 2.5 / np.linalg.norm(moved))
+        if steps in (2, 12):
+            bad = corrupted(model, Data(X, y, weight), lambda y, f: (y - f) ** 2, 0.5, steps)
+            np.testing.assert_allclose([*bad.w, bad.bias], start + moved, rtol=1e-9)
+
+
+def test_a_rate_is_a_share_of_weights_however_small() -> None:
+    yes, counted = jnp.array([True, False, True, True]), jnp.array([True, True, True, False])
+    test = Data(X, Y, [0.125, 0.25, 0.125, 9.0])
+    rate = _rate(yes, counted, test)
+    assert (float(rate.each), int(rate.rows)) == (0.5, 3)
+    none = _rate(yes, jnp.zeros(4, bool), test)
+    assert np.isnan(float(none.each))
+    assert int(none.rows) == 0

@@ -13,18 +13,26 @@ from roles import drawn
 from saying import put, said, tells
 
 from attacks import XY, triggers
+from benchmarks import clean_label
 from benchmarks.data import _source
 from benchmarks.data._source import Converted, Original
+from benchmarks.data.scenes._shapes import ellipse
 from benchmarks.data.scenes._warp import grid
-from benchmarks.experiments.backdoors import optimised_trigger
+from benchmarks.experiments.backdoors import optimised_trigger, toy_backdoor
+from benchmarks.experiments.classifiers import lasso_features
 from benchmarks.experiments.defenses import _trim_on_table
+from benchmarks.experiments.hypergradients import hypergradient_peers
+from benchmarks.experiments.regression import _poisoned_regression
+from benchmarks.experiments.scale import restarts
 from benchmarks.experiments.svm._finite_differences import STEPS, _slope
 from benchmarks.experiments.transfer import _network
-from benchmarks.fuzz import learners
+from benchmarks.fuzz import learners, programs
 from benchmarks.fuzz.exact import linear
 from benchmarks.fuzz.tables import Table
-from benchmarks.pictures import svm_gradient
+from benchmarks.peers import Dual, qpax_peer
+from benchmarks.pictures import svm_gradient, svm_mnist
 from benchmarks.poisons import Poisons
+from benchmarks.pretraining import Pretraining
 from benchmarks.report import UsageError
 from benchmarks.twins import Strengths
 from bilevel import Data
@@ -230,3 +238,162 @@ def test_poison_against_trim_is_made_for_a_ridge_as_strong_on_all_rows(
     for poison, alpha in zip(made, (0.5, 2.0), strict=True):
         np.testing.assert_allclose(poison.y, 4 * alpha / 31)
     assert _trim_on_table.made("stat-p", *args) == [begin["stat-p"]] * 2
+
+
+@pytest.mark.parametrize(("train", "steps"), [(149, 6), (150, 9), (999, 57)])
+def test_a_network_of_clean_labels_takes_whole_batches(train, steps, monkeypatch) -> None:
+    schedules = SimpleNamespace(sgd=tells("sgd"), cosine_decay_schedule=tells("cosine"))
+    put(monkeypatch, clean_label, optax=schedules, Descent=tells("descent"),
+        Network=lambda architecture, loss, **settings: settings)  # fmt: skip
+    found: Any = clean_label.network(clean_label.Setting(train=train, passes=3))
+    rate = ("cosine", 0.05, steps)
+    assert found["solver"] == ("descent", ("sgd", rate, ("momentum", 0.9)), steps)
+    assert (found["batch"], found["l2"]) == (50, 1e-4)
+
+
+@pytest.mark.parametrize(("width", "height"), [(2.0, 0.5), (0.5, 2.0), (1.0, 1.0)])
+def test_an_ellipse_is_negative_inside_in_units_of_its_shorter_axis(width, height) -> None:
+    x, y = np.array([0.0, width, 0, 2 * width, 0]), np.array([0.0, 0, -height, 0, 3 * height])
+    short = min(width, height)
+    np.testing.assert_allclose(ellipse(x, y, width, height), short * np.array([-1, 0, 0, 1, 2]))
+
+
+def test_as_many_as_there_are_is_not_too_many(monkeypatch) -> None:
+    assert toy_backdoor.Options(train=900).train == 900
+    with pytest.raises(UsageError, match=r"^--train: got 901, expected at most 900"):
+        toy_backdoor.Options(train=901)
+    rows = SimpleNamespace(x=np.arange(3.0)[:, None], y=np.array([-1, 1, -1]))
+    more = SimpleNamespace(x=rows.x + 5, y=-rows.y)
+    split = SimpleNamespace(train=rows, validation=more)
+    put(monkeypatch, restarts, mnist=tells("mnist"),
+        drawn_splits=lambda *given: {("mnist",): {6: split}}[given[0]])  # fmt: skip
+    for many in (2, 3):
+        options: Any = SimpleNamespace(pair="7v1", starts=many)
+        of, starts = restarts.begin(options, 6)
+        pool = np.array([[0.0], [2.0], [6.0]])
+        expected = np.random.default_rng([1, 6]).permutation(pool)[:many]
+        assert of is split
+        np.testing.assert_array_equal(starts, expected)
+    with pytest.raises(UsageError, match=r"^--starts: got 4, expected at most 3, the attacked"):
+        restarts.begin(SimpleNamespace(pair="7v1", starts=4), 6)  # pyright: ignore
+
+
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_rows_are_copied_once_each_as_long_as_they_suffice(count) -> None:
+    options: Any = SimpleNamespace(train=6)
+    drawn_rows, flipped = lasso_features.starts(options, TARGETS, count, 2)
+    rng = np.random.default_rng([1, 2])
+    rows = rng.choice(6, count, replace=count == 7)
+    np.testing.assert_array_equal(flipped.x, TARGETS.train.x[rows])
+    np.testing.assert_array_equal(flipped.y, -TARGETS.train.y[rows])
+    np.testing.assert_array_equal(drawn_rows.x, rng.uniform(size=(count, 3)))
+    np.testing.assert_array_equal(drawn_rows.y, rng.choice([-1.0, 1], count))
+
+
+def test_the_first_core_may_be_asked_for(monkeypatch) -> None:
+    cores = [{0, 3}]
+    backend = SimpleNamespace(clear_backends=lambda: None)
+    extend = SimpleNamespace(backend=backend)
+    system = SimpleNamespace(
+        sched_getaffinity=lambda process: cores[-1],
+        sched_setaffinity=lambda process, given: cores.append(given),
+    )
+    put(monkeypatch, hypergradient_peers, jax=SimpleNamespace(extend=extend), os=system)
+    for core, kept in ((0, {0}), (None, {3}), (3, {3})):
+        with hypergradient_peers.one_core(core):
+            assert cores[-1] == kept
+        assert cores[-1] == {0, 3}
+
+
+def test_each_split_of_a_regression_has_its_own_starts(monkeypatch) -> None:
+    """Errors tell which rows were judged, of which split, and on which part."""
+
+    def split(train, validation, test, seed):
+        return ("split", seed, train, validation, test)
+
+    def starts(learner, options, parts, count, seed):
+        assert (learner, parts[1], count) == ("ridge", seed, 5)
+        return {kind: XY(np.full((5, 1), 10.0 * place + seed), np.zeros(5))
+                for place, kind in enumerate(("inv-flip", "b-flip", "stat-p"))}  # fmt: skip
+
+    def attacks_of(learner, options, parts, begin):
+        assert [float(start.x[0, 0]) for start in begin] == [0, 1]
+        return lambda: XY(np.array([[[50.0]], [[51.0]]]), np.zeros((2, 1)))
+
+    def judge(learner, options, parts, rows):
+        which = float(rows.x[0, 0]) if len(rows.x) else -1.0
+        return (parts[1], "validation", which), (parts[1], "test", which)
+
+    table = SimpleNamespace(split=split)
+    put(monkeypatch, _poisoned_regression, TABLES={"house": lambda: table}, starts=starts,
+        attacks_of=attacks_of, judge=judge, warm=lambda program: (program(), 3.0, 7.0))  # fmt: skip
+    options: Any = SimpleNamespace(train=20, validation=4, test=3, seeds=2, start="inv-flip")
+    rows = _poisoned_regression.make_rows(options, "house", "ridge", 0.2)["rows"]
+    for seed, row in enumerate(rows):
+        assert row == {
+            "learner": "ridge", "rate": 0.2, "seed": seed, "points": 5,
+            "clean_val_mse": (seed, "validation", -1), "clean_test_mse": (seed, "test", -1),
+            "flip_test_mse": (seed, "test", 10 + seed),
+            "stat_p_test_mse": (seed, "test", 20 + seed),
+            "val_mse": (seed, "validation", 50 + seed), "test_mse": (seed, "test", 50 + seed),
+            "cpu_seconds": 1.5, "compile_seconds": 7.0,
+        }  # fmt: skip
+
+
+def test_the_sets_of_an_interior_program_are_its_lower_bounds_then_its_upper(monkeypatch) -> None:
+    warm = SimpleNamespace(active=np.array([1, 0, 0, 0, 1, 1], bool), lower="lower", upper="upper")
+    put(monkeypatch, programs, solved=lambda objective, z: ((objective, z), warm))
+    lower, upper = programs._active("objective", "z")  # pyright: ignore
+    np.testing.assert_array_equal(lower, [True, False, False])
+    np.testing.assert_array_equal(upper, [False, True, True])
+    assert programs._sets("objective", "z") == ("lower", "upper")  # pyright: ignore
+
+
+def test_qpax_has_the_dual_with_its_bounds_as_inequalities(monkeypatch) -> None:
+    """min 1/2 a'Qa + q'a with Aa = b, Ga <= h: a point meets them if it meets the dual's."""
+    told: list[Any] = []
+
+    def solve(*given, **settings):
+        told.append((given, settings))
+        return "a"
+
+    module = SimpleNamespace(solve_qp_primal=solve)
+    put(monkeypatch, qpax_peer, load=lambda name: {"qpax": module}[name])
+    labels, quadratic = jnp.array([1.0, -1, 1]), jnp.eye(3) + 1
+    for method in qpax_peer.duals():
+        assert method.solve(Dual(quadratic, labels, jnp.asarray(2.0))) == ("a", None)
+    settings = {"solver_tol": 1e-15, "target_kappa": 1e-20, "max_iter": 10}
+    assert [kept for _, kept in told] == [{}, settings]
+    for (Q, q, A, b, G, h), _ in told:
+        np.testing.assert_array_equal(Q, quadratic)
+        np.testing.assert_array_equal(q, -np.ones(3))
+        np.testing.assert_array_equal(A, [[1, -1, 1]])
+        np.testing.assert_array_equal(b, [0])
+        for a, fits in (([0, 1, 2], 1), ([-0.1, 1, 1], 0), ([0, 2.1, 1], 0), ([2, 2, 2], 1)):
+            assert np.all(np.asarray(G) @ a <= np.asarray(h)) == fits
+    assert qpax_peer.logistics() == qpax_peer.lassos() == []
+
+
+@pytest.mark.parametrize(("points", "words"), [
+    (1, "1 real digit 8, inserted"), (10, "10 real digits 8, inserted"),
+    (11, "11 real digits 8, the first 10 shown, inserted"),
+])  # fmt: skip
+def test_a_head_says_how_many_digits_are_not_shown(points, words) -> None:
+    told: list[str] = []
+    figure: Any = SimpleNamespace(text=lambda x, y, text, **settings: told.append(text))
+    svm_mnist._head(figure, points, (3, 8))
+    assert told[0] == "Poisoning a linear SVM that tells 3 from 8 (MNIST)"
+    assert told[1].startswith(f"{words} with the label 3 and moved")
+
+
+@pytest.mark.parametrize(("base", "target", "sentence"), [
+    (10, 4, "two classes from 0 to 9; the base is 10"),
+    (-1, 4, "two classes from 0 to 9; the base is -1"),
+    (4, 10, "two classes from 0 to 9; the base is 4"),
+    (4, -1, "two classes from 0 to 9; the base is 4"),
+    (4, 4, "another class than --base"),
+])  # fmt: skip
+def test_pretraining_leaves_out_two_classes_that_exist(base, target, sentence) -> None:
+    with pytest.raises(UsageError, match=f"^--target: got {target}, expected {sentence}"):
+        Pretraining(base=base, target=target)
+    assert Pretraining(base=0, target=9).base == 0
