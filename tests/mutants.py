@@ -44,6 +44,7 @@ from planted import (
     sentences,
     settings,
     seventh_core,
+    seventh_outer,
     sixth_core,
     sixth_outer,
 )
@@ -95,6 +96,7 @@ MUTANTS = tuple(
         sentences,
         settings,
         seventh_core,
+        seventh_outer,
         sixth_core,
         sixth_outer,
     )
