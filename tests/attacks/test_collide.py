@@ -304,7 +304,9 @@ def test_impossible_collisions_are_a_sentence(make, sentence):
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_a_network_that_reports_no_layer_has_none_to_collide_in(layers):
     architecture = MLP((), 2)
-    model = NetworkModel(architecture.init(jax.random.key(0), jnp.zeros(3)), architecture)
+    model = NetworkModel(
+        architecture.init(jax.random.key(0), jax.ShapeDtypeStruct((3,), float)), architecture
+    )
     goal = Collide(jnp.ones((1, 3)), Frogs(), layers)
     poisoned = World(Data(np.ones((2, 3)), [0, 1]), Data(np.ones((2, 3)), [0, 1]))
     with pytest.raises(ValueError, match=rf"^layers: got {layers}, expected among \[\]"):

@@ -183,8 +183,8 @@ def test_a_bound_that_has_gone_or_is_pinned_now_is_no_place_to_break_down() -> N
 def test_what_is_free_is_inside_its_bounds_to_the_last_digit() -> None:
     for sign in (1, -1):
         bounds = np.sort([0, sign * 0.3])
-        ends = np.array([bounds, [0, 1], [0, 1]]).T
-        point = solved(box((-sign * (0.1 + 0.2), -0.5, -0.5), *ends, (0, 1, -1), 0), NO, NO)
+        lower, upper = np.array([bounds, [0, 1], [0, 1]]).T
+        point = solved(box((-sign * (0.1 + 0.2), -0.5, -0.5), lower, upper, (0, 1, -1), 0), NO, NO)
         assert int(point.result) == CONVERGED
         assert int(point.stats["free"]) == 3
         assert float(point.unknowns.x[0]) == sign * 0.3 != sign * (0.1 + 0.2)

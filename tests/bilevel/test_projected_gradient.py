@@ -111,9 +111,10 @@ def test_bad_settings_get_a_sentence(arguments, sentence) -> None:
 )
 def test_the_nearest_point_is_found_however_far_its_bounds_are(lower, upper, e, b, x):
     """Of zero; the multiplier is that of x = clip(-nu e)."""
-    ends = (jnp.asarray(np.asarray(side, float)) for side in (lower, upper, e))
+    low, high, row = (jnp.asarray(np.asarray(side, float)) for side in (lower, upper, e))
     origin = jnp.zeros(len(x))
-    found, nu = nearest(BoxQP(jnp.eye(len(x)), origin, *ends, jnp.asarray(float(b))), origin)
+    qp = BoxQP(jnp.eye(len(x)), origin, low, high, row, jnp.asarray(float(b)))
+    found, nu = nearest(qp, origin)
     np.testing.assert_allclose(found, x, rtol=1e-12)
     np.testing.assert_allclose(np.clip(-float(nu) * np.array(e), lower, upper), x, rtol=1e-12)
 
