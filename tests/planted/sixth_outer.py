@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/regression/_poisoned_regression.py",
-        ("return Columns(jnp.zeros(width), jnp.ones(width), groups=groups, optional=True)"),
+        "return Columns(jnp.zeros(width), jnp.ones(width), groups=groups, optional=True)",
         "return Columns(jnp.zeros(width), jnp.ones(width), groups=groups)",
         "tests/benchmarks/experiments/test_regression_experiments.py",
     ),
@@ -93,8 +93,8 @@ MUTANTS = (
     ),
     (
         "defenses/sanitise/confident_learning.py",
-        ("score, sure, keep, used, y)\n        kept"),
-        ("score, keep, sure, used, y)\n        kept"),
+        "score, sure, keep, used, y)\n        kept",
+        "score, keep, sure, used, y)\n        kept",
         "tests/defenses/test_confident_learning.py",
     ),
     (
@@ -292,8 +292,8 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/hypergradients/hypergradients.py",
-        ('    if "logistic" in options.problems:\n        _lag(report)'),
-        ('        if "logistic" in options.problems:\n            _lag(report)'),
+        '    if "logistic" in options.problems:\n        _lag(report)',
+        '        if "logistic" in options.problems:\n            _lag(report)',
         "tests/benchmarks/experiments/test_bodies_of_hypergradients.py",
     ),
     (
