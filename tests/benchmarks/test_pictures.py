@@ -4,6 +4,7 @@ import importlib
 import zlib
 from collections.abc import Callable
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -327,10 +328,7 @@ def test_arrows_are_as_long_and_stand_inside_the_frame_and_dots_where_there_is_n
     axis, places = np.array([-1.5, 0.0, 1.5]), np.array([-2.0, 0.0, 1.0])
     arrows = np.zeros((9, 2))  # row by row, from the left
     arrows[[0, 4, 7]] = [[1.0, 0.0], [3.0, 4.0], [0.0, -1e-9]]
-    scene: Any = svm_2d.Scene(
-        *(np.zeros(1) for _ in range(2)), axis, *(np.zeros((3, 3)) for _ in range(2)), places,
-        arrows, [], axis, *(np.zeros((3, 3)) for _ in range(2)),
-    )  # fmt: skip
+    scene: Any = SimpleNamespace(axis=axis, arrow_axis=places, arrows=arrows)
     axes = style.new_figure(3, 3).subplots()
     svm_2d._arrows(axes, scene)
     (quiver,), (dots,) = axes.collections, axes.lines

@@ -101,7 +101,7 @@ def test_a_row_that_a_quota_keeps_is_as_far_from_going_as_from_the_rows_that_go(
     quota = np.abs(score[ours] - middle)
     assert np.any(quota < expected[ours])
     expected[ours] = np.minimum(expected[ours], quota)
-    np.testing.assert_allclose(seen.margin, expected, atol=1e-9)
+    np.testing.assert_allclose(np.asarray(seen.margin, float), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -66,10 +66,11 @@ def test_pixels_as_hot_as_the_threshold_are_cut_out(threshold, cut, monkeypatch)
     monkeypatch.setattr(februus, "heat_map", lambda model, x, heat: jnp.asarray(heat))
     defense = Februus(Ridge(), lambda x, mask: 9 + 0 * x, threshold, heat)  # pyright: ignore
     x = jnp.asarray(RNG.uniform(0.1, 1, (1, 2, 3, 2)))
-    mask = np.asarray(defense.mask("model", x))
+    model: Any = "model"
+    mask = np.asarray(defense.mask(model, x))
     np.testing.assert_array_equal(mask[..., 0], heat >= threshold)
     assert (mask.sum(), mask.shape, mask.dtype) == (cut, (1, 2, 3, 1), x.dtype)
-    painted = defense.purify("model", x)
+    painted = defense.purify(model, x)
     np.testing.assert_allclose(painted, np.where(mask > 0, 9, x))
 
 

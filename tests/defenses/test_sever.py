@@ -158,7 +158,8 @@ def test_rows_dropped_in_the_first_round_fill_no_quota_of_the_second(monkeypatch
     # in the second one at 31 and 3.5, and no row beyond them stays.
     one = np.abs(first - np.repeat([47, 9.5], 6)) / 9
     two = np.abs(second - np.repeat([31, 3.5], 6)) / 12
-    np.testing.assert_allclose(seen.margin, np.where(stayed, np.minimum(one, two), one))
+    margin = np.asarray(seen.margin, float)
+    np.testing.assert_allclose(margin, np.where(stayed, np.minimum(one, two), one))
 
 
 SOFT = SoftSever(Ridge(0.1), SEVER.contamination, rounds=2)

@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     (
         "benchmarks/experiments/regression/_poisoned_regression.py",
-        ("return Columns(jnp.zeros(width), jnp.ones(width), groups=groups, optional=True)"),
+        "return Columns(jnp.zeros(width), jnp.ones(width), groups=groups, optional=True)",
         "return Columns(jnp.zeros(width), jnp.ones(width), groups=groups)",
         "tests/benchmarks/experiments/test_regression_experiments.py",
     ),
@@ -93,8 +93,8 @@ MUTANTS = (
     ),
     (
         "defenses/sanitise/confident_learning.py",
-        ("score, sure, keep, used, y)\n        kept"),
-        ("score, keep, sure, used, y)\n        kept"),
+        "score, sure, keep, used, y)\n        kept",
+        "score, keep, sure, used, y)\n        kept",
         "tests/defenses/test_confident_learning.py",
     ),
     (
@@ -241,5 +241,113 @@ MUTANTS = (
         "whole = jnp.all(kept | ~jnp.any(members, axis=1))",
         "whole = jnp.all(kept)",
         "tests/defenses/test_cluster_rules.py",
+    ),
+    (
+        "defenses/sanitise/soft_sever.py",
+        "score = gradients.scores(direction.value)",
+        "score = gradients.scores(near)",
+        "tests/defenses/test_sever.py",
+    ),
+    (
+        "defenses/sanitise/sever.py",
+        "first = first_lowest(along, keep, content, least)",
+        "first = first_lowest(along, used, content, least)",
+        "tests/defenses/test_sever.py",
+    ),
+    (
+        "defenses/sanitise/soft_relabel.py",
+        "agreed = used & (against <= 0.5 + 0.5 * demanded)",
+        "agreed = against <= 0.5 + 0.5 * demanded",
+        "tests/defenses/test_relabel.py",
+    ),
+    (
+        "benchmarks/clock.py",
+        "return result, cpu, max(first - clock, 0.0)",
+        "return result, cpu, first - clock",
+        "tests/benchmarks/test_cli.py",
+    ),
+    (
+        "benchmarks/data/scenes/_plates_us.py",
+        (
+            'written(x, y, "SPEED", 0.5, 0.12, -0.62))\n'
+            '    plate.paint(BLACK, written(x, y, "LIMIT", 0.5, 0.12, -0.28))'
+        ),
+        (
+            'written(x, y, "SPEED", 0.5, 0.12, -0.28))\n'
+            '    plate.paint(BLACK, written(x, y, "LIMIT", 0.5, 0.12, -0.62))'
+        ),
+        "tests/benchmarks/test_scenes.py",
+    ),
+    (
+        "benchmarks/experiments/backdoors/sponge.py",
+        "outputs[0].size // weight.shape[-1]",
+        "outputs[0].size // weight.shape[0]",
+        "tests/benchmarks/experiments/test_sponge_experiment.py",
+    ),
+    (
+        "benchmarks/experiments/defenses/_trim_on_table.py",
+        "learner = Ridge(alpha / total)",
+        "learner = Ridge(alpha / options.train)",
+        "tests/benchmarks/experiments/test_rows_by_role_in_defenses.py",
+    ),
+    (
+        "benchmarks/experiments/hypergradients/hypergradients.py",
+        '    if "logistic" in options.problems:\n        _lag(report)',
+        '        if "logistic" in options.problems:\n            _lag(report)',
+        "tests/benchmarks/experiments/test_bodies_of_hypergradients.py",
+    ),
+    (
+        "benchmarks/experiments/model_defenses/tabor.py",
+        'np.mean(cells["tabor"]["f1"]) > np.mean',
+        'np.mean(cells["tabor"]["f1"]) >= np.mean',
+        "tests/benchmarks/experiments/test_reported_figures.py",
+    ),
+    (
+        "benchmarks/experiments/regression/_poisoned_regression.py",
+        '"test_ratio": test / their_test',
+        '"test_ratio": test / start_test',
+        "tests/benchmarks/experiments/test_regression_experiments.py",
+    ),
+    (
+        "benchmarks/experiments/targeted/poisoning_benchmark.py",
+        "of = where(report.rows, defense=defense, victim=first)",
+        "of = where(report.rows, defense=defense)",
+        "tests/benchmarks/experiments/test_poisoning_benchmark.py",
+    ),
+    (
+        "benchmarks/experiments/transfer/transfer.py",
+        '"cpu_seconds": cpu / options.seeds',
+        '"cpu_seconds": cpu',
+        "tests/benchmarks/experiments/test_reported_figures.py",
+    ),
+    (
+        "benchmarks/fuzz/exact/sanitised.py",
+        "return (apart <= radius[:, None] + tie) &",
+        "return (apart <= radius[:, None]) &",
+        "tests/benchmarks/experiments/test_bodies_of_exact_solvers.py",
+    ),
+    (
+        "benchmarks/fuzz/penalised.py",
+        "inside / (top if top > 0 else 1), outside / steep",
+        "inside, outside / steep",
+        "tests/benchmarks/experiments/test_bodies_of_cases_and_penalties.py",
+    ),
+    (
+        "benchmarks/pictures/svm_2d.py",
+        "none = flat & inside",
+        "none = flat",
+        "tests/benchmarks/test_pictures.py",
+    ),
+    (
+        "benchmarks/poisons/page.py",
+        "dict.fromkeys(file.resolve() for some in found for file in some)",
+        "dict.fromkeys(file for some in found for file in some)",
+        "tests/benchmarks/test_poisons.py",
+    ),
+    (
+        "benchmarks/problems.py",
+        "if left >= 0:",
+        "if left > 0:",
+        "tests/benchmarks/test_problems.py",
     ),
 )
