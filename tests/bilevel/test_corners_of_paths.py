@@ -9,9 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from bilevel.linear import GMRES
 from bilevel.problems import Smooth, Stochastic
 from bilevel.results import CONVERGED, MAX_STEPS, OUT_OF_RANGE
-from bilevel.solvers import Descent, Momentum, Newton
+from bilevel.solvers import Clipped, Descent, Momentum, Newton
 
 
 @jax.jit
@@ -80,3 +81,34 @@ def test_a_step_of_newton_counts_once_however_often_it_is_halved(most, end) -> N
     np.testing.assert_allclose(point.unknowns, [end], rtol=1e-9)
     assert (int(point.result), int(point.stats["steps"])) == (MAX_STEPS, most)
     np.testing.assert_allclose(point.stats["residual"], abs(end) / (1 + end**2) ** 0.5, rtol=1e-9)
+
+
+def test_a_restarted_solve_ends_within_a_cycle_once_it_is_as_rough_as_asked() -> None:
+    """The second cycle of six has less to do than the first."""
+    seen = []
+
+    def product(v):
+        jax.debug.callback(seen.append, v)
+        return jnp.linspace(1, 2, 12) * v
+
+    solver = GMRES(tol=1e-6, restart=6, precondition=False)
+    rhs = 100 * jnp.ones(12)
+    found = jax.jit(lambda: solver.solve(product, lambda v: v, rhs))()
+    jax.effects_barrier()
+    left = np.linalg.norm(rhs - np.linspace(1, 2, 12) * found) / np.linalg.norm(rhs)
+    assert 1e-9 < left <= 1e-6
+    assert 6 + 1 + 1 + 1 <= len(seen) < 6 + 1 + 6 + 1
+
+
+def test_gradients_are_clipped_of_rows_that_are_told_by_their_numbers() -> None:
+    def loss(w, args, key):
+        return jnp.sum(w)
+
+    start, solver = jnp.zeros(2), Clipped(optax.sgd(0.1), 2, 1.0)
+    for series in (None, jnp.ones((2, 3)), {"rows": jnp.ones((2, 3), int)}):
+        with pytest.raises(ValueError, match="Clipped needs a problem whose series are the rows"):
+            solver.begin(Stochastic(loss, start, (), jax.random.key(0), series), start)
+    with pytest.raises(ValueError, match="Clipped needs a problem whose series are the rows"):
+        solver.begin(Smooth(lambda w, _: jnp.sum(w), start), start)  # pyright: ignore
+    rows = jnp.ones((2, 3), jnp.int32)
+    assert solver.begin(Stochastic(loss, start, (), jax.random.key(0), rows), start)[0] is start

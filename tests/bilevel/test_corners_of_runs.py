@@ -12,7 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from bilevel import _program, minimize
+from bilevel import Info, _program, minimize
+from bilevel._bilevel import AbstractObjective
 from bilevel._sweep import _processes
 from bilevel._tree import fetched, like
 from bilevel.adapters._foreign import AbstractForeign
@@ -29,6 +30,27 @@ def test_every_shrinking_of_the_steps_has_its_own_patience(patience, floor, step
         patience=patience, floor=floor, project=lambda z: jnp.ones_like(z),
     )  # fmt: skip
     assert (int(run.status), int(run.steps)) == (SETTLED, steps)
+
+
+class Remembers(AbstractObjective):
+    """The sum of z; the next solve begins at ten times it."""
+
+    def cold(self, z):
+        return jnp.zeros(1)
+
+    def evaluate(self, z, warm=None):
+        return jnp.sum(z), (10 * z, Info(jnp.int32(CONVERGED), {}))
+
+
+def test_what_goes_back_to_the_best_point_begins_its_solve_as_there() -> None:
+    """Upwards in vain from 1, past 2 and 3."""
+    run = minimize(
+        Remembers(), jnp.ones(1), steps=3, optimizer=optax.sgd(-1.0), patience=2, shrink=0.5,
+        record=lambda step: step.z[0],
+    )  # fmt: skip
+    np.testing.assert_array_equal(run.history, [1, 2, 3])
+    np.testing.assert_array_equal([run.state.best, run.state.best_warm], [[1], [10]])
+    np.testing.assert_array_equal([run.state.z, run.state.warm], [[1.5], [10]])
 
 
 def test_a_program_of_constants_runs_inside_another(monkeypatch) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from bilevel import Data
-from bilevel.learners import SVM
+from bilevel.learners import SVM, FairLogistic, Huber, Logistic, Ridge, Softmax, _linear_fit
 from bilevel.learners.kernels import RBF
 from bilevel.networks import MLP, ConvNet, ResNet, convnet, mlp, resnet
 from bilevel.penalties import L1, ElasticNet, NonNegative
 from bilevel.problems import QP, BoxQP, Constrained, Product
-from bilevel.results import CONVERGED, INFEASIBLE, INVALID
+from bilevel.results import CONVERGED, DEGENERATE, INFEASIBLE, INVALID
 from bilevel.solvers import ActiveSet, PrimalDual
 from bilevel.solvers.constrained import _barrier
 from bilevel.solvers.constrained._kkt import Flat, units
@@ -77,6 +77,14 @@ def test_a_start_from_where_a_violation_cannot_fall_at_first_is_not_infeasible()
     assert int(point.result) == CONVERGED
     np.testing.assert_allclose(point.unknowns.x, [3], rtol=1e-12)
     assert int(end_of_hills(jnp.zeros(1), 0.0, 0.0).result) == INFEASIBLE
+
+
+def test_the_next_solve_begins_on_a_face_only_where_this_one_has_converged() -> None:
+    """At the edge of the forbidden ball, where the cost has its minimum too, faces are doubtful."""
+    for pull, result in ((3.0, CONVERGED), (0.5, CONVERGED), (1.0, DEGENERATE)):
+        point = end_of_hills(jnp.array([2.0]), 0.0, pull)
+        assert int(point.result) == result
+        assert bool(point.warm.known) is (result == CONVERGED)
 
 
 @pytest.mark.parametrize("t", [0.25, 1.0, 4.0])
@@ -202,3 +210,43 @@ def test_the_most_wrong_bound_is_left_first(monkeypatch) -> None:
         assert int(point.result) == CONVERGED
         np.testing.assert_allclose(point.unknowns.x, np.array([0, 5.0])[order])
         assert int(point.stats["steps"]) == 2
+
+
+def test_a_wide_training_that_stops_early_tells_the_slope_of_the_bias_too() -> None:
+    x, y, share = RNG.normal(size=(3, 5)), np.array([1.0, -1, 1]), np.array([0.2, 0.3, 0.5])
+    learner = Logistic(0.1, solver=_linear_fit.LinearNewton(max_steps=1))
+    fitted = learner.fit(Data(x, y, share), throw=False)
+    slope = -0.5 * share * y  # at the start; its sum is that of the bias
+    size = np.hypot(np.linalg.norm(slope @ (x - share @ x)), -0.2)
+    np.testing.assert_allclose(fitted.stats["residual"], size, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf, np.nan])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda l2: FairLogistic(0, l2=l2),
+        Logistic,
+        Ridge,
+        lambda l2: Softmax(3, l2=l2),
+        lambda l2: Huber(l2=l2),
+    ],
+)
+def test_a_learner_is_penalised_by_a_number_above_zero(make, value) -> None:
+    with pytest.raises(ValueError, match=rf"^l2: got {value}, expected a finite number > 0"):
+        make(value)
+    make(1e-9)
+
+
+def test_the_bias_of_a_fair_learner_may_be_free() -> None:
+    assert FairLogistic(0).l2_bias == 0
+    with pytest.raises(ValueError, match=r"^l2_bias: got -1.0, expected a finite number >= 0"):
+        FairLogistic(0, l2_bias=-1.0)
+
+
+def test_one_exchange_at_a_time_may_take_as_many_as_there_are_variables(monkeypatch) -> None:
+    n = 30
+    qp = BoxQP(np.eye(n), -np.ones(n), np.zeros(n), np.full(n, 2.0))
+    point = from_sets(monkeypatch, qp, np.ones(n), np.zeros(n), np.zeros(n))
+    assert (int(point.result), int(point.stats["steps"])) == (CONVERGED, n + 1)
+    np.testing.assert_allclose(point.unknowns.x, 1)
