@@ -313,12 +313,12 @@ def test_each_split_of_a_regression_has_its_own_starts(monkeypatch) -> None:
 
     def starts(learner, options, parts, count, seed):
         assert (learner, parts[1], count) == ("ridge", seed, 5)
-        return {kind: XY(np.full((5, 1), 10.0 * place + seed), np.zeros(5))
+        return {kind: XY(jnp.full((5, 1), 10.0 * place + seed), jnp.zeros(5))
                 for place, kind in enumerate(("inv-flip", "b-flip", "stat-p"))}  # fmt: skip
 
     def attacks_of(learner, options, parts, begin):
         assert [float(start.x[0, 0]) for start in begin] == [0, 1]
-        return lambda: XY(np.array([[[50.0]], [[51.0]]]), np.zeros((2, 1)))
+        return lambda: XY(jnp.array([[[50.0]], [[51.0]]]), jnp.zeros((2, 1)))
 
     def judge(learner, options, parts, rows):
         which = float(rows.x[0, 0]) if len(rows.x) else -1.0
