@@ -9,10 +9,12 @@ import numpy as np
 import optax
 import pytest
 
+from bilevel import Point
 from bilevel.linear import GMRES
-from bilevel.problems import Smooth, Stochastic
+from bilevel.problems import FixedPoint, Smooth, Stochastic
 from bilevel.results import CONVERGED, MAX_STEPS, OUT_OF_RANGE
-from bilevel.solvers import Clipped, Descent, Momentum, Newton
+from bilevel.solvers import LBFGS, Anderson, Clipped, Descent, Momentum, Newton
+from bilevel.solvers.smooth._smooth import AbstractSmoothSolver
 
 
 @jax.jit
@@ -112,3 +114,39 @@ def test_gradients_are_clipped_of_rows_that_are_told_by_their_numbers() -> None:
         solver.begin(Smooth(lambda w, _: jnp.sum(w), start), start)  # pyright: ignore
     rows = jnp.ones((2, 3), jnp.int32)
     assert solver.begin(Stochastic(loss, start, (), jax.random.key(0), rows), start)[0] is start
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rounding_that_one_of_three_probes_sees_is_enough(sign) -> None:
+    """Of a sum, or of a difference: the first probe alone moves the first two parts apart."""
+    size = 1e-10
+
+    def rounded(w, t):
+        seen = jnp.sin(1e17 * (w[0] + sign * w[1]))  # and moved by its own size
+        return (w + t) / 2 + size * seen * jnp.array([1.0, sign, 1, 1])
+
+    goal = jnp.array([1.0, 1.3, 1.0, 1.0])
+    problem = FixedPoint(rounded, jnp.arange(4.0), goal)
+    point = jax.jit(lambda: Anderson().run(problem, problem.start))()
+    assert int(point.result) == CONVERGED
+    np.testing.assert_allclose(point.unknowns, goal, atol=3 * size)
+    assert int(point.stats["steps"]) < 100
+
+
+class Stop(AbstractSmoothSolver):
+    """Ends where it begins."""
+
+    def run(self, problem, warm):
+        return Point(warm, None, warm, jnp.int32(0), {})
+
+    def backsolve(self, problem, frozen, rhs):
+        return rhs
+
+
+def test_a_pair_of_negative_curvature_is_forgotten() -> None:
+    """Of 4 cos w, from near the top: another step of length one."""
+    problem = Smooth(lambda w, _: 4 * jnp.sum(jnp.cos(w)), jnp.array([0.3]))
+    solver = LBFGS(1e-9, 2, finish=Stop())
+    point = jax.jit(lambda: solver.run(problem, problem.start))()
+    np.testing.assert_allclose(point.unknowns, [2.3], rtol=1e-12)
+    assert int(point.stats["first_order_steps"]) == 2

@@ -2,8 +2,10 @@
 ends of processes and of foreign solvers.
 """
 
-from concurrent.futures import BrokenExecutor
+import importlib
+from concurrent.futures import BrokenExecutor, Executor, Future
 from types import SimpleNamespace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,15 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import sweeping
 
-from bilevel import Info, _program, minimize
+from bilevel import Data, Info, _program, minimize, sweep
 from bilevel._bilevel import AbstractObjective
+from bilevel._rounding import Noise
 from bilevel._sweep import _processes
 from bilevel._tree import fetched, like
 from bilevel.adapters._foreign import AbstractForeign
 from bilevel.problems import Smooth
 from bilevel.results import CONVERGED, MAX_STEPS, NON_FINITE, SETTLED
 from bilevel.solvers.smooth._smooth import AbstractSmoothSolver
+
+_compare = importlib.import_module("bilevel.study.compare")
 
 
 @pytest.mark.parametrize(("patience", "floor", "steps"), [(3, 0.3, 7), (3, 0.6, 4), (1, 0.3, 3)])
@@ -63,6 +69,37 @@ def test_a_program_of_constants_runs_inside_another(monkeypatch) -> None:
     for traced in (False, True):
         found = jax.jit(lambda c, traced=traced: c * run(c * ones if traced else ones, 2)[0])
         np.testing.assert_array_equal(found(jnp.asarray(2.0)), [8, 8] if traced else [6, 6])
+
+
+@pytest.mark.parametrize(("y", "stay"), [((1.0, -1.0), True), ((0.0, 2.0), True),
+                                         ((1.0, 0.5), False), ((0.3, 0.5), False)])  # fmt: skip
+def test_labels_are_classes_where_all_are_whole_numbers(y, stay) -> None:
+    """Then rounding is drawn for rows and weights alone."""
+    data = Data(jnp.ones((2, 3)), jnp.array(y), jnp.ones(2))
+    drawn = Noise(jnp.uint32(1), jnp.asarray(1e-3)).arrays({"rows": data})["rows"]
+    np.testing.assert_allclose(np.abs(np.asarray(drawn.x) - 1), 1e-3, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(np.asarray(drawn.weight) - 1), 1e-3, rtol=1e-9)
+    moved = 0 if stay else 1e-3 * np.abs(y)
+    np.testing.assert_allclose(np.abs(np.asarray(drawn.y) - y), moved, rtol=1e-9)
+
+
+class Deadly(Executor):
+    """Whose every worker ends; so many calls were made."""
+
+    calls = 0
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.calls += 1
+        future = Future()
+        future.set_exception(BrokenExecutor("gone"))
+        return future
+
+
+def test_an_item_is_given_up_after_three_workers(tmp_path) -> None:
+    pool = Deadly()
+    swept = sweep(sweeping.poison, [{"x": 1}], store=tmp_path, executor=pool)
+    assert [item.failure for item in swept.failed] == ["killed 3 times: gone"]
+    assert pool.calls == 3
 
 
 @pytest.mark.parametrize("kind", ["threefry2x32", "rbg"])
@@ -154,3 +191,32 @@ def test_a_foreign_point_is_as_good_as_reported_if_it_and_its_slope_are_numbers(
     found = Reports(point, good).run(problem, problem.start)
     assert int(found.result) == result
     assert int(found.stats["steps"]) == 7
+
+
+@pytest.mark.stand_ins
+def test_a_method_is_timed_by_its_fastest_repeat(monkeypatch) -> None:
+    """Compiling takes five seconds, the repeats three, one and two."""
+    ticks = iter([0.0, 5, 5, 8, 8, 9, 9, 11])
+    ran = []
+
+    class Program:
+        def __call__(self, arrays, z):
+            ran.append(z)
+            return SimpleNamespace(
+                value=2.0, gradient=z, info=Info(jnp.int32(CONVERGED), {"steps": jnp.int32(4)})
+            )
+
+        def memory_analysis(self):
+            return SimpleNamespace(temp_size_in_bytes=30, output_size_in_bytes=12)
+
+    program: Any = SimpleNamespace(compile=Program)
+    monkeypatch.setattr(_compare, "time", SimpleNamespace(process_time=lambda: next(ticks)))
+    monkeypatch.setattr(_compare, "named", lambda objective, methods: methods)
+    monkeypatch.setattr(_compare, "certified", lambda objective, methods, z: {})
+    monkeypatch.setattr(_compare, "using", lambda objective, method: objective)
+    monkeypatch.setattr(_compare, "compiled", lambda objective: lambda z: program)
+    measured: Any = _compare.compare
+    (row,) = measured(None, 1.5, {"one": None}, seconds=6.0).rows
+    assert (row.name, row.value, row.steps, row.memory, row.bound) == ("one", 2, 4, 42, None)
+    assert (row.seconds, row.compile_seconds) == (1, 5)
+    assert len(ran) == 1 + 3  # the first is to warm up

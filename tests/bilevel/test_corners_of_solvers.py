@@ -250,3 +250,15 @@ def test_one_exchange_at_a_time_may_take_as_many_as_there_are_variables(monkeypa
     point = from_sets(monkeypatch, qp, np.ones(n), np.zeros(n), np.zeros(n))
     assert (int(point.result), int(point.stats["steps"])) == (CONVERGED, n + 1)
     np.testing.assert_allclose(point.unknowns.x, 1)
+
+
+def test_the_slack_of_a_box_is_a_distance_or_a_multiplier_and_a_pinned_variable_has_none() -> None:
+    qp = BoxQP(np.eye(4), np.array([-0.7, -3, 2, -1]), np.zeros(4), np.array([1, 1, 1, 0.0]))
+
+    @jax.jit
+    def slack():
+        solver = ActiveSet()
+        point = solver.run(qp, solver.cold(qp))
+        return solver.slack(qp, point.unknowns, point.frozen)
+
+    np.testing.assert_allclose(slack(), [0.3, 2, 2, np.inf])
