@@ -63,18 +63,22 @@ def test_the_bound_is_that_of_the_clean_model_where_it_is_the_best() -> None:
 
 
 def test_the_bound_is_the_best_of_the_models_on_the_way() -> None:
-    """By its formula, of a wanted model with larger and one with smaller weights."""
+    """By its formula, of a wanted model with larger and one with smaller weights, and of rows that
+    count more or less.
+    """
     learner = Logistic(0.3)
-    for size in (0.2, 3.0):
-        clean = learner.fit(TRAIN).model
+    uneven = np.random.default_rng(5).uniform(0.2, 2, 40)
+    for size, weight in ((0.2, np.ones(40)), (3.0, np.ones(40)), (0.2, uneven)):
+        train = Data(TRAIN.x, TRAIN.y, weight)
+        clean = learner.fit(train).model
         wanted = LinearModel(jnp.asarray([-0.3, 0.5, 0.4]) * size, clean.bias)
-        made = approach_model(TRAIN, wanted, learner, POOL, 1)
+        made = approach_model(train, wanted, learner, POOL, 1)
         bounds = []
         for model in (clean, made.model):
             assert isinstance(model, LinearModel)
             cost = 0.15 * float(wanted.w @ wanted.w - model.w @ model.w)
             assert abs(cost) > 0.005
-            worse = np.sum(loss(wanted, TRAIN) - loss(model, TRAIN)) + 40 * cost
+            worse = weight @ (loss(wanted, TRAIN) - loss(model, TRAIN) + cost)
             bounds.append(worse / (np.max(loss(model, POOL) - loss(wanted, POOL)) - cost))
         np.testing.assert_allclose(made.fewest, max(bounds), rtol=1e-8)
 

@@ -13,6 +13,7 @@ from bilevel.problems import Composite, Smooth
 from bilevel.problems.penalised_least_squares import PenalisedLeastSquares
 from bilevel.results import CONVERGED, MAX_STEPS
 from bilevel.solvers import FISTA, Newton, NewtonCG, WorkingSet
+from bilevel.solvers._renew import renewed
 from bilevel.solvers.sparse.working_set import Sparse
 
 RNG = np.random.default_rng(6)
@@ -141,3 +142,40 @@ def test_a_working_set_grows_beyond_one_that_is_full(monkeypatch) -> None:
             assert int(result) == CONVERGED
             np.testing.assert_array_equal(w, expected)
             assert [int(stats[name]) for name in ("rounds", "support")] == [asked, support]
+
+
+def test_what_no_member_of_a_batch_asks_for_is_not_computed() -> None:
+    made = []
+
+    def one(ask, kept):
+        def make():
+            jax.debug.callback(made.append, kept)
+            return kept + 10
+
+        return renewed(ask, make, kept)
+
+    batch, none = jax.jit(jax.vmap(one)), jnp.zeros(3, bool)
+    np.testing.assert_array_equal(batch(none, jnp.arange(3.0)), [0, 1, 2])
+    jax.effects_barrier()
+    assert made == []
+    some = jnp.array([False, True, False])
+    np.testing.assert_array_equal(batch(some, jnp.arange(3.0)), [0, 11, 2])
+    jax.effects_barrier()
+    assert len(made) == 3
+
+
+def test_the_last_step_of_newton_is_not_evaluated() -> None:
+    """Once at the start and once after the step that solves a quadratic problem."""
+    seen, curved = [], jnp.linspace(1, 2, 12)
+
+    def objective(w, args):
+        jax.debug.callback(seen.append, w)
+        return 0.5 * jnp.sum(args * w * w) - jnp.sum(w)
+
+    def hessian(w, args):
+        return jnp.diag(args)
+
+    point = Newton().run(Smooth(objective, jnp.zeros(12), curved, hessian), jnp.zeros(12))
+    jax.effects_barrier()
+    np.testing.assert_allclose(point.unknowns, 1 / curved, rtol=1e-15)
+    assert (int(point.result), len(seen)) == (CONVERGED, 2)

@@ -11,10 +11,9 @@ import pytest
 from bilevel.linear import CG, GMRES, Factor, Neumann
 from bilevel.linear.cg import conjugate_gradients
 from bilevel.penalties import L1, Box, ElasticNet, GroupL1
-from bilevel.problems import BoxQP, Product, Smooth
+from bilevel.problems import BoxQP, Product
 from bilevel.results import CONVERGED, INFEASIBLE, NON_FINITE
 from bilevel.solvers import ActiveSet, Anderson, Each, Newton, Picard
-from bilevel.solvers._renew import renewed
 from bilevel.solvers.qp import _face, _shrinking
 from bilevel.solvers.qp._face import Sets
 from bilevel.solvers.qp._interior_point import Inside, _newton
@@ -380,40 +379,3 @@ def test_sizes_of_systems() -> None:
     np.testing.assert_array_equal(position[jnp.array([1, 3])], [0, 1])
     assert int(_support.gather(NO)[2]) == 0
     np.testing.assert_array_equal(_support.gather(NO)[1], 0)
-
-
-def test_what_no_member_of_a_batch_asks_for_is_not_computed() -> None:
-    made = []
-
-    def one(ask, kept):
-        def make():
-            jax.debug.callback(made.append, kept)
-            return kept + 10
-
-        return renewed(ask, make, kept)
-
-    batch = jax.jit(jax.vmap(one))
-    np.testing.assert_array_equal(batch(NO, jnp.arange(3.0)), [0, 1, 2])
-    jax.effects_barrier()
-    assert made == []
-    some = jnp.array([False, True, False])
-    np.testing.assert_array_equal(batch(some, jnp.arange(3.0)), [0, 11, 2])
-    jax.effects_barrier()
-    assert len(made) == 3
-
-
-def test_the_last_step_of_newton_is_not_evaluated() -> None:
-    """Once at the start and once after the step that solves a quadratic problem."""
-    seen = []
-
-    def objective(w, args):
-        jax.debug.callback(seen.append, w)
-        return 0.5 * jnp.sum(args * w * w) - jnp.sum(w)
-
-    def hessian(w, args):
-        return jnp.diag(args)
-
-    point = Newton().run(Smooth(objective, jnp.zeros(12), CURVED, hessian), jnp.zeros(12))
-    jax.effects_barrier()
-    np.testing.assert_allclose(point.unknowns, 1 / CURVED, rtol=1e-15)
-    assert (int(point.result), len(seen)) == (CONVERGED, 2)

@@ -94,6 +94,17 @@ def test_the_furthest_of_each_class_are_dropped(score):
         assert values[kept].max() <= values[~kept].min()
 
 
+def test_rows_that_do_not_count_take_no_place_among_those_kept():
+    """Eight near the centre of each class weigh nothing: of the eight others two are dropped."""
+    x = np.repeat(np.r_[np.arange(1.0, 9), np.full(8, 4.5)], 2)[:, None] * [1.0, 0.5]
+    weight = np.repeat(np.repeat([1.0, 0.0], 8), 2)
+    data = Data(x, np.tile([1.0, -1], 16), weight)
+    seen = Filter(Logistic(0.1), contamination=0.25).inspect(data)
+    np.testing.assert_array_equal(seen.kept[weight == 0], False)
+    # The farthest from 4.5: one and eight.
+    np.testing.assert_array_equal(np.flatnonzero(~np.asarray(seen.kept[:16])), [0, 1, 14, 15])
+
+
 @pytest.mark.parametrize("score", ALL)
 def test_the_soft_filter_has_the_exact_gradient(score):
     defense = SoftFilter(Logistic(0.1), score, 0.2)

@@ -31,4 +31,22 @@ MUTANTS = (
         "at_poison = of.made[t].gradient(strengths, of.surrogate, of.validation, poison)",
         "tests/benchmarks/experiments/test_cells_of_transfer.py",
     ),
+    (
+        "attacks/recipes/model_targeting.py",
+        "clean = train.weight.astype(worse.dtype) @ worse",
+        "clean = jnp.sum(worse)",
+        "tests/attacks/test_model_targeting.py",
+    ),
+    (
+        "defenses/sanitise/filter.py",
+        "left = least_far(score, inside & used, self.contamination, tie)",
+        "left = least_far(score, inside, self.contamination, tie)",
+        "tests/defenses/test_filter.py",
+    ),
+    (
+        "benchmarks/experiments/classifiers/lasso_features.py",
+        "    rows = len(parts.train.y) + len(poison.y)\n",
+        "    rows = len(parts.train.y)\n",
+        "tests/benchmarks/experiments/test_what_models_are_given.py",
+    ),
 )

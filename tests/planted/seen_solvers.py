@@ -155,7 +155,7 @@ BUGS = (
         ),
     ),
     (
-        "solvers",
+        "searches",
         "solvers/_renew.py",
         (
             (
@@ -165,7 +165,7 @@ BUGS = (
         ),
     ),
     (
-        "solvers",
+        "searches",
         "solvers/smooth/newton.py",
         (("last = short & (t == 1)", "last = short & (t == 0)"),),
     ),

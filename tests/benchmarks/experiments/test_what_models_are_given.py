@@ -201,3 +201,29 @@ def test_penalties_are_judged_on_test_rows_by_weights_of_all_training_rows(monke
     assert found["test_loss"] == pytest.approx(loss)
     assert (found["least_l2"], found["most_l2"]) == (pytest.approx(0.25), pytest.approx(4.0))
     assert np.mean(data.test_labels < 0) != np.mean(data.labels < 0)
+
+
+def test_the_judge_of_features_has_the_strength_for_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    def theirs(strengths: Any) -> Any:
+        given.append(strengths)
+        return SimpleNamespace(coef_=np.array([0.0, 3.0, -1.0, 0.5]))
+
+    def errors(model: Any, *told: Any, error: Any) -> tuple[float, float]:
+        assert told == (LABELLED, poison)
+        assert error is lasso_features.wrong_sign
+        return 0.25, 0.5
+
+    twin = SimpleNamespace(theirs=theirs)
+    monkeypatch.setattr(lasso_features, "REGRESSIONS", {"ridge": twin, "lasso": twin})
+    monkeypatch.setattr(lasso_features, "errors", errors)
+    options = lasso_features.Options(strength=0.5, features=2)
+    poison = lasso_features.Poison(LABELLED.train.x[:3], LABELLED.train.y[:3])
+    for kind in ("ridge", "lasso"):
+        found = lasso_features.judge(kind, options, LABELLED, poison)
+        assert (found.val, found.test, found.nonzero) == (0.25, 0.5, 3)
+        np.testing.assert_array_equal(np.sort(found.chosen), [1, 2])
+    assert [strengths.alpha for strengths in given] == [0.5 * (25 + 3), 0.5]
