@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.experiments.hypergradients.hypergradient_peers import one_core
+from benchmarks.fuzz.exact.sanitised import trimmed
 from benchmarks.fuzz.exact.svm import linear, svm
 from benchmarks.fuzz.penalised import PENALISED
 from benchmarks.fuzz.tables import FAMILIES
@@ -91,3 +92,14 @@ def test_a_direction_without_curvature_takes_no_step_off_its_face() -> None:
         assert int(found.result) == CONVERGED
         w = np.asarray(found.value)
         np.testing.assert_allclose(w[::2], -w[1::2], atol=1e-3 * np.abs(w).max())
+
+
+def test_the_share_kept_by_trim_is_of_the_rows_that_count() -> None:
+    """Of eight rows two weigh nothing: of the six others a third goes, the two of largest score."""
+    score, weight = np.arange(8.0), np.array([1.0, 0, 2, 1, 1, 0, 1, 1])
+    kept = np.array([1, 0, 1, 1, 1, 0, 0, 0], bool)
+    assert trimmed(score, score / 8, weight, kept, 1 / 3)
+    for other in (6, 0):  # one more, one less
+        changed = kept.copy()
+        changed[other] ^= True
+        assert not trimmed(score, score / 8, weight, changed, 1 / 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.poisons import SETTINGS, Judged, Poisons, judge
+from benchmarks.poisons import SETTINGS, Judged, Poisons, judge, judging
 from benchmarks.poisons.judging import Controls
 from benchmarks.poisons.layout import check, load
 from benchmarks.poisons.page import board as page_of
@@ -232,3 +232,25 @@ def test_the_judge_refuses_a_file_by_its_name(poisons, tmp_path, capsys) -> None
     assert main(["judge", str(tmp_path / "mine.npz"), "--known", "white", "--json", str(out)]) == 0
     (row,) = json.loads(out.read_text())["rows"]
     assert (row["success"], row["digest"]) == (0, poisons.digest())
+
+
+def test_the_control_moves_every_pixel_as_far_as_the_attack_may(
+    poisons: Poisons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def read(setting, drawn, rows, *rest):
+        given.append(np.asarray(rows))
+        return np.zeros(TINY.trials, int), np.zeros(TINY.trials)
+
+    monkeypatch.setattr(judging, "_read", read)
+    drawn = trials(TINY)
+    judging.controls(TINY, drawn, "white")
+    base = np.asarray(images(TINY.data)[0].x[drawn.base])
+    moved, plain = given
+    np.testing.assert_array_equal(plain, base)
+    inside = (base >= TINY.eps) & (base <= 1 - TINY.eps)
+    np.testing.assert_allclose(np.abs(moved - base)[inside], TINY.eps, rtol=1e-5)
+    zero = moved[base == 0]
+    np.testing.assert_allclose(np.unique(zero), [0, TINY.eps], rtol=1e-6)
+    assert np.mean(zero > 0) == pytest.approx(0.5, abs=0.05)

@@ -48,9 +48,11 @@ def test_adult_and_compas_are_frames_with_protected_columns(
     x, y = one_hot(compas)
     assert (x.shape, y.tolist()) == ((2, 5 + 2 + 1 + 2 + 2), [-1, 1])
     assert x[0, :5].tolist() == [69, 0, 0, 0, 2]
-    (folder / "adult.data").write_text("1, 2\n")
-    with pytest.raises(UsageError, match=r"is not UCI's adult.data"):
-        data.adult_frame()
+    # Cut off, labels of the file of test rows, and a number that is missing.
+    for wrong in ("1, 2\n", ADULT.replace("<=50K", "<=50K."), ADULT.replace("77516", "")):
+        (folder / "adult.data").write_text(wrong)
+        with pytest.raises(UsageError, match=r"is not UCI's adult.data"):
+            data.adult_frame()
 
 
 @real

@@ -9,8 +9,16 @@ import pytest
 
 from bilevel import Data
 from bilevel.learners import Ridge
-from defenses import ConfidentLearning, Roni
+from defenses import (
+    ConfidentLearning,
+    MicroModels,
+    Partition,
+    Roni,
+    SoftMicroModels,
+    SoftPartition,
+)
 from defenses._hash import row_hash
+from defenses.ensemble._parts import part_of
 from defenses.sanitise import confident_learning
 from defenses.sanitise._sets import others, told_apart
 
@@ -70,3 +78,12 @@ def test_folds_are_drawn_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(y, Y)
         np.testing.assert_array_equal(used, np.arange(ROWS) % 3 > 0)
         assert folds == 4
+
+
+@pytest.mark.parametrize("kind", [Partition, SoftPartition, MicroModels, SoftMicroModels])
+def test_parts_are_drawn_by_the_seed_in_a_defense_and_its_surrogate_alike(kind: Any) -> None:
+    data = Data(X, Y)
+    for seed in (0, 9):
+        places = kind(Ridge(L2), 3, seed=seed).places(data)
+        np.testing.assert_array_equal(places, part_of(jnp.asarray(X), 3, seed))
+    assert not np.array_equal(part_of(X, 3, 0), part_of(X, 3, 9))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from attacks import XY, Box, InsertXY, compose, indiscriminate, poison_regressio
 from bilevel import Data, certify, losses
 from bilevel.learners import SVM, Fixed, Lasso, LinearModel, Logistic, Ridge
 from bilevel.losses import Squares
-from bilevel.results import CONVERGED
+from bilevel.results import CONVERGED, MAX_STEPS
 from defenses import Filter, SoftTrim, Trim, scores
 from defenses.sanitise.trim import Search, _once_more
 
@@ -305,3 +306,16 @@ def test_of_the_starts_whose_set_stays_the_best_alone_is_trained_once_more() -> 
     none = _once_more(state._replace(trained=~keep))
     np.testing.assert_array_equal(none.trained, ~keep)
     np.testing.assert_array_equal(none.loss, loss)
+
+
+def test_a_set_that_settles_in_the_last_training_allowed_has_settled() -> None:
+    @jax.jit
+    def inspect(most):
+        defense = eqx.tree_at(lambda d: d.max_trainings, Trim(LEARNER, POISON / N), most)
+        seen = defense.inspect(DATA)
+        return seen.result, seen.trainings
+
+    result, needed = inspect(jnp.int32(100))
+    assert (int(result), int(needed) > 1) == (CONVERGED, True)
+    assert [int(a) for a in inspect(needed)] == [CONVERGED, int(needed)]
+    assert [int(a) for a in inspect(needed - 1)] == [MAX_STEPS, int(needed) - 1]

@@ -49,4 +49,34 @@ MUTANTS = (
         "    rows = len(parts.train.y)\n",
         "tests/benchmarks/experiments/test_what_models_are_given.py",
     ),
+    (
+        "defenses/sanitise/trim.py",
+        "unsettled = jnp.any(end.keep != end.trained)",
+        "unsettled = end.trainings >= self.max_trainings",
+        "tests/defenses/test_trim.py",
+    ),
+    (
+        "defenses/ensemble/soft_partition.py",
+        "return settle(data, self.known, self.partitions, self.seed)",
+        "return settle(data, self.known, self.partitions)",
+        "tests/defenses/test_sets_and_seeds.py",
+    ),
+    (
+        "benchmarks/poisons/judging.py",
+        "noise = jax.random.rademacher(jax.random.key(1), base.shape, base.dtype)",
+        "noise = jax.random.uniform(jax.random.key(1), base.shape, base.dtype, -1, 1)",
+        "tests/benchmarks/test_poisons.py",
+    ),
+    (
+        "benchmarks/data/adult.py",
+        "if label.isna().any() or frame.isna().to_numpy().any():",
+        "if frame.isna().to_numpy().any():",
+        "tests/benchmarks/test_protected_tables.py",
+    ),
+    (
+        "benchmarks/fuzz/exact/sanitised.py",
+        "    count = max(int(np.round((1 - share) * used.sum())), 1)\n    quota = np.zeros(",
+        "    count = max(int(np.round((1 - share) * used.size)), 1)\n    quota = np.zeros(",
+        "tests/benchmarks/test_fuzz_parts.py",
+    ),
 )
